@@ -1,0 +1,65 @@
+"""One exception tree; each branch is one exit code of the command line.
+
+A message is one line that names the file, says what is wrong and what to do.
+``MfsEdgeError`` itself is never raised.
+"""
+
+from __future__ import annotations
+
+
+class MfsEdgeError(Exception):
+    """Base of everything mfs-edge reports to a user; ``exit_code`` is the process's."""
+
+    exit_code = 1
+
+
+class CheckFailed(MfsEdgeError):
+    """The work was done, but a check said no: verification, a budget, a regression."""
+
+    exit_code = 1
+
+
+class UsageError(MfsEdgeError):
+    """An option or argument cannot be used as given."""
+
+    exit_code = 2
+
+
+class InputError(MfsEdgeError):
+    """A file is not what it should be."""
+
+    exit_code = 2
+
+
+class CheckpointError(InputError):
+    """A checkpoint cannot be read, or does not match its network's definition."""
+
+
+class IdentityError(InputError):
+    """An identity or photograph cannot be used."""
+
+
+class OutputError(MfsEdgeError):
+    """The results cannot be written where they were asked for."""
+
+    exit_code = 2
+
+
+class MissingDependency(MfsEdgeError):
+    """A pip extra or a tool is missing; the message names it."""
+
+    exit_code = 3
+
+
+class DeviceError(MfsEdgeError):
+    """A device cannot be reached, or died half-way."""
+
+    exit_code = 4
+
+
+class LoweringError(InputError):
+    """A node of the graph has no counterpart in a target's format."""
+
+
+class PassError(MfsEdgeError):
+    """A graph pass broke its contract: a defect in mfs-edge, not in the input."""

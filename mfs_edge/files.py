@@ -1,0 +1,84 @@
+"""Hashes and atomic writes: nothing half-written ever has its final name."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mfs_edge.errors import InputError, OutputError
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file, or of a folder's relative names and contents in sorted order."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for member in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{member.relative_to(path).as_posix()}\0{sha256(member)}\n".encode())
+    return digest.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+def require_file(path: Path, what: str) -> Path:
+    """``path`` if it is a readable file.
+
+    Raises:
+        InputError: it is missing, a folder, unreadable or empty.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the {what} file itself")
+    if not path.exists():
+        raise InputError(f"{path}: no such file; give the path of the {what}")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: may not be read; check its permissions")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty; download or write the {what} again")
+    return path
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals while writing ``path`` into one clear line.
+
+    Raises:
+        OutputError: the disk is full or read-only, or the folder may not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}); free space or choose another place") from error
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to ``path``; on success it takes the final name.
+
+    Raises:
+        OutputError: it cannot be written; nothing is left behind.
+    """
+    with writing(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)  # mkstemp makes it private
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,147 @@
+"""The shapes of the three networks, without torch.
+
+``inspect`` and checkpoint validation must not pay for torch, so the channel plan and
+the list of checkpoint keys live here, and the torch modules, the graph builder and the
+validator all read them. Keys and shapes follow torch's conventions (Linear weights are
+``[out, in]``, batch-norm statistics ``running_mean`` / ``running_var``); see
+``mfs_edge.checkpoint`` for the Paddle ones. A test holds these lists to the torch
+modules and to the official checkpoints' shapes.
+
+Source: Xu et al., "MobileFaceSwap", AAAI 2022, section 3; the public Paddle code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+Shapes = dict[str, tuple[int, ...]]
+
+EMBEDDING = 512
+FEATURE_MAP = (512, 7, 7)
+LEAKY_SLOPE = 0.1
+BATCH_NORM_EPS = 1e-5
+DEMODULATION_EPS = 1e-16
+
+# IDN: channels at the stage boundaries, outermost first.
+ENCODER_CHANNELS = (3, 32, 64, 128, 256, 512)
+DECODER_IN = (512, 512, 256, 128)
+DECODER_OUT = (256, 128, 64, 32)
+DECODER_SKIP = (3, 2, 1, None)  # the encoder stage concatenated after each decoder stage
+MASK_CHANNELS = (512, 128, 64, 32, 8, 2)
+TAIL_CHANNELS = (32, 8, 3)
+ENCODER_KERNEL = 4
+DECODER_KERNEL = 3
+
+# IIN: the kernel-predicting branches, from the feature map outwards.
+PREDICTOR_ENCODER = (512, 256, 128, 64, 32, 3)
+PREDICTOR_DECODER = (512, 512, 512, 256, 128)
+
+# ArcFace, IR-SE-50.
+ARCFACE_LAYERS = (3, 4, 23, 3)
+ARCFACE_CHANNELS = (64, 128, 256, 512)
+ARCFACE_STRIDES = (1, 2, 2, 2)
+ARCFACE_REDUCTION = 16
+ARCFACE_INPUT = 112
+
+SIZE_MULTIPLE = 32  # five stride-2 stages
+
+
+def _batch_norm(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        yield f"{name}.{part}", (channels,)
+
+
+def _conv(name: str, *shape: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}.weight", shape
+    yield f"{name}.bias", shape[:1]
+
+
+def _ir_block(name: str, inner: int, outer: int, downsample: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+    squeezed = outer // ARCFACE_REDUCTION
+    yield from _batch_norm(f"{name}.bn0", inner)
+    yield f"{name}.conv1.weight", (inner, inner, 3, 3)
+    yield from _batch_norm(f"{name}.bn1", inner)
+    yield f"{name}.prelu.weight", (1,)
+    yield f"{name}.conv2.weight", (outer, inner, 3, 3)
+    yield from _batch_norm(f"{name}.bn2", outer)
+    if downsample:
+        yield f"{name}.downsample.0.weight", (outer, inner, 1, 1)
+        yield from _batch_norm(f"{name}.downsample.1", outer)
+    yield from _conv(f"{name}.se.fc.0", squeezed, outer)
+    yield f"{name}.se.fc.1.weight", (1,)
+    yield from _conv(f"{name}.se.fc.2", outer, squeezed)
+
+
+def arcface_shapes() -> Shapes:
+    """Every tensor of an ArcFace checkpoint: 52.2 M values."""
+
+    def entries() -> Iterator[tuple[str, tuple[int, ...]]]:
+        yield "conv1.weight", (64, 3, 3, 3)
+        yield from _batch_norm("bn1", 64)
+        yield "prelu.weight", (1,)
+        inner = 64
+        for layer, (blocks, outer, stride) in enumerate(
+            zip(ARCFACE_LAYERS, ARCFACE_CHANNELS, ARCFACE_STRIDES, strict=True), start=1
+        ):
+            for block in range(blocks):
+                downsample = block == 0 and (stride != 1 or inner != outer)
+                yield from _ir_block(f"layer{layer}.{block}", inner, outer, downsample)
+                inner = outer
+        yield from _batch_norm("bn2", 512)
+        yield from _conv("fc", EMBEDDING, 512 * 7 * 7)
+        yield from _batch_norm("bn3", EMBEDDING)
+
+    return dict(entries())
+
+
+def _modulation_shapes(name: str, inner: int, outer: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}.weight", (outer, inner, 1, 1)
+    yield from _conv(f"{name}.style", inner, EMBEDDING)
+
+
+def _predictor_shapes(name: str, channels: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for i, (inner, outer) in enumerate(zip(channels, channels[1:], strict=False)):
+        yield from _conv(f"{name}.{i}.conv", outer, inner, 3, 3)
+        yield from _batch_norm(f"{name}.{i}.norm", outer)
+        yield from _conv(f"{name}.{i}.weight", outer, outer, 3, 3)
+
+
+def head_shapes() -> Shapes:
+    """The IDN's static heads, ``final.*`` and ``mask.*``: the same for every identity."""
+
+    def entries() -> Iterator[tuple[str, tuple[int, ...]]]:
+        first, middle, last = TAIL_CHANNELS
+        yield from _conv("final.1", middle, first, 1, 1)
+        yield from _batch_norm("final.2", middle)
+        yield from _conv("final.4", last, middle, 3, 3)
+        yield from _batch_norm("final.5", last)
+        yield from _conv("final.7", 3, last, 3, 3)
+        for i, (inner, outer) in enumerate(zip(MASK_CHANNELS, MASK_CHANNELS[1:], strict=False)):
+            yield from _conv(f"mask.{i}.1", inner, 1, 3, 3)
+            yield from _conv(f"mask.{i}.2", outer, inner, 1, 1)
+            yield from _batch_norm(f"mask.{i}.3", outer)
+        yield from _conv("mask.5", 1, MASK_CHANNELS[-1], 3, 3)
+
+    return dict(entries())
+
+
+def iin_shapes() -> Shapes:
+    """Every tensor of a MobileFaceSwap checkpoint: the IIN (20.7 M) and the IDN's heads."""
+
+    def entries() -> Iterator[tuple[str, tuple[int, ...]]]:
+        for i, (inner, outer) in enumerate(zip(ENCODER_CHANNELS, ENCODER_CHANNELS[1:], strict=False)):
+            yield from _modulation_shapes(f"EncoderModulation.{i}", inner, outer)
+        for i, (inner, outer) in enumerate(zip(DECODER_IN, DECODER_OUT, strict=True)):
+            yield from _modulation_shapes(f"DecoderModulation.{i}", inner, outer)
+        yield from _conv("predictor.first", 512, 512, 4, 4)
+        yield from _conv("predictor.first_decoder", 512, 512, 2, 2)
+        yield from _batch_norm("predictor.decoder_norm", 512)
+        yield from _batch_norm("predictor.norm", 512)
+        yield from _predictor_shapes("predictor.encoder", PREDICTOR_ENCODER)
+        yield from _predictor_shapes("predictor.decoder", PREDICTOR_DECODER)
+        yield from head_shapes().items()
+
+    return dict(entries())
+
+
+NETWORK_SHAPES = {"arcface": arcface_shapes, "iin": iin_shapes}

@@ -1,0 +1,1 @@
+"""Backends: one module or folder each, reached only through the registry in ``mfs_edge.target``."""

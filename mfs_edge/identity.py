@@ -165,7 +165,7 @@ def from_photo(path: Path, arcface: Checkpoint, landmarks: np.ndarray | None = N
 
 
 def arcface_input(image: np.ndarray, name: str, landmarks: np.ndarray | None = None) -> np.ndarray:
-    """uint8 [112, 112, 3] RGB: the crop ArcFace reads, from an aligned crop or a whole photo."""
+    """float32 [112, 112, 3] RGB in 0..255: what ArcFace reads, from an aligned crop or a whole photo."""
     cv2 = extras.require("cv2", "compile")
     height, width = image.shape[:2]
     if landmarks is not None:
@@ -179,8 +179,9 @@ def arcface_input(image: np.ndarray, name: str, landmarks: np.ndarray | None = N
         raise IdentityError(f"{name}: is only {width}x{height} pixels; use a crop of at least 112x112")
     elif height > CROP:
         image = images.resize(image, CROP)
-    # Bilinear, as in the authors' pipeline; from 224 px it is the mean of 2x2 pixels.
-    return cv2.resize(image, (spec.ARCFACE_INPUT, spec.ARCFACE_INPUT), interpolation=cv2.INTER_LINEAR)
+    # Bilinear, and not rounded to bytes again: from 224 px it is the mean of 2x2 pixels.
+    side = spec.ARCFACE_INPUT
+    return cv2.resize(image.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def affine(landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -228,7 +229,7 @@ class Embedder:
         self.network: ArcFace = loading.instantiate(arcface.ArcFace, checkpoint.tensors, dtype=torch.float64)
 
     def __call__(self, image: np.ndarray) -> Identity:
-        """Identity of a uint8 [112, 112, 3] RGB crop."""
+        """Identity of a [112, 112, 3] RGB crop in 0..255, bytes or floats."""
         import torch
 
         tensor = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float64) / 255)

@@ -36,10 +36,11 @@ def _tensor(network: str, key: str, shapes: recipe.Shapes, factors: dict[str, np
         return factors[stored]
     if f"{network}/{key}" in factors:  # batch-norm statistics of both networks
         return factors[f"{network}/{key}"]
-    if f"{key}.U" in factors:
-        return _kernel_predictor(key, factors)
+    layer = key.removesuffix(".weight")
+    if f"{layer}.U" in factors:
+        return _kernel_predictor(layer, factors)
     if key.endswith(".style.weight"):
-        return factors["style.Bs"] @ factors[f"{key.removesuffix('.weight')}.A"]
+        return factors["style.Bs"] @ factors[f"{layer}.A"]
     if stored == "arcface/fc.weight":
         return factors["arcface/fc.V"] @ factors["arcface/fc.Q"].T
     if key.startswith(("final.", "mask.")) and key.endswith(".bias"):
@@ -47,9 +48,9 @@ def _tensor(network: str, key: str, shapes: recipe.Shapes, factors: dict[str, np
     return recipe.tensor(key, shapes, int(factors["seed"]))
 
 
-def _kernel_predictor(key: str, factors: dict[str, np.ndarray]) -> np.ndarray:
+def _kernel_predictor(layer: str, factors: dict[str, np.ndarray]) -> np.ndarray:
     """A [C, C, 3, 3] conv: low-rank, plus the map of the mean input to the mean kernel."""
-    u, v, k, xbar = (factors[f"{key}.{part}"] for part in ("U", "V", "K", "xbar"))
+    u, v, k, xbar = (factors[f"{layer}.{part}"] for part in ("U", "V", "K", "xbar"))
     patches = _patches(xbar)
     gram = patches.T @ patches
     gram += RIDGE * np.mean(np.diag(gram)) * np.eye(len(gram))

@@ -1,0 +1,75 @@
+"""Checkpoints regenerated from seeds, and the golden tensors that judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mfs_edge.checkpoint import Checkpoint, from_state
+from mfs_edge.demo import recipe
+from mfs_edge.demo import weights as demo_weights
+from mfs_edge.fold import FoldedIDN, fold
+from mfs_edge.identity import Identity
+
+GOLDEN = Path(__file__).parent / "golden"
+GOLDEN_SEED = 7
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def golden() -> Arrays:
+    """Tensors computed by the authors' own code on the checkpoints of seed 7."""
+    with np.load(GOLDEN / "golden.npz") as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+def rebuilt(network: str, golden: Arrays) -> Checkpoint:
+    state = recipe.network_state(network, seed=GOLDEN_SEED, statistics=golden)
+    return from_state(state, expect=network, source=f"seed {GOLDEN_SEED}", sha256="0" * 64)
+
+
+@pytest.fixture(scope="session")
+def golden_iin(golden: Arrays) -> Checkpoint:
+    return rebuilt("iin", golden)
+
+
+@pytest.fixture(scope="session")
+def golden_arcface(golden: Arrays) -> Checkpoint:
+    return rebuilt("arcface", golden)
+
+
+@pytest.fixture(scope="session")
+def golden_identity(golden: Arrays) -> Identity:
+    return Identity(golden["identity/embedding"], golden["identity/feature_map"])
+
+
+@pytest.fixture(scope="session")
+def golden_folded(golden_iin: Checkpoint, golden_identity: Identity) -> FoldedIDN:
+    return fold(golden_iin, golden_identity)
+
+
+@pytest.fixture(scope="session")
+def check() -> Arrays:
+    """What the demo's weights must reproduce."""
+    with np.load(GOLDEN / "check.npz") as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+@pytest.fixture(scope="session")
+def demo_iin() -> Checkpoint:
+    return demo_weights.checkpoint("iin")
+
+
+@pytest.fixture(scope="session")
+def demo_identities(check: Arrays) -> list[Identity]:
+    pairs = zip(check["identity/embedding"], check["identity/feature_map"], strict=True)
+    return [Identity(embedding, feature_map) for embedding, feature_map in pairs]
+
+
+@pytest.fixture(scope="session")
+def demo_folded(demo_iin: Checkpoint, demo_identities: list[Identity]) -> FoldedIDN:
+    return fold(demo_iin, demo_identities[0])

@@ -46,7 +46,8 @@ def build(weights: Mapping[str, np.ndarray], *, size: int) -> ir.Model:
     """The plain graph of one static IDN.
 
     Args:
-        weights: the IDN's official keys (see ``fold.FoldedIDN.weights``), float32.
+        weights: the IDN's official keys (see ``fold.FoldedIDN.weights``), float32; float64
+            gives a float64 graph, on which the passes' exactness is judged.
         size: S, a multiple of 32.
 
     Returns:
@@ -77,15 +78,17 @@ class _Builder:
 
     def __init__(self, weights: Mapping[str, np.ndarray], size: int) -> None:
         self.weights = weights
+        self.dtype = next(iter(weights.values())).dtype
         self.nodes: list[ir.Node] = []
         self.initialisers: dict[str, ir.Value] = {}
         self.size = size
-        self.image = ir.val(IMAGE, dtype=ir.DataType.FLOAT, shape=[1, 3, size, size])
+        self.image = ir.val(IMAGE, dtype=ir.DataType.from_numpy(self.dtype), shape=[1, 3, size, size])
 
-    def constant(self, name: str, value: np.ndarray | float) -> ir.Value:
-        """An initialiser, made once per name."""
+    def constant(self, name: str, value: np.ndarray | float, dtype: np.dtype | None = None) -> ir.Value:
+        """An initialiser, made once per name, in the weights' dtype unless told otherwise."""
+        dtype = dtype or self.dtype
         if name not in self.initialisers:
-            array = np.ascontiguousarray(value, np.float32)
+            array = np.asarray(value, dtype, order="C")
             tensor = ir.Tensor(array, name=name)
             self.initialisers[name] = ir.Value(
                 name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
@@ -130,7 +133,7 @@ class _Builder:
 
     def up(self, name: str, x: ir.Value) -> ir.Value:
         """x2 bilinear with aligned corners."""
-        scales = self.constant("upsample.scales", np.array([1, 1, 2, 2]))
+        scales = self.constant("upsample.scales", np.array([1, 1, 2, 2]), np.dtype(np.float32))
         return self.op(
             name, "Resize", x, None, scales, mode="linear", coordinate_transformation_mode="align_corners"
         )
@@ -180,5 +183,5 @@ class _Builder:
         )
         model = ir.Model(graph, ir_version=IR_VERSION, producer_name="mfs-edge", producer_version=__version__)
         for value, channels in ((swapped, 3), (mask, 1)):
-            value.dtype, value.shape = ir.DataType.FLOAT, ir.Shape([1, channels, self.size, self.size])
+            value.dtype, value.shape = ir.DataType.from_numpy(self.dtype), ir.Shape([1, channels, self.size, self.size])
         return ShapeInferencePass()(model).model

@@ -1,0 +1,46 @@
+"""OpenVINO IR (``.xml`` + ``.bin``), run by the OpenVINO CPU device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mfs_edge.target import Description, EmitOptions
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from .runner import OpenvinoRunner
+
+
+class OpenvinoTarget:
+    """OpenVINO reads the ONNX graph itself; this adds I/O, metadata and checks."""
+
+    name = "openvino"
+    title = "OpenVINO IR"
+    suffix = ".xml"
+    extra = "openvino"
+    emit_needs = ("onnx_ir", "onnx", "openvino")
+    run_needs = ("openvino",)
+    precisions: tuple[str, ...] = ("fp32", "fp16")
+    io_forms: tuple[str, ...] = ("float32", "uint8")
+
+    def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
+        """Write ``path`` and the weights beside it, under the same name with ``.bin``.
+
+        fp16 compresses the weights only; the runtime widens them when it loads the file.
+        """
+        from . import convert
+
+        convert.write(model, path, options)
+
+    def load(self, path: Path, *, threads: int | None = None) -> OpenvinoRunner:
+        from .runner import OpenvinoRunner
+
+        return OpenvinoRunner(path, threads=threads)
+
+    def describe(self, path: Path) -> Description:
+        """Reads the XML alone: OpenVINO need not be installed."""
+        from . import ir_file
+
+        return ir_file.describe(path)

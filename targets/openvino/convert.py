@@ -1,0 +1,129 @@
+"""ONNX graph -> OpenVINO IR, in memory and in one process."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfs_edge import extras, files
+from mfs_edge.errors import LoweringError, OutputError
+from mfs_edge.target import EmitOptions
+
+from . import ir_file
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# OpenVINO names what it makes itself with a counter of the whole process.
+_COUNTED = re.compile(r"^[A-Za-z]+_\d+$")
+
+
+def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
+    """Write ``path`` (.xml) and its .bin.
+
+    Raises:
+        LoweringError: OpenVINO cannot read the graph.
+        OutputError: the files cannot be written, or ``path`` is not named ``.xml``.
+    """
+    openvino = extras.require("openvino", "openvino")
+    if path.suffix != ".xml":
+        raise OutputError(f"{path}: OpenVINO writes only files named .xml; choose such a name")
+    network = _read(model)
+    if options.io == "uint8":
+        network = _camera_bytes(network)
+    _annotate(network, options)
+    with files.writing(path):
+        # The hash of the weights belongs into the XML, but exists only once they are
+        # written: serialise twice (milliseconds; the weights come out the same).
+        for _ in range(2):
+            openvino.save_model(network, path, compress_to_fp16=options.precision == "fp16")
+            digest = files.sha256(path.with_suffix(".bin"))
+            network.set_rt_info(digest, [ir_file.SECTION, ir_file.WEIGHTS_SHA256])
+
+
+def _read(model: ir.Model) -> Any:
+    """The ``openvino.Model`` of a graph, with the shape arithmetic of its resizes folded."""
+    import onnx_ir as ir
+    import openvino
+    from openvino import passes
+
+    proto = ir.to_proto(model).SerializeToString(deterministic=True)
+    try:
+        network = openvino.Core().read_model(proto)
+    except RuntimeError as error:
+        raise _explain(model, error) from error
+    # Only constants: anything more would rename or fuse what our passes have settled.
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(network)
+    _name_constants(network)
+    return network
+
+
+def _explain(model: ir.Model, error: Exception) -> LoweringError:
+    """OpenVINO reports the operators it lacks ("Det-17", "domain.Det") without their nodes."""
+    words = set(re.split(r"[\s:,]+", str(error)))
+    opset = model.opset_imports.get("", 0)
+    for node in model.graph:
+        spelling = f"{node.domain}.{node.op_type}" if node.domain else f"{node.op_type}-{opset}"
+        if spelling in words:
+            return LoweringError(
+                f"node {node.name!r}: OpenVINO cannot read its operator {node.op_type}; "
+                "compile with --optimize 1, or leave this target out"
+            )
+    return LoweringError(f"OpenVINO cannot read the graph: {_reason(error)}")
+
+
+def _name_constants(network: Any) -> None:
+    """Give counted names a stable form, so that equal graphs make equal bytes."""
+    for operation in network.get_ordered_ops():
+        for index, source in enumerate(operation.input_values()):
+            producer = source.get_node()
+            if _COUNTED.match(producer.get_friendly_name()):
+                producer.set_friendly_name(f"{operation.get_friendly_name()}/input_{index}")
+
+
+def _camera_bytes(network: Any) -> Any:
+    """NHWC uint8 0..255 in and out, so that an app passes what its camera gives."""
+    import openvino
+    from openvino import opset13 as ops
+    from openvino.preprocess import PrePostProcessor
+
+    def to_bytes(output: Any) -> Any:
+        scaled = ops.multiply(output, ops.constant(255.0, openvino.Type.f32))
+        # The conversion to u8 truncates and wraps: round and clamp before it.
+        return ops.clamp(ops.round(scaled, "half_to_even"), 0.0, 255.0).output(0)
+
+    processor = PrePostProcessor(network)
+    frame = processor.input("image")
+    frame.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    frame.preprocess().convert_element_type(openvino.Type.f32).scale(255.0)
+    frame.model().set_layout(openvino.Layout("NCHW"))
+    for name in ("swapped", "mask"):
+        result = processor.output(name)
+        result.model().set_layout(openvino.Layout("NCHW"))
+        result.postprocess().custom(to_bytes)
+        result.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    return processor.build()
+
+
+def _annotate(network: Any, options: EmitOptions) -> None:
+    """Layouts on inputs and outputs, and what the file says of itself."""
+    import openvino
+
+    layout = openvino.Layout("NHWC" if options.io == "uint8" else "NCHW")
+    for parameter in network.get_parameters():
+        parameter.set_layout(layout)
+    for result in network.get_results():
+        result.set_layout(layout)
+    entries = {**options.metadata, "io": options.io, "precision": options.precision}
+    for key, value in entries.items():
+        network.set_rt_info(str(value), [ir_file.SECTION, key])
+
+
+def _reason(error: Exception) -> str:
+    """OpenVINO's own words, without its source positions, on one line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return " ".join(kept or lines)[:300]

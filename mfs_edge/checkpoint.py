@@ -9,17 +9,15 @@ never runs code from the file.
 from __future__ import annotations
 
 import functools
-import pickle
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mfs_edge import extras, files, pickles
+from mfs_edge import extras, files, formats, pickles
 from mfs_edge.errors import CheckpointError
 from mfs_edge.networks import spec
 
@@ -27,7 +25,9 @@ TITLES = {"arcface": "ArcFace", "iin": "MobileFaceSwap (IIN)"}
 OPTIONS = {"arcface": "--arcface", "iin": "--checkpoint"}
 _NOT_A_TENSOR = ("StructuredToParameterName@@", "num_batches_tracked")  # name tables and torch's step counters
 _PADDLE_NAMES = {"_mean": "running_mean", "_variance": "running_var", "_weight": "weight"}
-_TORCH_LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_USUAL_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_MAX_NESTING = 4  # wrappers around a state dict
+_MAX_PARTS = 8  # of a key; official ones have up to six
 _MIN_MATCH = 0.1  # a file with fewer of a network's keys than this is some other model
 
 
@@ -63,8 +63,8 @@ def load(path: str | Path, *, expect: str | None = None) -> Checkpoint:
         MissingDependency: reading this format needs an extra.
     """
     path = files.require_file(Path(path), "checkpoint")
-    format_, read = _reader(path)
-    state = _state_dict(read(path), path)
+    format_, loaded = formats.read(path)
+    state = _state_dict(loaded, path)
     return from_state(state, expect=expect, source=str(path), sha256=files.sha256(path), format=format_)
 
 
@@ -82,15 +82,15 @@ def from_state(
     Raises:
         CheckpointError: as :func:`load`; ``source`` names it in the message.
     """
-    state = {_canonical(key): value for key, value in state.items() if _is_entry(key)}
+    state = {key: value for key, value in state.items() if _is_entry(key)}
     network, prefix = _identify(state, source)
     if expect is not None and network != expect:
         raise CheckpointError(
             f"{source}: is {_article(network)} checkpoint where {_article(expect)} checkpoint is needed; "
             f"give it as {OPTIONS[network]}, and the other file as {OPTIONS[expect]} (were the two swapped?)"
         )
-    state = {key.removeprefix(prefix): value for key, value in state.items()}
-    tensors, convention = _validate(state, network, source)
+    state, unexpected = _strip(state, prefix, _shapes(network))
+    tensors, convention = _validate(state, unexpected, network, source)
     return Checkpoint(
         network=network,
         tensors=tensors,
@@ -98,7 +98,7 @@ def from_state(
         sha256=sha256,
         format=format,
         convention=convention,
-        dtype="/".join(sorted({str(state[key].dtype) for key in tensors})),
+        dtype="/".join(sorted({_dtype_name(state[key]) for key in tensors})),
         prefix=prefix,
         warning=warning,
     )
@@ -110,99 +110,49 @@ def save_safetensors(checkpoint: Checkpoint, path: str | Path) -> None:
     Raises:
         OutputError: the file cannot be written; nothing is left behind.
     """
-    save_file = extras.require("safetensors.numpy", "compile").save_file
+    save = extras.require("safetensors.numpy", "compile").save
     contiguous = {key: np.ascontiguousarray(tensor) for key, tensor in checkpoint.tensors.items()}
+    # Written here and not by the library, whose own exception hides what the system said.
+    encoded = save(contiguous, metadata={"network": checkpoint.network, "source": checkpoint.source})
     with files.atomic(Path(path)) as temporary:
-        save_file(contiguous, temporary, metadata={"network": checkpoint.network, "source": checkpoint.source})
-
-
-# --- reading: bytes -> a mapping of names to arrays ---------------------------------------
-
-
-def _reader(path: Path) -> tuple[str, Callable[[Path], Any]]:
-    """Tell the format by content; a suffix only lies by accident."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-    if zipfile.is_zipfile(path) or head.startswith((_TORCH_LEGACY_MAGIC, b"PK\x03\x04")):
-        return "torch", _read_torch
-    if head[8:9] == b"{":
-        return "safetensors", _read_safetensors
-    if head.lstrip()[:1] == b"<":
-        raise CheckpointError(
-            f"{path}: is a web page, not a checkpoint; the download gave an error or login page, download it again"
-        )
-    if head[:1] == b"\x80" or path.suffix == ".pdparams":
-        return "paddle pickle", _read_pickle
-    raise CheckpointError(f"{path}: is not a .pdparams, .pth, .pt or .safetensors file; check the download")
-
-
-def _read_pickle(path: Path) -> Any:
-    try:
-        return pickles.load(path)
-    except pickle.UnpicklingError as error:
-        if "truncated" in str(error):
-            raise CheckpointError(f"{path}: is truncated; download it again") from error
-        raise CheckpointError(
-            f"{path}: refused, it contains {error}; only numpy arrays and plain containers are read, "
-            "and nothing in it was run: get the file from a source you trust"
-        ) from error
-    except (EOFError, MemoryError, OverflowError) as error:
-        raise CheckpointError(f"{path}: is truncated or damaged; download it again") from error
-    except Exception as error:  # a damaged pickle raises anything; the cause is chained
-        raise CheckpointError(f"{path}: is not a readable pickle ({type(error).__name__}); download it again") from error
-
-
-def _read_torch(path: Path) -> Any:
-    torch = extras.require("torch", "compile")
-    try:
-        # Old torch files are not archives, and only archives can be mapped.
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path}: refused, it holds more than tensors (torch's weights_only reader says so), and nothing in it "
-            "was run; save the state dict alone with torch.save(model.state_dict(), ...)"
-        ) from error
-    except Exception as error:  # torch raises RuntimeError, EOFError and others on damaged files
-        raise CheckpointError(f"{path}: is truncated or damaged ({type(error).__name__}); download it again") from error
-    return _torch_to_numpy(state, torch)
-
-
-def _torch_to_numpy(value: Any, torch: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        value = value.detach()
-        return (value.float() if value.is_floating_point() and value.dtype == torch.bfloat16 else value).numpy()
-    if isinstance(value, Mapping):
-        return {key: _torch_to_numpy(item, torch) for key, item in value.items()}
-    return value
-
-
-def _read_safetensors(path: Path) -> Any:
-    safetensors = extras.require("safetensors.numpy", "compile")
-    try:
-        return safetensors.load_file(path)
-    except Exception as error:  # SafetensorError, or a dtype that numpy lacks
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: is not a readable safetensors file ({reason}); download it again") from error
+        temporary.write_bytes(encoded)
 
 
 # --- naming: whatever wrapper, prefix and convention -> the official keys -------------------
 
 
 def _state_dict(loaded: Any, path: Path) -> dict[str, Any]:
-    """The one dict that holds arrays, through wrappers such as ``{"state_dict": ...}``."""
+    """The one dict that holds a network, through wrappers such as ``{"state_dict": ...}``."""
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path}: holds a {type(loaded).__name__}, not a state dict; save model.state_dict()")
-    named = {str(key): _paddle_tensor(value) for key, value in loaded.items()}
-    if any(isinstance(value, np.ndarray) for value in named.values()):
-        return named
-    nested = {key: value for key, value in named.items() if isinstance(value, dict) and value and _is_entry(key)}
-    if len(nested) == 1:
-        return _state_dict(next(iter(nested.values())), path)
-    for usual in ("state_dict", "model_state_dict", "model"):  # beside an optimiser's, say
-        if usual in nested:
-            return _state_dict(nested[usual], path)
-    found = f"several dicts ({', '.join(sorted(nested))})" if nested else "no tensors"
-    raise CheckpointError(f"{path}: holds {found}; save one network's state dict alone")
+    found = _tensor_dicts(loaded)
+    if len(found) > 1:  # beside an optimiser's moments, say
+        found = {name: state for name, state in found.items() if _vote(state)} or found
+    usual = [name for name in found if name in _USUAL_WRAPPERS]
+    if len(found) != 1 and len(usual) != 1:
+        names = ", ".join(sorted(pickles.quoted(name) or "the outermost" for name in found))
+        holds = f"several state dicts ({names})" if found else "no tensors"
+        raise CheckpointError(f"{path}: holds {holds}; save one network's state dict alone")
+    return found[usual[0]] if usual else next(iter(found.values()))
+
+
+def _tensor_dicts(loaded: Mapping[Any, Any]) -> dict[str, dict[str, Any]]:
+    """Every dict in ``loaded``, itself included, that holds arrays directly, by dotted name."""
+    found, seen = {}, {id(loaded)}
+    level: Sequence[tuple[str, Mapping[Any, Any]]] = [("", loaded)]
+    for _ in range(_MAX_NESTING):
+        deeper = []
+        for name, value in level:
+            named = {key if isinstance(key, str) else f"<{type(key).__name__}>": item for key, item in value.items()}
+            named = {key: _paddle_tensor(item) for key, item in named.items()}
+            if any(isinstance(item, np.ndarray) for item in named.values()):
+                found[name] = named
+            for key, item in named.items():
+                if isinstance(item, dict) and id(item) not in seen and _is_entry(key):
+                    seen.add(id(item))
+                    deeper.append((f"{name}.{key}" if name else key, item))
+        level = deeper
+    return found
 
 
 def _paddle_tensor(value: Any) -> Any:
@@ -226,24 +176,44 @@ def _shapes(network: str) -> spec.Shapes:
     return spec.NETWORK_SHAPES[network]()
 
 
-def _identify(state: Mapping[str, Any], source: str) -> tuple[str, str]:
+def _vote(state: Mapping[str, Any]) -> tuple[str, str] | None:
     """Which network, and behind which prefix (``module.``, ``netG.module.``, ...): by vote of the keys."""
     votes: Counter[tuple[str, str]] = Counter()
-    for key in state:
+    for key in map(_canonical, state):
         parts = key.split(".")
+        starts = range(max(0, len(parts) - _MAX_PARTS), len(parts))
         for network in spec.NETWORK_SHAPES:
-            start = next((i for i in range(len(parts)) if ".".join(parts[i:]) in _shapes(network)), None)
-            if start is not None:
-                votes[network, key.removesuffix(".".join(parts[start:]))] += 1
+            official = next((name for i in starts if (name := ".".join(parts[i:])) in _shapes(network)), None)
+            if official is not None:
+                votes[network, key.removesuffix(official)] += 1
     if votes:
         (network, prefix), count = votes.most_common(1)[0]
         if count >= _MIN_MATCH * len(_shapes(network)):
             return network, prefix
-    sample = ", ".join(sorted(state)[:3])
-    raise CheckpointError(
-        f"{source}: holds {len(state)} tensors of another model (such as {sample}); "
-        "an ArcFace or MobileFaceSwap checkpoint is needed"
-    )
+    return None
+
+
+def _identify(state: Mapping[str, Any], source: str) -> tuple[str, str]:
+    found = _vote(state)
+    if found is None:
+        sample = ", ".join(pickles.quoted(key) for key in sorted(state)[:3])
+        raise CheckpointError(
+            f"{source}: holds {len(state)} tensors of another model (such as {sample}); "
+            "an ArcFace or MobileFaceSwap checkpoint is needed"
+        )
+    return found
+
+
+def _strip(state: Mapping[str, Any], prefix: str, shapes: spec.Shapes) -> tuple[dict[str, Any], list[str]]:
+    """The entries by official key, and the names of tensors that are none of the network's."""
+    known, unexpected = {}, []
+    for key, value in state.items():
+        name = _canonical(key)
+        if name.startswith(prefix) and name.removeprefix(prefix) in shapes and name.removeprefix(prefix) not in known:
+            known[name.removeprefix(prefix)] = value
+        elif isinstance(value, np.ndarray):  # numbers and texts beside the tensors do no harm
+            unexpected.append(key)
+    return known, unexpected
 
 
 def _article(network: str) -> str:
@@ -253,11 +223,13 @@ def _article(network: str) -> str:
 # --- validation: every problem, not the first ----------------------------------------------
 
 
-def _validate(state: Mapping[str, Any], network: str, source: str) -> tuple[dict[str, np.ndarray], str]:
+def _validate(
+    state: Mapping[str, Any], unexpected: Sequence[str], network: str, source: str
+) -> tuple[dict[str, np.ndarray], str]:
     shapes = _shapes(network)
     convention = _linear_convention(state, shapes)
     problems = [f"missing {key}" for key in shapes if key not in state]
-    problems += [f"unexpected {key}" for key in state if key not in shapes]
+    problems += [f"unexpected {pickles.quoted(key)}" for key in unexpected]
     tensors = {}
     for key, shape in shapes.items():
         if key in state:
@@ -285,16 +257,22 @@ def _linear_convention(state: Mapping[str, Any], shapes: spec.Shapes) -> str:
     return "paddle" if votes["paddle"] > votes["torch"] else "torch"
 
 
+def _dtype_name(value: np.ndarray) -> str:
+    return "bfloat16" if value.dtype == formats.BFLOAT16 else str(value.dtype)
+
+
 def _check(key: str, value: Any, shape: tuple[int, ...], *, transpose: bool) -> tuple[np.ndarray, str | None]:
     """The tensor as float32 in torch layout, or what is wrong with it."""
     nothing = np.empty(0, np.float32)
     if not isinstance(value, np.ndarray):
         return nothing, f"is a {type(value).__name__}, not a tensor"
-    if not np.issubdtype(value.dtype, np.floating) and value.dtype.name != "bfloat16":
+    if value.dtype != formats.BFLOAT16 and not np.issubdtype(value.dtype, np.floating):
         return nothing, f"has dtype {value.dtype}, expected a floating type"
     stored = shape[::-1] if transpose else shape
     if value.shape != stored:
         return nothing, f"has shape {list(value.shape)}, expected {list(stored)}"
+    if value.dtype == formats.BFLOAT16:  # the upper half of a float32
+        value = (value["bfloat16"].astype(np.uint32) << np.uint32(16)).view(np.float32)
     with np.errstate(over="ignore"):
         tensor = (value.T if transpose else value).astype(np.float32, copy=False)
     if not np.isfinite(tensor).all():

@@ -20,7 +20,8 @@ def require(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         package = module.split(".")[0]
         raise MissingDependency(
-            f"{package} is needed here and cannot be imported ({error}); install it with: pip install 'mfs-edge[{extra}]'"
+            f"{package} is needed here and cannot be imported ({error}); "
+            f"install it with: pip install 'mfs-edge[{extra}]'"
         ) from error
 
 

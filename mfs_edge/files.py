@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,13 +37,21 @@ def require_file(path: Path, what: str) -> Path:
     Raises:
         InputError: it is missing, a folder, unreadable or empty.
     """
-    if path.is_dir():
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; give the path of the {what}") from error
+    except (OSError, ValueError) as error:  # a path too long, through a file, with a null character, ...
+        reason = getattr(error, "strerror", None) or str(error)
+        name = ascii(str(path))[1:-1]
+        raise InputError(f"{name}: cannot be opened ({reason}); give the path of the {what}") from error
+    if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{path}: is a folder; give the {what} file itself")
-    if not path.exists():
-        raise InputError(f"{path}: no such file; give the path of the {what}")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: is a device or pipe; give the {what} as a file")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: may not be read; check its permissions")
-    if path.stat().st_size == 0:
+    if status.st_size == 0:
         raise InputError(f"{path}: is empty; download or write the {what} again")
     return path
 
@@ -79,6 +88,6 @@ def atomic(path: Path) -> Iterator[Path]:
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)  # mkstemp makes it private
-            os.replace(temporary, path)
+            temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

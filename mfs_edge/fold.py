@@ -13,11 +13,14 @@ same function:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from mfs_edge import extras
 from mfs_edge.checkpoint import Checkpoint
 from mfs_edge.errors import CheckpointError, UsageError
 from mfs_edge.identity import Identity
@@ -37,7 +40,8 @@ class Stage:
     @property
     def demodulation(self) -> np.ndarray:
         """[O]; finite even where every gain is zero."""
-        return 1 / np.sqrt(((self.weight * self.gain) ** 2).sum(axis=1) + spec.DEMODULATION_EPS)
+        energy: np.ndarray = ((self.weight * self.gain) ** 2).sum(axis=1)
+        return 1 / np.sqrt(energy + spec.DEMODULATION_EPS)
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,24 @@ class FoldedIDN:
             UsageError: an unknown form.
             CheckpointError: a weight is not finite.
         """
-        if form not in FORMS:
-            raise UsageError(f"form {form!r} is unknown; use one of {', '.join(FORMS)}")
-        weights = self._plain() if form == "plain" else self._identity_local()
         with np.errstate(over="ignore"):
-            rounded = {key: np.ascontiguousarray(value, np.float32) for key, value in weights.items()}
+            rounded = {key: np.ascontiguousarray(value, np.float32) for key, value in self.exact(form).items()}
         for key, value in rounded.items():
             if not np.isfinite(value).all():
-                raise CheckpointError(f"folded weight {key} overflows float32; the checkpoint or identity is not usable")
+                raise CheckpointError(
+                    f"folded weight {key} overflows float32; the checkpoint or identity is not usable"
+                )
         return rounded
+
+    def exact(self, form: str = "plain") -> dict[str, np.ndarray]:
+        """:meth:`weights` before rounding: whatever was computed here is still float64.
+
+        Raises:
+            UsageError: an unknown form.
+        """
+        if form not in FORMS:
+            raise UsageError(f"form {form!r} is unknown; use one of {', '.join(FORMS)}")
+        return self._plain() if form == "plain" else self._identity_local()
 
     def _plain(self) -> dict[str, np.ndarray]:
         weights = dict(self.heads)
@@ -119,13 +132,24 @@ def fold(checkpoint: Checkpoint, identity: Identity) -> FoldedIDN:
 
 def _predict(tensors: Mapping[str, np.ndarray], feature_map: np.ndarray) -> dict[str, list[np.ndarray]]:
     """Weights prediction in torch: the depthwise kernels of each branch, float64."""
-    import torch
-
+    torch = extras.require("torch", "compile")
     from mfs_edge.networks import iin, loading
 
     prefix = "predictor."
     predictor = loading.instantiate(
         iin.Predictor, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     )
-    encoder, decoder = predictor(torch.from_numpy(feature_map)[None])
+    with _one_thread(torch):
+        encoder, decoder = predictor(torch.from_numpy(feature_map)[None])
     return {"Encoder": [k.double().numpy() for k in encoder], "Decoder": [k.double().numpy() for k in decoder]}
+
+
+@contextlib.contextmanager
+def _one_thread(torch: Any) -> Iterator[None]:
+    """The maps are 4x4: threads only wait for each other here, and their number would show in the last digit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mfs_edge import extras, files, images
+from mfs_edge import extras, files, images, pickles
 from mfs_edge.checkpoint import Checkpoint
 from mfs_edge.errors import IdentityError, InputError
 from mfs_edge.networks import spec
@@ -27,6 +27,8 @@ FLAT_VALUES = spec.EMBEDDING + FEATURE_VALUES
 CROP = 224  # the aligned crop that ArcFace's 112 px input is reduced from
 MIN_PHOTO = 32  # fewer pixels than this are no face
 NORM_TOLERANCE = 1e-3
+MIN_AGREEMENT = 0.99  # cosine of a given embedding and the one that --arcface computes
+MAX_SIDE = 32766  # OpenCV warps nothing larger
 
 # Five landmarks (eyes, nose, mouth corners) in a 112 px crop; DESIGN section 2, "Alignment".
 TEMPLATE = np.array(
@@ -58,7 +60,8 @@ def load(path: str | Path, arcface: Checkpoint | None = None) -> Identity:
 
     ``.npy`` [25600]; ``.npy`` [512, 7, 7] (the head in ``arcface`` adds the embedding);
     ``.npz`` with ``embedding`` and ``feature_map``; a picture of an aligned face, if
-    ``arcface`` is given.
+    ``arcface`` is given. An embedding that came with its feature map is checked against
+    ``arcface``, if given: two files mixed up would swap in a face that nobody has.
 
     Raises:
         IdentityError: the file is none of these, or its values cannot be used.
@@ -74,19 +77,21 @@ def load(path: str | Path, arcface: Checkpoint | None = None) -> Identity:
                 f"{path}: has embedding {list(embedding.shape)} and feature_map {list(feature_map.shape)}, "
                 f"expected [512] and [512, 7, 7]; write it with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
             )
-        return _identity(embedding, feature_map, path)
+        return _agreeing(_identity(embedding, feature_map, path), path, arcface)
     if set(arrays) != {""}:
         raise IdentityError(
-            f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}, expected arrays embedding and feature_map"
+            f"{path}: holds {', '.join(map(pickles.quoted, sorted(arrays))) or 'nothing'}, expected arrays embedding "
+            "and feature_map; write it with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
         )
     return _from_array(_checked(arrays[""], path, "the array"), path, arcface)
 
 
 def _from_array(array: np.ndarray, path: Path, arcface: Checkpoint | None) -> Identity:
     if array.shape in ((FLAT_VALUES,), (1, FLAT_VALUES)):
-        return _identity(array.ravel()[: spec.EMBEDDING], array.ravel()[spec.EMBEDDING :], path)
+        flat = array.ravel()
+        return _agreeing(_identity(flat[: spec.EMBEDDING], flat[spec.EMBEDDING :], path), path, arcface)
     if array.shape in (spec.FEATURE_MAP, (1, *spec.FEATURE_MAP)):
-        return _identity(_embed(array, _need(arcface, path, "a feature map alone")), array, path)
+        return _identity(Embedder(_need(arcface, path, "a feature map alone")).head(array), array, path)
     if array.size == spec.EMBEDDING:
         raise IdentityError(
             f"{path}: is an embedding alone, but the IIN also reads the 512x7x7 feature map, which cannot be "
@@ -104,6 +109,18 @@ def _need(arcface: Checkpoint | None, path: Path, what: str) -> Checkpoint:
     return arcface
 
 
+def _agreeing(identity: Identity, path: Path, arcface: Checkpoint | None) -> Identity:
+    """``identity``, once its embedding is known to be that of its feature map."""
+    if arcface is not None:
+        cosine = float(Embedder(arcface).head(identity.feature_map) @ identity.embedding)
+        if not cosine >= MIN_AGREEMENT:
+            raise IdentityError(
+                f"{path}: the embedding is not that of its feature map under {arcface.source} (cosine {cosine:.3f}); "
+                "give the ArcFace checkpoint that it was made with, or compute the identity again"
+            )
+    return identity
+
+
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Name -> array of an ``.npz``; a ``.npy`` has the one name ``""``."""
     try:
@@ -111,9 +128,14 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         if isinstance(loaded, np.ndarray):
             return {"": loaded}
         with loaded:
-            return {name: loaded[name] for name in loaded.files}
+            # Other members are only named in a message, not read.
+            wanted = {"embedding", "feature_map"}
+            return {name: loaded[name] if name in wanted else np.empty(0) for name in loaded.files}
     except Exception as error:  # numpy raises ValueError, EOFError, BadZipFile, ... on damaged files
-        reason = "it holds Python objects" if "pickle" in str(error).lower() else "it is damaged or of another format"
+        with path.open("rb") as file:
+            head = file.read(6)
+        pickled = head.startswith(b"\x80") or "Object arrays" in str(error)
+        reason = "it holds Python objects" if pickled else "it is damaged or of another format"
         raise IdentityError(
             f"{path}: is not a readable .npy or .npz identity ({reason}); "
             "write it with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
@@ -122,11 +144,13 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _checked(array: np.ndarray, path: Path, name: str) -> np.ndarray:
     if array.dtype.kind != "f":
-        raise IdentityError(f"{path}: {name} has dtype {array.dtype}, expected float32")
+        raise IdentityError(f"{path}: {name} has dtype {array.dtype.name}, expected float32")
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise IdentityError(f"{path}: {name} has {bad} values that are NaN or infinite; compute the identity again")
-    return array.astype(np.float32)
+    return array
 
 
 def _identity(embedding: np.ndarray, feature_map: np.ndarray, path: Path) -> Identity:
@@ -169,6 +193,7 @@ def arcface_input(image: np.ndarray, name: str, landmarks: np.ndarray | None = N
     cv2 = extras.require("cv2", "compile")
     height, width = image.shape[:2]
     if landmarks is not None:
+        _check_landmarks(landmarks, width, height, name)
         image = align(image, landmarks, CROP)
     elif height != width:
         raise IdentityError(
@@ -181,22 +206,44 @@ def arcface_input(image: np.ndarray, name: str, landmarks: np.ndarray | None = N
         image = images.resize(image, CROP)
     # Bilinear, and not rounded to bytes again: from 224 px it is the mean of 2x2 pixels.
     side = spec.ARCFACE_INPUT
-    return cv2.resize(image.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    resized: np.ndarray = cv2.resize(image.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def _check_landmarks(landmarks: np.ndarray, width: int, height: int, name: str) -> None:
+    outside = ((landmarks < 0) | (landmarks > (width, height))).any(axis=1)
+    if outside.any():
+        x, y = landmarks[outside][0]
+        raise IdentityError(
+            f"{name}: landmark {int(outside.argmax()) + 1} at {x:g},{y:g} lies outside the {width}x{height} picture; "
+            "give pixels of this very picture"
+        )
+    if np.linalg.det(affine(landmarks, CROP)[:, :2]) <= 0:
+        raise IdentityError(
+            f"{name}: the landmarks would mirror the face; give of the eyes, and of the mouth corners, "
+            "the one on the picture's left first"
+        )
+    if max(width, height) > MAX_SIDE:
+        raise IdentityError(f"{name}: is {width}x{height} pixels, more than {MAX_SIDE} on a side; make it smaller")
 
 
 def affine(landmarks: np.ndarray, size: int) -> np.ndarray:
     """The least-squares affine [2, 3] that takes ``landmarks`` onto the template at ``size`` px."""
     points = np.column_stack([landmarks, np.ones(len(landmarks))])
+    solution: np.ndarray
     solution, _, rank, _ = np.linalg.lstsq(points, TEMPLATE * size / spec.ARCFACE_INPUT, rcond=None)
     if rank < 3:
-        raise IdentityError("the five landmarks lie on one line; give x,y of both eyes, the nose and both mouth corners")
+        raise IdentityError(
+            "the five landmarks lie on one line; give x,y of both eyes, the nose and both mouth corners"
+        )
     return solution.T
 
 
 def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
     """The face in ``image``, warped to a [size, size, 3] crop."""
     cv2 = extras.require("cv2", "compile")
-    return cv2.warpAffine(image, affine(landmarks, size), (size, size), flags=cv2.INTER_LINEAR)
+    crop: np.ndarray = cv2.warpAffine(image, affine(landmarks, size), (size, size), flags=cv2.INTER_LINEAR)
+    return crop
 
 
 def read_landmarks(path: Path) -> np.ndarray:
@@ -205,11 +252,11 @@ def read_landmarks(path: Path) -> np.ndarray:
     Raises:
         InputError: it does not hold exactly ten finite numbers.
     """
-    text = files.require_file(path, "landmarks").read_text(errors="replace")
+    text = files.require_file(path, "landmarks").read_text(encoding="utf-8-sig", errors="replace")
     try:
         values = json.loads(text) if text.lstrip().startswith(("[", "{")) else text.replace(",", " ").split()
         points = np.asarray(values, dtype=np.float64).reshape(5, 2)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: does not hold five x,y points; write ten numbers, two to a line") from error
     if not np.isfinite(points).all():
         raise InputError(f"{path}: has landmarks that are not finite; write ten numbers, two to a line")
@@ -220,8 +267,7 @@ class Embedder:
     """ArcFace made ready once, for any number of pictures."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        import torch
-
+        torch = extras.require("torch", "compile")
         from mfs_edge.networks import arcface, loading
 
         # Float64: 50 layers of float32 lose a digit that the folded weights are judged on,
@@ -242,7 +288,3 @@ class Embedder:
 
         tensor = torch.from_numpy(feature_map.reshape(1, *spec.FEATURE_MAP)).double()
         return self.network.head(tensor)[0].float().numpy()
-
-
-def _embed(feature_map: np.ndarray, arcface: Checkpoint) -> np.ndarray:
-    return Embedder(arcface).head(feature_map)

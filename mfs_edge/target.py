@@ -33,6 +33,7 @@ class EmitOptions:
     precision: str = "fp32"
     io: str = "float32"
     metadata: Mapping[str, str] = field(default_factory=dict)  # written into the file
+    min_ios: int = 16  # the oldest iOS that must run it (and macOS 13 with it); Core ML only
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,12 @@ class Target(Protocol):
     run_needs: tuple[str, ...]
     precisions: tuple[str, ...]
     io_forms: tuple[str, ...]
+    default_precision: str
+    default_io: str
+
+    def unrunnable(self) -> str | None:
+        """Why no artefact of this kind can run on this machine; None if it can."""
+        ...
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write ``model`` to ``path`` (its companions beside it).

@@ -99,4 +99,3 @@ def _fidelity(differences: Sequence[np.ndarray]) -> Fidelity:
 def passes(fidelity: dict[str, Fidelity], min_psnr: float) -> bool:
     """Whether every output reaches ``min_psnr`` on average over the inputs."""
     return all(output.psnr_mean >= min_psnr for output in fidelity.values())
-

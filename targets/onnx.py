@@ -27,6 +27,11 @@ class OnnxTarget:
     run_needs = ("onnxruntime",)
     precisions: tuple[str, ...] = ("fp32",)
     io_forms: tuple[str, ...] = ("float32",)
+    default_precision = "fp32"
+    default_io = "float32"
+
+    def unrunnable(self) -> str | None:
+        return None
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write a self-contained ``.onnx`` that ``onnx.checker`` accepts."""

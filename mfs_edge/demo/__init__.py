@@ -18,8 +18,7 @@ FACES = Path(__file__).parent / "data" / "faces"
 IDENTITIES = 8
 TARGETS = 64  # 0..31 to look at and hold out, 32..63 to calibrate
 WARNING = (
-    "these are the embedded demo weights: trained on drawn faces, not for photographs; "
-    "give your own with --checkpoint"
+    "these are the embedded demo weights: trained on drawn faces, not for photographs; give your own with --checkpoint"
 )
 
 

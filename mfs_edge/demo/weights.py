@@ -40,12 +40,17 @@ def _tensor(network: str, key: str, shapes: recipe.Shapes, factors: dict[str, np
     if f"{layer}.U" in factors:
         return _kernel_predictor(layer, factors)
     if key.endswith(".style.weight"):
-        return factors["style.Bs"] @ factors[f"{layer}.A"]
+        return _product(factors["style.Bs"], factors[f"{layer}.A"])
     if stored == "arcface/fc.weight":
-        return factors["arcface/fc.V"] @ factors["arcface/fc.Q"].T
+        return _product(factors["arcface/fc.V"], factors["arcface/fc.Q"].T)
     if key.startswith(("final.", "mask.")) and key.endswith(".bias"):
         return np.zeros(shapes[key])
     return recipe.tensor(key, shapes, int(factors["seed"]))
+
+
+def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    product: np.ndarray = left @ right
+    return product
 
 
 def _kernel_predictor(layer: str, factors: dict[str, np.ndarray]) -> np.ndarray:
@@ -54,7 +59,7 @@ def _kernel_predictor(layer: str, factors: dict[str, np.ndarray]) -> np.ndarray:
     patches = _patches(xbar)
     gram = patches.T @ patches
     gram += RIDGE * np.mean(np.diag(gram)) * np.eye(len(gram))
-    weight = u @ v + k @ np.linalg.solve(gram, patches.T)
+    weight: np.ndarray = u @ v + k @ np.linalg.solve(gram, patches.T)
     return weight.reshape(len(u), len(xbar), 3, 3)
 
 

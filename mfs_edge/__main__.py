@@ -1,0 +1,5 @@
+"""``python -m mfs_edge``."""
+
+from mfs_edge.cli import main
+
+main()

@@ -1,0 +1,112 @@
+"""Tell what a file is, and what is in it, without torch where the format allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mfs_edge import checkpoint, files, identity, manifest, target
+from mfs_edge.errors import InputError
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found: a kind, facts in reading order, and tables."""
+
+    kind: str  # "checkpoint", "identity", "artefact" or "manifest"
+    path: Path
+    facts: dict[str, Any]
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+def inspect(path: Path) -> Inspection:
+    """Describe ``path``.
+
+    Raises:
+        InputError: it is damaged, or nothing that mfs-edge knows.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file; give a checkpoint, an identity, an artefact or a build folder")
+    if path.suffix in {kind.suffix for kind in target.registered().values()}:
+        return _artefact(path)
+    if path.is_dir() or path.name == "manifest.json":
+        return _manifest(path / "manifest.json" if path.is_dir() else path)
+    if path.suffix in (".npy", ".npz"):
+        return _identity(path)
+    return _checkpoint(path)
+
+
+def _checkpoint(path: Path) -> Inspection:
+    found = checkpoint.load(path)
+    facts = {
+        "network": checkpoint.TITLES[found.network],
+        "format": found.format,
+        "convention": found.convention,
+        "stored as": found.dtype,
+        "prefix": found.prefix or "none",
+        "tensors": len(found.tensors),
+        "parameters": found.parameters,
+        "bytes": files.size_of(path),
+        "sha256": found.sha256,
+        "use it as": f"{checkpoint.OPTIONS[found.network]} {path}",
+    }
+    return Inspection("checkpoint", path, facts, {"parts": _parts(found)})
+
+
+def _parts(found: checkpoint.Checkpoint) -> list[dict[str, Any]]:
+    """Parameters by the first component of the key."""
+    totals: dict[str, list[int]] = {}
+    for key, tensor in found.tensors.items():
+        entry = totals.setdefault(key.split(".")[0], [0, 0])
+        entry[0] += 1
+        entry[1] += tensor.size
+    return [{"part": part, "tensors": n, "parameters": size} for part, (n, size) in totals.items()]
+
+
+def _identity(path: Path) -> Inspection:
+    found = identity.load(path)
+    facts = {
+        "embedding": f"{found.embedding.size} values, length 1",
+        "feature map": "x".join(map(str, found.feature_map.shape)),
+        "range": f"{found.feature_map.min():.3g} .. {found.feature_map.max():.3g}",
+        "sha256": found.sha256,
+        "notes": "; ".join(found.notes) or "none",
+    }
+    return Inspection("identity", path, facts)
+
+
+def _artefact(path: Path) -> Inspection:
+    backend = target.of_file(path)
+    found = backend.describe(path)
+    facts = {"format": found.format, "bytes": files.size_of(path), "sha256": files.sha256(path)}
+    tables = {
+        "tensors": _tensors("input", found.inputs) + _tensors("output", found.outputs),
+        "operators": [{"operator": op, "count": count} for op, count in found.operators.items()],
+    }
+    return Inspection("artefact", path, {**facts, **found.details, **found.metadata}, tables)
+
+
+def _tensors(role: str, tensors: Iterable[target.Tensor]) -> list[dict[str, Any]]:
+    return [{"role": role, **vars(tensor)} for tensor in tensors]
+
+
+def _manifest(path: Path) -> Inspection:
+    if not path.exists():
+        raise InputError(f"{path.parent}: is a folder without manifest.json; give a build folder or a file")
+    found = manifest.read(path)
+    rows = [
+        {
+            "file": artefact.file,
+            "precision": artefact.precision,
+            "bytes": artefact.bytes,
+            "verification": artefact.verification.status,
+            "intact": all(
+                (path.parent / name).exists() and files.sha256(path.parent / name) == digest
+                for name, digest in artefact.files.items()
+            ),
+        }
+        for artefact in found.artefacts
+    ]
+    return Inspection("manifest", path, {"artefacts": len(rows), **found.versions}, {"artefacts": rows})

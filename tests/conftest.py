@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from mfs_edge.demo import recipe
 from mfs_edge.demo import weights as demo_weights
 from mfs_edge.fold import FoldedIDN, fold
 from mfs_edge.identity import Identity
+
+# Several workers' OpenMP threads on a few cores spin against each other; torch is not imported yet.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_SEED = 7

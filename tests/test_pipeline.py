@@ -65,11 +65,11 @@ def test_a_wrong_artefact_does_not_pass(demo_iin: Checkpoint, demo_identities: l
     """The judge is not fooled by a valid graph of somebody else."""
     from mfs_edge import verify
 
-    result = mfs_edge.compile(identity=demo_identities[0], checkpoint=demo_iin, size=64, out=tmp_path / "build")
-    pictures = verify.inputs(64)
+    result = mfs_edge.compile(identity=demo_identities[0], checkpoint=demo_iin, out=tmp_path / "build")
+    pictures = verify.inputs(224)
     other = verify.reference(demo_iin, demo_identities[1])
     found = verify.compare(
-        get("onnx").load(result.out / "idn-64-fp32.onnx"), pictures, [other(picture) for picture in pictures]
+        get("onnx").load(result.out / "idn-224-fp32.onnx"), pictures, [other(picture) for picture in pictures]
     )
     assert not verify.passes(found, verify.DEFAULT_MIN_PSNR["fp32"])
 

@@ -6,6 +6,7 @@ A file is told by its content. bfloat16, which numpy lacks, comes out as :data:`
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -72,14 +73,16 @@ def _paddle_bfloat16(value: Any) -> Any:
 
 def _read_torch(path: Path) -> Any:
     torch = extras.require("torch", "compile")
-    archive = zipfile.is_zipfile(path)
     try:
+        archive = zipfile.is_zipfile(path)
         if archive:
             with zipfile.ZipFile(path) as members:
                 if not any(name.endswith("data.pkl") for name in members.namelist()):
                     raise CheckpointError(f"{path}: is a zip of other files; unpack it and give the checkpoint inside")
-        # Old torch files are not archives, and only archives can be mapped.
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual pickle protocols, in damaged files
+            # Old torch files are not archives, and only archives can be mapped.
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
         return pickles.Rebuild(_from_torch)(loaded)
     except CheckpointError:
         raise

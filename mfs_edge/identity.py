@@ -146,7 +146,7 @@ def _checked(array: np.ndarray, path: Path, name: str) -> np.ndarray:
     if array.dtype.kind != "f":
         raise IdentityError(f"{path}: {name} has dtype {array.dtype.name}, expected float32")
     with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, np.float32)
+        array = np.array(array, np.float32, order="C")
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise IdentityError(f"{path}: {name} has {bad} values that are NaN or infinite; compute the identity again")

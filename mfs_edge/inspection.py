@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mfs_edge import checkpoint, files, identity, manifest, target
-from mfs_edge.errors import InputError
+from mfs_edge import checkpoint, extras, files, identity, manifest, target
+from mfs_edge.errors import InputError, UsageError
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,19 @@ class Inspection:
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-def inspect(path: Path) -> Inspection:
-    """Describe ``path``.
+def inspect(path: Path, *, layers: bool = False) -> Inspection:
+    """Describe ``path``; with ``layers``, also what each node of an artefact costs.
 
     Raises:
         InputError: it is damaged, or nothing that mfs-edge knows.
+        UsageError: ``layers`` of something that has none.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file; give a checkpoint, an identity, an artefact or a build folder")
     if path.suffix in {kind.suffix for kind in target.registered().values()}:
-        return _artefact(path)
+        return _artefact(path, layers=layers)
+    if layers:
+        raise UsageError(f"{path}: has no layers to show; give an artefact")
     if path.is_dir() or path.name == "manifest.json":
         return _manifest(path / "manifest.json" if path.is_dir() else path)
     if path.suffix in (".npy", ".npz"):
@@ -77,7 +80,7 @@ def _identity(path: Path) -> Inspection:
     return Inspection("identity", path, facts)
 
 
-def _artefact(path: Path) -> Inspection:
+def _artefact(path: Path, *, layers: bool) -> Inspection:
     backend = target.of_file(path)
     found = backend.describe(path)
     facts = {"format": found.format, "bytes": files.size_of(path), "sha256": files.sha256(path)}
@@ -85,7 +88,23 @@ def _artefact(path: Path) -> Inspection:
         "tensors": _tensors("input", found.inputs) + _tensors("output", found.outputs),
         "operators": [{"operator": op, "count": count} for op, count in found.operators.items()],
     }
+    if layers:
+        totals, rows = _layers(path)
+        facts, tables = {**facts, **totals}, {**tables, "layers": rows}
     return Inspection("artefact", path, {**facts, **found.details, **found.metadata}, tables)
+
+
+def _layers(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the graph costs in total and node by node, under the names of ``graph.cost``."""
+    if path.suffix != ".onnx":
+        raise UsageError(f"{path}: layers are counted in the ONNX graph; compile --target onnx too and inspect that")
+    from mfs_edge.graph import cost
+
+    counted = cost.count(extras.require("onnx_ir", "onnx").load(path))
+    columns = ("name", "operator", "shape", "parameters", "weight_bytes", "macs", "flops", "paper", "live_bytes")
+    rows = [{column: getattr(node, column) for column in columns} for node in counted.nodes]
+    totals = ("parameters", "macs", "flops", "paper", "weight_bytes", "peak_bytes", "peak_node")
+    return {name: getattr(counted, name) for name in totals}, rows
 
 
 def _tensors(role: str, tensors: Iterable[target.Tensor]) -> list[dict[str, Any]]:

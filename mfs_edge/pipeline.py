@@ -197,12 +197,20 @@ class Graphs:
         plain = build.build(fold(checkpoint, identity).weights(), size=size)
         self.fp32 = passes.optimise(plain, level=optimize)
         self.cost: Cost = cost.count(self.fp32)
+        self._made = {"fp32": self.fp32}
 
     def at(self, precision: str) -> ir.Model:
-        """The graph to emit at ``precision``; a backend must not change it."""
-        if precision not in PRECISIONS:
-            raise UsageError(f"precision {precision!r} is unknown; there are {', '.join(PRECISIONS)}")
-        return self.fp32
+        """The graph to emit at ``precision``, made once; a backend must not change it."""
+        if precision not in self._made:
+            self._made[precision] = self._make(precision)
+        return self._made[precision]
+
+    def _make(self, precision: str) -> ir.Model:
+        from mfs_edge.graph import passes
+
+        if precision == "fp16":  # so that whatever computes in half survives
+            return passes.balance(self.fp32.clone())
+        raise UsageError(f"precision {precision!r} is unknown; there are {', '.join(PRECISIONS)}")
 
 
 def _emit(target: Target, options: EmitOptions, graphs: Graphs, stage: Path) -> records.Artefact:

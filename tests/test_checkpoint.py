@@ -245,6 +245,10 @@ NOT_CHECKPOINTS = {
     "half a pickle": (pickle.dumps({"a": np.ones(300)})[:-500], "truncated"),
     "half a zip": (b"PK\x03\x04" + b"\0" * 90, "truncated"),
     "half a safetensors file": (b"\x40\0\0\0\0\0\0\0{", "not a readable safetensors file"),
+    "a spanned zip": (  # zipfile.is_zipfile itself raises on this one
+        b"PK\x03\x04" + b"\0" * 26 + b"PK\x06\x07" + b"\1" * 16 + b"PK\x05\x06" + b"\xff" * 16 + b"\0\0",
+        "truncated or damaged",
+    ),
     "a lying safetensors header": (b"\xff\xff\xff\xff\xff\0\0\0" + b'{"a":1}', "truncated"),
 }
 

@@ -12,6 +12,9 @@ class MfsEdgeError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # a path may hold a line break
+
 
 class CheckFailed(MfsEdgeError):
     """The work was done, but a check said no: verification, a budget, a regression."""

@@ -22,12 +22,11 @@ class SqueezeExcite(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         squeezed = channels // spec.ARCFACE_REDUCTION
-        self.fc = nn.Sequential(
-            nn.Linear(channels, squeezed), nn.PReLU(), nn.Linear(squeezed, channels), nn.Sigmoid()
-        )
+        self.fc = nn.Sequential(nn.Linear(channels, squeezed), nn.PReLU(), nn.Linear(squeezed, channels), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.fc(x.mean(dim=(2, 3)))[:, :, None, None]
+        gate: Tensor = self.fc(x.mean(dim=(2, 3)))
+        return x * gate[:, :, None, None]
 
 
 class IRBlock(nn.Module):
@@ -51,7 +50,8 @@ class IRBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.prelu(self.bn1(self.conv1(self.bn0(x))))
         y = self.se(self.bn2(self.conv2(y)))
-        return self.prelu(y + self.downsample(x))
+        out: Tensor = self.prelu(y + self.downsample(x))
+        return out
 
 
 def _layer(blocks: int, inner: int, outer: int, stride: int) -> nn.Sequential:

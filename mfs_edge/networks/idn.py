@@ -7,6 +7,8 @@ AAAI 2022, section 3.2.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,7 +58,7 @@ def mask_head() -> nn.Sequential:
             nn.BatchNorm2d(outer),
             nn.LeakyReLU(spec.LEAKY_SLOPE),
         )
-        for inner, outer in zip(spec.MASK_CHANNELS, spec.MASK_CHANNELS[1:], strict=False)
+        for inner, outer in pairwise(spec.MASK_CHANNELS)
     ]
     return nn.Sequential(*stages, nn.Conv2d(spec.MASK_CHANNELS[-1], 1, 3, padding=1))
 
@@ -66,7 +68,7 @@ class IDN(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        encoder = zip(spec.ENCODER_CHANNELS, spec.ENCODER_CHANNELS[1:], strict=False)
+        encoder = pairwise(spec.ENCODER_CHANNELS)
         decoder = zip(spec.DECODER_IN, spec.DECODER_OUT, strict=True)
         self.Encoder = nn.ModuleList(_separable(i, o, spec.ENCODER_KERNEL, stride=2) for i, o in encoder)
         self.Decoder = nn.ModuleList(_separable(i, o, spec.DECODER_KERNEL, stride=1) for i, o in decoder)

@@ -7,6 +7,8 @@ shared pointwise weights, as in StyleGAN 2.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,7 @@ class KernelBlock(nn.Module):
 
 
 def _branch(channels: tuple[int, ...]) -> nn.ModuleList:
-    return nn.ModuleList(KernelBlock(i, o) for i, o in zip(channels, channels[1:], strict=False))
+    return nn.ModuleList(KernelBlock(i, o) for i, o in pairwise(channels))
 
 
 def _kernels(branch: nn.ModuleList, x: Tensor) -> list[Tensor]:
@@ -74,7 +76,7 @@ class Modulation(nn.Module):
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Modulated and demodulated weight [O, I, 1, 1] for an embedding [1, 512]."""
-        weight = self.weight * (1 + self.style(embedding))[0, None, :, None, None]
+        weight: Tensor = self.weight * (1 + self.style(embedding))[0, None, :, None, None]
         demodulation = torch.rsqrt(weight.square().sum(dim=(1, 2, 3), keepdim=True) + spec.DEMODULATION_EPS)
         return weight * demodulation
 
@@ -84,7 +86,7 @@ class IIN(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        encoder = zip(spec.ENCODER_CHANNELS, spec.ENCODER_CHANNELS[1:], strict=False)
+        encoder = pairwise(spec.ENCODER_CHANNELS)
         decoder = zip(spec.DECODER_IN, spec.DECODER_OUT, strict=True)
         self.predictor = Predictor()
         self.EncoderModulation = nn.ModuleList(Modulation(i, o) for i, o in encoder)

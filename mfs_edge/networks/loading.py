@@ -13,9 +13,7 @@ from torch import nn
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def instantiate(
-    kind: type[Module], tensors: Mapping[str, np.ndarray], *, dtype: torch.dtype = torch.float32
-) -> Module:
+def instantiate(kind: type[Module], tensors: Mapping[str, np.ndarray], *, dtype: torch.dtype = torch.float32) -> Module:
     """``kind()`` in inference mode with ``tensors`` as its state, strictly matched.
 
     Built on the meta device and, in float32, given the arrays themselves: no

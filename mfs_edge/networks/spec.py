@@ -13,6 +13,7 @@ Source: Xu et al., "MobileFaceSwap", AAAI 2022, section 3; the public Paddle cod
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -100,7 +101,7 @@ def _modulation_shapes(name: str, inner: int, outer: int) -> Iterator[tuple[str,
 
 
 def _predictor_shapes(name: str, channels: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for i, (inner, outer) in enumerate(zip(channels, channels[1:], strict=False)):
+    for i, (inner, outer) in enumerate(pairwise(channels)):
         yield from _conv(f"{name}.{i}.conv", outer, inner, 3, 3)
         yield from _batch_norm(f"{name}.{i}.norm", outer)
         yield from _conv(f"{name}.{i}.weight", outer, outer, 3, 3)
@@ -116,7 +117,7 @@ def head_shapes() -> Shapes:
         yield from _conv("final.4", last, middle, 3, 3)
         yield from _batch_norm("final.5", last)
         yield from _conv("final.7", 3, last, 3, 3)
-        for i, (inner, outer) in enumerate(zip(MASK_CHANNELS, MASK_CHANNELS[1:], strict=False)):
+        for i, (inner, outer) in enumerate(pairwise(MASK_CHANNELS)):
             yield from _conv(f"mask.{i}.1", inner, 1, 3, 3)
             yield from _conv(f"mask.{i}.2", outer, inner, 1, 1)
             yield from _batch_norm(f"mask.{i}.3", outer)
@@ -129,7 +130,7 @@ def iin_shapes() -> Shapes:
     """Every tensor of a MobileFaceSwap checkpoint: the IIN (20.7 M) and the IDN's heads."""
 
     def entries() -> Iterator[tuple[str, tuple[int, ...]]]:
-        for i, (inner, outer) in enumerate(zip(ENCODER_CHANNELS, ENCODER_CHANNELS[1:], strict=False)):
+        for i, (inner, outer) in enumerate(pairwise(ENCODER_CHANNELS)):
             yield from _modulation_shapes(f"EncoderModulation.{i}", inner, outer)
         for i, (inner, outer) in enumerate(zip(DECODER_IN, DECODER_OUT, strict=True)):
             yield from _modulation_shapes(f"DecoderModulation.{i}", inner, outer)

@@ -13,10 +13,8 @@ same function:
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -139,17 +137,6 @@ def _predict(tensors: Mapping[str, np.ndarray], feature_map: np.ndarray) -> dict
     predictor = loading.instantiate(
         iin.Predictor, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     )
-    with _one_thread(torch):
+    with loading.one_thread():
         encoder, decoder = predictor(torch.from_numpy(feature_map)[None])
     return {"Encoder": [k.double().numpy() for k in encoder], "Decoder": [k.double().numpy() for k in decoder]}
-
-
-@contextlib.contextmanager
-def _one_thread(torch: Any) -> Iterator[None]:
-    """The maps are 4x4: threads only wait for each other here, and their number would show in the last digit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

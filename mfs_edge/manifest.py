@@ -32,8 +32,9 @@ class Fidelity(_Record):
 class Verification(_Record):
     """What was compared, and how it went."""
 
-    status: Literal["passed", "failed", "not run"]
-    how: str  # "file": loaded from disk and run by its own runtime; or why it was not run
+    status: Literal["passed", "failed", "not verified"]
+    verified: Literal["runtime", "evaluator", "no"]  # what executed the written file
+    run: str  # the runtime that ran it, or why none did
     images: int = 0
     min_psnr: float | None = None  # dB; the mean of each output must reach it
     swapped: Fidelity | None = None

@@ -57,6 +57,7 @@ def compile(
     out: str | Path = "build",
     overwrite: bool = False,
     min_psnr: float | None = None,
+    min_ios: int = 16,
     verify: bool = True,
     steps: Steps | None = None,
 ) -> Result:
@@ -74,7 +75,8 @@ def compile(
         optimize: 0 for the plain graph, 1 for all exact passes.
         out: the folder for artefacts and ``manifest.json``.
         overwrite: write into a folder that holds other files.
-        min_psnr: dB that each output must reach; None is the precision's default.
+        min_psnr: dB that each output must reach; None is the default of precision and I/O.
+        min_ios: the oldest iOS that a Core ML package must run on.
         verify: False leaves the files unproven, and says so in the manifest.
         steps: told of progress.
 
@@ -83,7 +85,7 @@ def compile(
     """
     steps = steps or Recorded()
     out = Path(out)
-    jobs = plan(target=target, precision=precision, io=io, size=size, min_psnr=min_psnr, steps=steps)
+    jobs = plan(target=target, precision=precision, io=io, min_ios=min_ios, size=size, min_psnr=min_psnr, steps=steps)
     bundle.check_folder(out, overwrite=overwrite)
     with steps.step("read checkpoint"):
         iin = _checkpoint(checkpoint, steps)
@@ -112,6 +114,7 @@ def plan(
     target: str | Sequence[str],
     precision: str | None,
     io: str | None,
+    min_ios: int,
     size: int,
     min_psnr: float | None,
     steps: Steps,
@@ -130,7 +133,10 @@ def plan(
     targets, skipped = select((target,) if isinstance(target, str) else tuple(target))
     for line in skipped:
         steps.note(line)
-    jobs = [(t, EmitOptions(precision=precision or t.default_precision, io=io or t.default_io)) for t in targets]
+    jobs = [
+        (t, EmitOptions(precision=precision or t.default_precision, io=io or t.default_io, min_ios=min_ios))
+        for t in targets
+    ]
     for target_, options in jobs:
         check_supported(target_, options)
     return jobs
@@ -235,7 +241,7 @@ def _emit(target: Target, options: EmitOptions, graphs: Graphs, stage: Path) -> 
         operators=dict(description.operators),
         parameters=graphs.cost.parameters,
         macs=graphs.cost.macs,
-        verification=records.Verification(status="not run", how="switched off"),
+        verification=records.Verification(status="not verified", verified="no", run="not run: switched off"),
         warnings=tuple(filter(None, [graphs.checkpoint.warning, *graphs.identity.notes])),
     )
 
@@ -286,26 +292,30 @@ class Judge:
 def _prove(
     artefact: records.Artefact, target: Target, judge: Judge, stage: Path, min_psnr: float | None
 ) -> records.Artefact:
-    """Load the written file in its own runtime, compare, and reject it if it is too far off."""
+    """Execute the written file, compare it with the reference, and reject it if it is too far off."""
     from mfs_edge import verify
 
-    reason = target.unrunnable()
-    if reason is not None:
-        judge.steps.note(f"{artefact.file}: {reason}")
-        return artefact.model_copy(update={"verification": records.Verification(status="not run", how=reason)})
-    threshold = verify.DEFAULT_MIN_PSNR[artefact.precision] if min_psnr is None else min_psnr
+    path = stage / artefact.file
+    unrunnable = target.unrunnable()
     with judge.steps.step(f"verify {artefact.file}"):
-        found = verify.compare(target.load(stage / artefact.file), judge.images, judge.expected)
-    passed = verify.passes(found, threshold)
+        runner = target.load(path) if unrunnable is None else target.evaluator(path)
+        found = verify.compare(runner, judge.images, judge.expected) if runner is not None else None
+    if unrunnable is not None:
+        judge.steps.note(f"{artefact.file}: {unrunnable}" + ("; evaluated operation by operation" if found else ""))
+    if found is None:
+        verification = records.Verification(status="not verified", verified="no", run=str(unrunnable))
+        return artefact.model_copy(update={"verification": verification})
+    threshold = verify.default_min_psnr(artefact.precision, artefact.io) if min_psnr is None else min_psnr
     verification = records.Verification(
-        status="passed" if passed else "failed",
-        how=f"the written file, run by {' / '.join(target.run_needs)}",
+        status="passed" if verify.passes(found, threshold) else "failed",
+        verified="runtime" if unrunnable is None else "evaluator",
+        run=unrunnable or " / ".join(target.run_needs),
         images=len(judge.images),
         min_psnr=threshold,
         **{name: records.Fidelity(**vars(fidelity)) for name, fidelity in found.items()},
     )
     proven = artefact.model_copy(update={"verification": verification})
-    return proven if passed else _reject(proven, stage)
+    return _reject(proven, stage) if verification.status == "failed" else proven
 
 
 def _reject(artefact: records.Artefact, stage: Path) -> records.Artefact:

@@ -64,7 +64,7 @@ def _artefact_table(artefacts: Iterable[records.Artefact]) -> Any:
                 *(f"{artefact.bytes / 1e6:.2f}", f"{artefact.parameters / 1e6:.3f}", f"{artefact.macs / 1e6:.1f}"),
                 *_fidelity(checked.swapped),
                 *_fidelity(checked.mask),
-                f"[{colour}]{checked.status}[/]",
+                f"[{colour}]{checked.status}[/]" + (" (evaluator)" if checked.verified == "evaluator" else ""),
             )
         )
     columns = ("file", "MB", "M params", "M MACs", "swapped max", "dB", "mask max", "mask dB", "verified")

@@ -109,6 +109,14 @@ class Target(Protocol):
         """
         ...
 
+    def evaluator(self, path: Path) -> Runner | None:
+        """Executes the file without its runtime, where that cannot run here; None if there is no such thing.
+
+        Raises:
+            InputError: the file contradicts itself or its format's specification.
+        """
+        ...
+
     def describe(self, path: Path) -> Description:
         """What the file says of itself.
 

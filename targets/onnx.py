@@ -33,6 +33,9 @@ class OnnxTarget:
     def unrunnable(self) -> str | None:
         return None
 
+    def evaluator(self, path: Path) -> None:
+        """None is needed: onnxruntime runs everywhere."""
+
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write a self-contained ``.onnx`` that ``onnx.checker`` accepts."""
         import onnx

@@ -33,7 +33,7 @@ def artefact(stage: Path, name: str, content: bytes = b"model") -> Artefact:
         operators={},
         parameters=1,
         macs=1,
-        verification=Verification(status="not run", how="a test"),
+        verification=Verification(status="not verified", verified="no", run="not run: a test"),
     )
 
 

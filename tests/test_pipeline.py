@@ -58,7 +58,7 @@ def test_without_verification_the_manifest_says_so(
         identity=demo_identities[0], checkpoint=demo_iin, size=64, out=tmp_path / "build", verify=False
     )
     (artefact,) = result.manifest.artefacts
-    assert (artefact.verification.status, artefact.verification.how) == ("not run", "switched off")
+    assert (artefact.verification.status, artefact.verification.run) == ("not verified", "not run: switched off")
 
 
 def test_a_wrong_artefact_does_not_pass(demo_iin: Checkpoint, demo_identities: list[Identity], tmp_path: Path) -> None:

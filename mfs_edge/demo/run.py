@@ -114,9 +114,11 @@ def _sheet(results: list[pipeline.Result], references: dict[int, Any]) -> np.nda
         row = [data.identity_picture(number), data.target(shown), images.to_bytes(expected)]
         for artefact in result.manifest.artefacts:
             backend = target.get(artefact.target)
-            if backend.unrunnable() is not None:
+            path = result.out / artefact.file
+            runner = backend.load(path) if backend.unrunnable() is None else backend.evaluator(path)
+            if runner is None:
                 continue
-            output = backend.load(result.out / artefact.file).run(image)["swapped"]
+            output = runner.run(image)["swapped"]
             row += [images.to_bytes(output), sheet.difference(expected, output)]
             if not rows:
                 columns += [f"{artefact.target} {artefact.precision}", f"difference x{sheet.GAIN}"]

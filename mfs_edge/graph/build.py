@@ -37,7 +37,7 @@ def check_size(size: int) -> int:
         nearest = min(below, MAX_SIZE)
         raise UsageError(
             f"size {size} does not work: the encoder halves the image five times, so it must be a multiple of "
-            f"{spec.SIZE_MULTIPLE} from {spec.SIZE_MULTIPLE} to {MAX_SIZE}; the nearest is {nearest} (models are trained at 224 or 256)"
+            f"{spec.SIZE_MULTIPLE} from {spec.SIZE_MULTIPLE} to {MAX_SIZE}; try {nearest} (models are trained at 224 or 256)"
         )
     return size
 
@@ -134,9 +134,7 @@ class _Builder:
     def up(self, name: str, x: ir.Value) -> ir.Value:
         """x2 bilinear with aligned corners."""
         scales = self.constant("upsample.scales", np.array([1, 1, 2, 2]), np.dtype(np.float32))
-        return self.op(
-            name, "Resize", x, None, scales, mode="linear", coordinate_transformation_mode="align_corners"
-        )
+        return self.op(name, "Resize", x, None, scales, mode="linear", coordinate_transformation_mode="align_corners")
 
     def normalise(self) -> ir.Value:
         half = self.constant("half", 0.5)

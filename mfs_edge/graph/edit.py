@@ -40,7 +40,7 @@ def new_initialiser(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     while unique in graph.initializers:
         count += 1
         unique = f"{name}.{count}"
-    tensor = ir.Tensor(np.ascontiguousarray(array), name=unique)
+    tensor = ir.Tensor(np.asarray(array, order="C"), name=unique)  # ascontiguousarray would make scalars vectors
     value = ir.Value(name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value

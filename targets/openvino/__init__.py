@@ -24,6 +24,14 @@ class OpenvinoTarget:
     run_needs = ("openvino",)
     precisions: tuple[str, ...] = ("fp32", "fp16")
     io_forms: tuple[str, ...] = ("float32", "uint8")
+    default_precision = "fp32"
+    default_io = "float32"
+
+    def unrunnable(self) -> str | None:
+        return None
+
+    def evaluator(self, path: Path) -> None:
+        """None is needed: the CPU device runs wherever OpenVINO installs."""
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write ``path`` and the weights beside it, under the same name with ``.bin``.

@@ -32,6 +32,7 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     network = _read(model)
     if options.io == "uint8":
         network = _camera_bytes(network)
+    _settle_names(network)
     _annotate(network, options)
     with files.writing(path):
         # The hash of the weights belongs into the XML, but exists only once they are
@@ -57,17 +58,15 @@ def _read(model: ir.Model) -> Any:
     manager = passes.Manager()
     manager.register_pass(passes.ConstantFolding())
     manager.run_passes(network)
-    _name_constants(network)
     return network
 
 
 def _explain(model: ir.Model, error: Exception) -> LoweringError:
-    """OpenVINO reports the operators it lacks ("Det-17", "domain.Det") without their nodes."""
-    words = set(re.split(r"[\s:,]+", str(error)))
-    opset = model.opset_imports.get("", 0)
+    """OpenVINO lists the operators it lacks ("Det-17", "Det", "domain.Det") without their nodes."""
+    lists = re.findall(r"(?:operations|failed for): (.+)", str(error))
+    lacking = {re.sub(r"-\d+$", "", word) for words in lists for word in re.split(r"[,\s]+", words)}
     for node in model.graph:
-        spelling = f"{node.domain}.{node.op_type}" if node.domain else f"{node.op_type}-{opset}"
-        if spelling in words:
+        if {node.op_type, f"{node.domain}.{node.op_type}"} & lacking:
             return LoweringError(
                 f"node {node.name!r}: OpenVINO cannot read its operator {node.op_type}; "
                 "compile with --optimize 1, or leave this target out"
@@ -75,13 +74,14 @@ def _explain(model: ir.Model, error: Exception) -> LoweringError:
     return LoweringError(f"OpenVINO cannot read the graph: {_reason(error)}")
 
 
-def _name_constants(network: Any) -> None:
-    """Give counted names a stable form, so that equal graphs make equal bytes."""
-    for operation in network.get_ordered_ops():
+def _settle_names(network: Any) -> None:
+    """Replace counted names by ones that follow from the graph, so that equal graphs make equal bytes."""
+    operations = network.get_ordered_ops()
+    for operation in reversed(operations):  # consumers first: a constant is named after its consumer
         for index, source in enumerate(operation.input_values()):
             producer = source.get_node()
             if _COUNTED.match(producer.get_friendly_name()):
-                producer.set_friendly_name(f"{operation.get_friendly_name()}/input_{index}")
+                producer.set_friendly_name(f"{operation.get_friendly_name()}/{index}.{producer.get_type_name()}")
 
 
 def _camera_bytes(network: Any) -> Any:
@@ -98,6 +98,7 @@ def _camera_bytes(network: Any) -> Any:
     processor = PrePostProcessor(network)
     frame = processor.input("image")
     frame.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    # OpenVINO turns this into a product with 1/255, which --precision fp16 keeps to 1.6e-5.
     frame.preprocess().convert_element_type(openvino.Type.f32).scale(255.0)
     frame.model().set_layout(openvino.Layout("NCHW"))
     for name in ("swapped", "mask"):

@@ -66,7 +66,10 @@ def _extent(path: Path, root: ET.Element) -> int:
     """The bytes of weights that the constants reach."""
     try:
         return max(
-            (int(data.get("offset", 0)) + int(data.get("size", 0)) for data in root.iterfind("layers/layer/data[@offset]")),
+            (
+                int(data.get("offset", 0)) + int(data.get("size", 0))
+                for data in root.iterfind("layers/layer/data[@offset]")
+            ),
             default=0,
         )
     except ValueError as error:
@@ -84,11 +87,13 @@ def describe(path: Path) -> Description:
     layers = root.findall("layers/layer")
     kinds = Counter(layer.get("type", "?") for layer in layers if layer.get("type") not in _PLUMBING)
     entries = metadata(root)
+    inputs = tuple(_input(layer) for layer in layers if layer.get("type") == "Parameter")
+    layout = inputs[0].layout if inputs else "NCHW"  # an IR stores none for its outputs
     runtime = root.find("rt_info/info[@name='OpenVINO Runtime']")
     return Description(
         format=f"OpenVINO IR {root.get('version', '?')}",
-        inputs=tuple(_input(layer) for layer in layers if layer.get("type") == "Parameter"),
-        outputs=tuple(_output(layer, root) for layer in layers if layer.get("type") == "Result"),
+        inputs=inputs,
+        outputs=tuple(_output(layer, root, layout) for layer in layers if layer.get("type") == "Result"),
         operators=dict(kinds.most_common()),
         metadata={key: value for key, value in entries.items() if key != WEIGHTS_SHA256},
         details={
@@ -100,19 +105,23 @@ def describe(path: Path) -> Description:
 
 
 def _input(layer: ET.Element) -> Tensor:
-    port = layer.find("output/port")
-    data = layer.find("data")
+    port, data = layer.find("output/port"), layer.find("data")
+    attribute = layer.find(".//rt_info/attribute[@name='layout']")
+    layout = attribute.get("layout", "").strip("[]").replace(",", "") if attribute is not None else "NCHW"
     dtype = data.get("element_type", "?") if data is not None else "?"
-    return _tensor(_port_name(port, layer), dtype, port, layer)
+    return _tensor(_port_name(port, layer), dtype, port, layout)
 
 
-def _output(layer: ET.Element, root: ET.Element) -> Tensor:
-    """A Result has no name or type of its own; its producer's port has them."""
+def _output(layer: ET.Element, root: ET.Element, layout: str) -> Tensor:
+    """A Result has no name or type of its own; the port that feeds it has them."""
+    port = None
     edge = root.find(f"edges/edge[@to-layer='{layer.get('id')}']")
-    producer = root.find(f"layers/layer[@id='{edge.get('from-layer')}']") if edge is not None else None
-    port = producer.find(f"output/port[@id='{edge.get('from-port')}']") if producer is not None else None  # type: ignore[union-attr]
-    dtype = port.get("precision", "?").lower() if port is not None else "?"
-    return _tensor(_port_name(port, layer), {"fp32": "f32", "fp16": "f16"}.get(dtype, dtype), port, layer)
+    if edge is not None:
+        source, port_id = edge.get("from-layer"), edge.get("from-port")
+        port = root.find(f"layers/layer[@id='{source}']/output/port[@id='{port_id}']")
+    precision = port.get("precision", "?").lower() if port is not None else "?"
+    dtype = {"fp32": "f32", "fp16": "f16"}.get(precision, precision)
+    return _tensor(_port_name(port, layer), dtype, port, layout)
 
 
 def _port_name(port: ET.Element | None, layer: ET.Element) -> str:
@@ -120,14 +129,7 @@ def _port_name(port: ET.Element | None, layer: ET.Element) -> str:
     return names.split(",")[0] if names else layer.get("name", "?")
 
 
-def _tensor(name: str, dtype: str, port: ET.Element | None, layer: ET.Element) -> Tensor:
+def _tensor(name: str, dtype: str, port: ET.Element | None, layout: str) -> Tensor:
     shape = tuple(int(dim.text or -1) for dim in port.iterfind("dim")) if port is not None else ()
-    layout = layer.find(".//rt_info/attribute[@name='layout']")
-    spelt = layout.get("layout", "") if layout is not None else ""
-    return Tensor(
-        name=name,
-        dtype=_DTYPES.get(dtype, dtype),
-        shape=shape,
-        layout=spelt.strip("[]").replace(",", "") or "NCHW",
-        range="0..255" if dtype == "u8" else "0..1",
-    )
+    limits = "0..255" if dtype == "u8" else "0..1"
+    return Tensor(name=name, dtype=_DTYPES.get(dtype, dtype), shape=shape, layout=layout, range=limits)

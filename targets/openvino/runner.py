@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 DEVICE = "CPU"
+OUTPUTS = ("swapped", "mask")
 # Without this, CPUs with bf16 or fp16 arithmetic use it unasked (AMX, AVX512-BF16, Arm):
 # OpenVINO's INFERENCE_PRECISION_HINT defaults to the fastest type that the CPU has.
 PRECISION = "f32"
+
+
+def config(threads: int | None) -> dict[str, Any]:
+    """How the model is compiled."""
+    chosen: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": PRECISION}
+    return chosen if threads is None else {**chosen, "INFERENCE_NUM_THREADS": threads}
 
 
 class OpenvinoRunner:
@@ -28,11 +35,8 @@ class OpenvinoRunner:
         core = openvino.Core()
         # Read before compiling, for the report: what an app gets that pins nothing.
         self.unpinned_precision = _spell(core.get_property(DEVICE, "INFERENCE_PRECISION_HINT"))
-        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": PRECISION}
-        if threads is not None:
-            config["INFERENCE_NUM_THREADS"] = threads
         try:
-            self.compiled = core.compile_model(core.read_model(path), DEVICE, config)
+            self.compiled = core.compile_model(core.read_model(path), DEVICE, config(threads))
         except RuntimeError as error:
             raise InputError(f"{path}: OpenVINO cannot load it ({_first_reason(error)}); {ir_file.AGAIN}") from error
         self.precision = _spell(self.compiled.get_property("INFERENCE_PRECISION_HINT"))
@@ -50,10 +54,10 @@ class OpenvinoRunner:
 
         if not self.takes_bytes:
             self.request.infer({"image": np.ascontiguousarray(image, np.float32)}, share_inputs=True)
-            return {name: self.request.get_tensor(name).data.copy() for name in self._names()}
+            return {name: self.request.get_tensor(name).data.copy() for name in OUTPUTS}
         frame = np.rint(image.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
         self.request.infer({"image": np.ascontiguousarray(frame)}, share_inputs=True)
-        outputs = {name: self.request.get_tensor(name).data for name in self._names()}
+        outputs = {name: self.request.get_tensor(name).data for name in OUTPUTS}
         return {name: value.transpose(0, 3, 1, 2).astype(np.float32) / 255 for name, value in outputs.items()}
 
     def report(self) -> dict[str, Any]:
@@ -64,9 +68,6 @@ class OpenvinoRunner:
             "precision": self.precision,
             "precision_if_unpinned": self.unpinned_precision,
         }
-
-    def _names(self) -> tuple[str, ...]:
-        return ("swapped", "mask")
 
 
 def _spell(kind: Any) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from mfs_edge.errors import PassError, UsageError
+from mfs_edge.graph.passes.balance import Balance
 from mfs_edge.graph.passes.base import GraphPass
 from mfs_edge.graph.passes.blend_form import BlendForm
 from mfs_edge.graph.passes.check import Checker
@@ -53,6 +57,23 @@ def optimise(model: ir.Model, *, level: int = 1, checker: Checker | None = None)
     if level not in LEVELS:
         raise UsageError(f"optimisation level {level} is unknown; there are {', '.join(map(str, LEVELS))}")
     return run(model, [kind() for kind in LEVELS[level]], checker=checker)
+
+
+def balance(model: ir.Model, images: Iterable[np.ndarray] | None = None, *, checker: Checker | None = None) -> ir.Model:
+    """Make ``model`` fit for half precision, in place; what it computes in float32 stays the same to the bit.
+
+    Args:
+        model: a float32 graph of any level. Batch norms still there are folded first (that
+            alone is exact only to rounding): their epsilon stands in the way.
+        images: float32 [1, 3, S, S] each, in 0..1, to see how large activations get; drawn
+            faces and noise if None.
+        checker: as in :func:`optimise`.
+
+    Returns:
+        The same model. Every tensor that only convs read, at most through LeakyRelu, Resize
+        and Concat, has its channels scaled by powers of two to a largest value in 4..8.
+    """
+    return run(model, [FoldBatchNorm(), Balance(images)], checker=checker)
 
 
 def run(model: ir.Model, passes: list[GraphPass], *, checker: Checker | None = None) -> ir.Model:

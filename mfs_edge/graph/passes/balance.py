@@ -1,0 +1,173 @@
+"""Rescale channels by powers of two, so that activations sit near 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from mfs_edge.graph import edit, statistics
+from mfs_edge.graph.passes.base import GraphPass, require_absent, require_float32
+
+# A channel's largest value comes to lie in 4..8: what is typical of it is then near 1, with
+# 13 bits of headroom for other images and 14 below before half precision thins out.
+PEAK = 3
+IMAGES = range(32, 64, 4)  # of the drawn faces: scales are powers of two, so a few suffice
+# A channel's scale is 2**exponent. Beyond these limits float32 weights could under- or
+# overflow; the widest under which none does is used, and under the last nothing changes.
+EXPONENT_LIMITS = (40, 20, 10, 5, 0)
+# Rescaled weights stay below 2**12 even where a channel is all but dead on the calibration
+# images: half precision ends at 2**16.
+WEIGHT_LIMIT = 12
+# A channel is never amplified more than this beyond the strongest one of its tensor: it may
+# come to life on another image, and the headroom is 2**13.
+FLOOR = 2.0**-10
+# A rescaled weight may become subnormal, and lose bits, if it is that far below its
+# kernel's largest: then no float32 sum can tell.
+NEGLIGIBLE = 2.0**-80
+
+CARRIERS = ("LeakyRelu", "Resize", "Concat")
+Exponents = dict[ir.Value, np.ndarray]  # per tensor [C]: log2 of what its channels are multiplied by
+
+
+class Balance(GraphPass):
+    """Every conv's output channels are scaled to a largest calibration value in 4..8.
+
+    Nothing in the encoder or decoder normalises, so activations can outgrow half
+    precision. LeakyReLU is positively homogeneous, resizing linear and concatenation
+    indifferent, so a channel's scale can be undone in the weights of the convs that read
+    it. Scales are powers of two: every float32 result is the same to the bit, its exponent
+    aside. Channels that reach anything else (sigmoid, blend, an output) keep their scale.
+
+    Requires: float32, batch norms folded (their epsilon is not homogeneous).
+    Ensures: every weight stays finite in half precision; on the calibration images no
+    rescaled channel exceeds 8.
+    """
+
+    rescales = True
+
+    def __init__(self, images: Iterable[np.ndarray] | None = None) -> None:
+        """``images``: float32 [1, 3, S, S] in 0..1; drawn faces and noise if None."""
+        super().__init__()
+        self.images = None if images is None else list(images)
+        self._maxima: dict[str, np.ndarray] = {}
+
+    def requires(self, model: ir.Model) -> None:
+        require_float32(model)
+        try:
+            require_absent(model, "BatchNormalization")
+        except ir.passes.PostconditionError as error:
+            raise ir.passes.PreconditionError(f"{error}; fold it first") from error
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        images = self.images
+        if images is None:
+            images = list(statistics.default_images(statistics.image_size(model), faces=IMAGES))
+        names = [str(conv.outputs[0].name) for conv in edit.of_type(model.graph, "Conv")]
+        self._maxima = statistics.channel_maxima(model, images, names)
+        return super().call(model)
+
+    def rewrite(self, graph: ir.Graph) -> bool:
+        exponents = next(found for found in _candidates(graph, self._maxima) if _representable(graph, found))
+        for conv in edit.of_type(graph, "Conv"):
+            weight, bias = _rescaled(conv, exponents)
+            edit.set_weight(graph, conv, 1, weight)
+            if bias is not None:
+                edit.set_weight(graph, conv, 2, bias)
+        return any(np.any(values) for values in exponents.values())
+
+
+def _candidates(graph: ir.Graph, maxima: Mapping[str, np.ndarray]) -> Iterator[Exponents]:
+    """Every tensor's exponents, under one limit after another."""
+    for limit in EXPONENT_LIMITS:
+        exponents: Exponents = {}
+        for node in graph:
+            if node.op_type == "Conv":
+                exponents[node.outputs[0]] = _wanted(node, maxima, limit, exponents)
+            else:
+                _carry(node, exponents)
+        yield exponents
+
+
+def _wanted(conv: ir.Node, maxima: Mapping[str, np.ndarray], limit: int, exponents: Exponents) -> np.ndarray:
+    """Exponents of ``conv``'s output: [O], whole numbers."""
+    output = conv.outputs[0]
+    largest = maxima[str(output.name)]
+    if not _scalable(output):
+        return np.zeros(len(largest))
+    wanted = np.clip(PEAK - _log2(np.maximum(largest, FLOOR * largest.max())), -limit, limit)
+    weight, bias = _scaled_inputs(conv, exponents)
+    heaviest = np.abs(weight).max(axis=(1, 2, 3))
+    if bias is not None:
+        heaviest = np.maximum(heaviest, np.abs(bias))
+    return np.minimum(wanted, np.maximum(WEIGHT_LIMIT - _log2(heaviest), -limit))
+
+
+def _log2(values: np.ndarray) -> np.ndarray:
+    """The least whole e with value <= 2**e; 0 for 0."""
+    fraction, exponent = np.frexp(values)
+    return np.where(values > 0, exponent - (fraction == 0.5), 0).astype(np.float64)
+
+
+def _scalable(value: ir.Value) -> bool:
+    """Whether only convs read ``value``, at most through operators that a positive factor passes."""
+    if value.is_graph_output():
+        return False
+    return all(_passes_scale(use.node, use.idx) for use in value.uses())
+
+
+def _passes_scale(node: ir.Node, index: int) -> bool:
+    if node.op_type == "Conv":
+        return index == 0
+    linear = node.op_type != "Resize" or node.attributes["mode"].as_string() in ("linear", "nearest")
+    return node.op_type in CARRIERS and linear and _scalable(node.outputs[0])
+
+
+def _carry(node: ir.Node, exponents: Exponents) -> None:
+    """Exponents of what ``node`` computes; what is absent from ``exponents`` is unscaled."""
+    if node.op_type in CARRIERS:  # of a Resize, only the first input is data
+        sources = [value for value in node.inputs if value is not None and not value.is_initializer()]
+        parts = [exponents.get(value, np.zeros(_channels(value))) for value in sources]
+        exponents[node.outputs[0]] = np.concatenate(parts)
+
+
+def _channels(value: ir.Value) -> int:
+    if value.shape is None or not isinstance(value.shape[1], int):
+        raise ir.passes.PreconditionError(f"tensor {value.name} has no inferred shape")
+    return value.shape[1]
+
+
+def _scaled_inputs(conv: ir.Node, exponents: Exponents) -> tuple[np.ndarray, np.ndarray | None]:
+    """``conv``'s weight, compensated for its input's scale, and its bias; float64."""
+    weight = edit.weight(conv, 1)
+    source = conv.inputs[0]
+    if source is not None and source in exponents:
+        factors = np.exp2(-exponents[source])
+        # [O, I / groups, 1, 1]; output channel o reads group o // (O / groups)
+        per_output = np.repeat(factors.reshape(edit.group(conv), -1), len(weight) // edit.group(conv), axis=0)
+        weight = weight * per_output[:, :, None, None]
+    return weight, edit.weight(conv, 2) if len(conv.inputs) > 2 else None
+
+
+def _rescaled(conv: ir.Node, exponents: Exponents) -> tuple[np.ndarray, np.ndarray | None]:
+    """``conv``'s weight and bias for rescaled input and output, float64."""
+    weight, bias = _scaled_inputs(conv, exponents)
+    factors = np.exp2(exponents[conv.outputs[0]])
+    return weight * factors[:, None, None, None], None if bias is None else bias * factors
+
+
+def _representable(graph: ir.Graph, exponents: Exponents) -> bool:
+    """Whether every rescaled weight and bias is exact in the graph's own precision."""
+    for conv in edit.of_type(graph, "Conv"):
+        for array in _rescaled(conv, exponents):
+            if array is not None and not _exact(array, edit.dtype_of(conv)):
+                return False
+    return True
+
+
+def _exact(array: np.ndarray, dtype: np.dtype) -> bool:
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = array.astype(dtype).astype(np.float64)
+    lost = rounded != array
+    return bool(np.isfinite(rounded).all() and (np.abs(array[lost]) <= NEGLIGIBLE * np.abs(array).max()).all())

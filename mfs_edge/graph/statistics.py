@@ -1,0 +1,80 @@
+"""What a graph's tensors hold on real images; range balancing and quantisation read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from mfs_edge.errors import UsageError
+
+FACES = range(32, 64)  # the demo's calibration share; 0..31 are held out
+NOISE = 2
+
+
+def image_size(model: ir.Model) -> int:
+    """S of a graph whose input is [1, 3, S, S]."""
+    shape = model.graph.inputs[0].shape
+    if shape is None or not isinstance(shape[3], int):
+        raise UsageError("the graph's image has no fixed size; build it with a size")
+    return shape[3]
+
+
+def default_images(size: int, *, faces: Sequence[int] = FACES) -> Iterator[np.ndarray]:
+    """Drawn faces and noise, for when no calibration images are given.
+
+    Yields:
+        float32 [1, 3, size, size], RGB in 0..1; the same ones every time.
+    """
+    from mfs_edge import demo, images
+
+    for number in faces:
+        yield images.to_nchw(images.resize(demo.target(number), size))
+    rng = np.random.default_rng(0)
+    for _ in range(NOISE):
+        yield rng.random((1, 3, size, size), dtype=np.float32)
+
+
+def observe(model: ir.Model, images: Iterable[np.ndarray], names: Iterable[str]) -> Iterator[dict[str, np.ndarray]]:
+    """Run ``model`` as it is on one image after another; yields the named tensors' values.
+
+    Only one image's values are alive at a time, however many images there are.
+
+    Args:
+        model: a float32 graph.
+        images: float32 [1, 3, S, S] each, in 0..1.
+        names: outputs of nodes.
+    """
+    import onnx
+    import onnxruntime as ort
+
+    wanted = list(dict.fromkeys(names))
+    proto = ir.to_proto(model)
+    declared = {output.name for output in proto.graph.output}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in declared)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # or tensors would be fused away
+    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    source = str(model.graph.inputs[0].name)
+    for image in images:
+        yield dict(zip(wanted, session.run(wanted, {source: image}), strict=True))
+
+
+def channel_maxima(model: ir.Model, images: Iterable[np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Largest absolute value per channel of the named [1, C, H, W] tensors: float64 [C] each.
+
+    Raises:
+        UsageError: no image was given, or a tensor is not finite on one of them.
+    """
+    maxima: dict[str, np.ndarray] = {}
+    for number, values in enumerate(observe(model, images, names), start=1):
+        for name, value in values.items():
+            largest = np.abs(value).max(axis=(0, 2, 3)).astype(np.float64)
+            if not np.isfinite(largest).all():
+                raise UsageError(f"tensor {name} is not finite on calibration image {number}; remove that image")
+            maxima[name] = np.maximum(maxima.get(name, largest), largest)
+    if not maxima:
+        raise UsageError("there is no calibration image; give at least one, or none at all for the drawn faces")
+    return maxima

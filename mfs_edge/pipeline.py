@@ -98,6 +98,8 @@ def compile(
         for target_, options in jobs:
             with steps.step(f"emit {target_.name} {options.precision}"):
                 artefacts.append(_emit(target_, options, graphs, stage))
+            for warning in artefacts[-1].warnings[len(graphs.warnings) :]:
+                steps.note(f"{artefacts[-1].file}: {warning}")
         if verify:
             judge = Judge(graphs, steps)
             artefacts = [_prove(a, t, judge, stage, min_psnr) for a, (t, _) in zip(artefacts, jobs, strict=True)]
@@ -203,6 +205,7 @@ class Graphs:
         plain = build.build(fold(checkpoint, identity).weights(), size=size)
         self.fp32 = passes.optimise(plain, level=optimize)
         self.cost: Cost = cost.count(self.fp32)
+        self.warnings = tuple(filter(None, [checkpoint.warning, *identity.notes]))
         self._made = {"fp32": self.fp32}
 
     def at(self, precision: str) -> ir.Model:
@@ -242,7 +245,7 @@ def _emit(target: Target, options: EmitOptions, graphs: Graphs, stage: Path) -> 
         parameters=graphs.cost.parameters,
         macs=graphs.cost.macs,
         verification=records.Verification(status="not verified", verified="no", run="not run: switched off"),
-        warnings=tuple(filter(None, [graphs.checkpoint.warning, *graphs.identity.notes])),
+        warnings=(*graphs.warnings, *description.details.get("warnings", ())),
     )
 
 

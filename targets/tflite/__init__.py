@@ -1,0 +1,99 @@
+"""TFLite, run by LiteRT (``ai_edge_litert``) or the older ``tflite_runtime``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mfs_edge import __version__
+from mfs_edge.target import Description, EmitOptions
+
+from . import runner
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+class TfliteTarget:
+    """A ``.tflite`` written directly from the graph: NHWC, no transpose, one XNNPACK partition.
+
+    ``fp16`` keeps weights in half precision and computes in float. ``int8`` and
+    ``int8-mixed`` lower a QDQ graph; its float islands stay float.
+    """
+
+    name = "tflite"
+    title = "TFLite (LiteRT)"
+    suffix = ".tflite"
+    extra = "tflite"
+    emit_needs = ("onnx_ir", "ai_edge_litert")
+    run_needs = runner.needs()
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-mixed")
+    io_forms: tuple[str, ...] = ("float32", "uint8")
+    default_precision = "fp32"
+    default_io = "float32"
+
+    def unrunnable(self) -> str | None:
+        """Nothing: LiteRT runs on every desktop and board that pip serves."""
+        return None
+
+    def evaluator(self, path: Path) -> None:
+        """None is needed: LiteRT runs wherever it installs."""
+
+    def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
+        """Write ``model`` as one self-contained file.
+
+        The same model and options give the same bytes.
+
+        Raises:
+            LoweringError: a node has no counterpart in TFLite, a weight does not fit float16, or
+                the graph is not of the precision asked for.
+            MissingDependency: ``ai_edge_litert``, which brings the schema, is not installed.
+        """
+        path.write_bytes(self.to_bytes(model, options))
+
+    def to_bytes(self, model: ir.Model, options: EmitOptions) -> bytes:
+        """What :meth:`emit` writes."""
+        from mfs_edge import extras
+
+        from . import flatbuffer
+        from .lowering import lower
+
+        extras.require("ai_edge_litert.schema_py_generated", self.extra)
+        _check_precision(model, options.precision)
+        low, inputs, outputs = lower(model.graph, half=options.precision == "fp16", as_bytes=options.io == "uint8")
+        return flatbuffer.serialise(
+            low.program,
+            inputs=inputs,
+            outputs=outputs,
+            description=f"MobileFaceSwap IDN of one identity, {options.precision}, written by mfs-edge {__version__}",
+            metadata=options.metadata,
+        )
+
+    def load(self, path: Path, *, threads: int | None = None) -> runner.TfliteRunner:
+        """The file in LiteRT, or in ``tflite_runtime``.
+
+        Raises:
+            InputError: the file is damaged, or is not an image-to-swapped-and-mask program.
+            MissingDependency: neither runtime is installed.
+        """
+        return runner.TfliteRunner(path, threads=threads)
+
+    def describe(self, path: Path) -> Description:
+        """What the file holds; with a runtime installed, also what its delegate takes.
+
+        Raises:
+            InputError: the file is damaged or foreign.
+        """
+        from . import describe
+
+        return describe.describe(path)
+
+
+def _check_precision(model: ir.Model, precision: str) -> None:
+    """A file must be what its name says."""
+    from mfs_edge.errors import LoweringError
+
+    quantised = any(node.op_type == "QuantizeLinear" for node in model.graph)
+    if quantised != precision.startswith("int8"):
+        found = "has" if quantised else "has no"
+        raise LoweringError(f"precision {precision} was asked for, but the graph {found} QuantizeLinear nodes")

@@ -37,7 +37,8 @@ def check_size(size: int) -> int:
         nearest = min(below, MAX_SIZE)
         raise UsageError(
             f"size {size} does not work: the encoder halves the image five times, so it must be a multiple of "
-            f"{spec.SIZE_MULTIPLE} from {spec.SIZE_MULTIPLE} to {MAX_SIZE}; try {nearest} (models are trained at 224 or 256)"
+            f"{spec.SIZE_MULTIPLE} from {spec.SIZE_MULTIPLE} to {MAX_SIZE}; try {nearest} "
+            "(models are trained at 224 or 256)"
         )
     return size
 

@@ -31,6 +31,11 @@ def default_images(size: int, *, faces: Sequence[int] = FACES) -> Iterator[np.nd
 
     for number in faces:
         yield images.to_nchw(images.resize(demo.target(number), size))
+    yield from noise(size)
+
+
+def noise(size: int) -> Iterator[np.ndarray]:
+    """Images that leave no channel idle, the same ones every time: float32 [1, 3, size, size] in 0..1."""
     rng = np.random.default_rng(0)
     for _ in range(NOISE):
         yield rng.random((1, 3, size, size), dtype=np.float32)
@@ -45,6 +50,9 @@ def observe(model: ir.Model, images: Iterable[np.ndarray], names: Iterable[str])
         model: a float32 graph.
         images: float32 [1, 3, S, S] each, in 0..1.
         names: outputs of nodes.
+
+    Raises:
+        UsageError: an image has another shape or type than the graph takes.
     """
     import onnx
     import onnxruntime as ort
@@ -57,8 +65,11 @@ def observe(model: ir.Model, images: Iterable[np.ndarray], names: Iterable[str])
     options.log_severity_level = 3
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # or tensors would be fused away
     session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    source = str(model.graph.inputs[0].name)
-    for image in images:
+    source, shape = str(model.graph.inputs[0].name), session.get_inputs()[0].shape
+    for number, image in enumerate(images, start=1):
+        if image.dtype != np.float32 or list(image.shape) != shape:
+            found = f"{image.dtype} {list(image.shape)}"
+            raise UsageError(f"calibration image {number} is {found}, not float32 {shape}; resize and normalise it")
         yield dict(zip(wanted, session.run(wanted, {source: image}), strict=True))
 
 

@@ -21,6 +21,24 @@ from mfs_edge.graph.passes.hoist_pointwise import HoistPointwise
 from mfs_edge.graph.passes.share_subexpressions import ShareSubexpressions
 from mfs_edge.graph.passes.tanh_to_sigmoid import TanhToSigmoid
 
+__all__ = [
+    "LEVELS",
+    "Balance",
+    "BlendForm",
+    "Checker",
+    "DropDead",
+    "FoldBatchNorm",
+    "FoldDepthwiseBias",
+    "FoldNormalisation",
+    "GraphPass",
+    "HoistPointwise",
+    "ShareSubexpressions",
+    "TanhToSigmoid",
+    "balance",
+    "optimise",
+    "run",
+]
+
 # What runs at each --optimize level, in this order. Batch norms go first, so that the
 # convs they leave can be hoisted and doubled; dead code goes last.
 LEVELS: dict[int, tuple[type[GraphPass], ...]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 import numpy as np
 import onnx_ir as ir
@@ -48,9 +49,11 @@ class Balance(GraphPass):
     rescales = True
 
     def __init__(self, images: Iterable[np.ndarray] | None = None) -> None:
-        """``images``: float32 [1, 3, S, S] in 0..1; drawn faces and noise if None."""
+        """``images``: float32 [1, 3, S, S] in 0..1; drawn faces if None. Noise is always added:
+        scales learnt from a few flat pictures would overflow on the first real one.
+        """
         super().__init__()
-        self.images = None if images is None else list(images)
+        self.images = images
         self._maxima: dict[str, np.ndarray] = {}
 
     def requires(self, model: ir.Model) -> None:
@@ -61,9 +64,11 @@ class Balance(GraphPass):
             raise ir.passes.PreconditionError(f"{error}; fold it first") from error
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        images = self.images
-        if images is None:
-            images = list(statistics.default_images(statistics.image_size(model), faces=IMAGES))
+        size = statistics.image_size(model)
+        if self.images is None:
+            images: Iterable[np.ndarray] = statistics.default_images(size, faces=IMAGES)
+        else:
+            images = chain(self.images, statistics.noise(size))
         names = [str(conv.outputs[0].name) for conv in edit.of_type(model.graph, "Conv")]
         self._maxima = statistics.channel_maxima(model, images, names)
         return super().call(model)

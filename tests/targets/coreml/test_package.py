@@ -174,8 +174,8 @@ def set_integers(output: str, parameter: str, values: list[int]) -> Mutation:
     return mutate
 
 
-def set_fill(opened: mil.Package) -> None:
-    constant(opened, "image_padded", "constant_val").floats.values[:] = [0.0]
+def set_centre(opened: mil.Package) -> None:
+    constant(opened, "normalise_centre", "y").floats.values[:] = [0.0]
 
 
 def set_slope(opened: mil.Package) -> None:
@@ -196,8 +196,8 @@ MUTATIONS = {
     "a pad moved": set_integers("encoder_1_depthwise", "pad", [0, 2, 1, 1]),
     "a pad transposed": set_integers("decoder_2_depthwise", "pad", [1, 1, 0, 2]),
     "a pad dropped": set_integers("decoder_1_depthwise", "pad", [0, 0, 0, 0]),
-    "the input's pad moved": set_integers("image_padded", "pad", [2, 0, 1, 1]),
-    "the input's fill": set_fill,
+    "the input's pad moved": set_integers("encoder_0_depthwise", "pad", [2, 0, 1, 1]),
+    "the input's centre": set_centre,
     "a stride": set_integers("encoder_3_depthwise", "strides", [1, 1]),
     "one stride of two": set_integers("encoder_3_depthwise", "strides", [2, 1]),
     "an axis": set_integers("decoder_0_concat", "axis", [2]),

@@ -18,6 +18,7 @@ import numpy as np
 
 from mfs_edge import identity as identities
 from mfs_edge import target
+from mfs_edge.checkpoint import Checkpoint
 from mfs_edge.demo import identity_picture, weights
 from mfs_edge.fold import fold
 from mfs_edge.graph import build, passes
@@ -42,7 +43,7 @@ def main(runs: int) -> None:
         click.echo(f"compile --target all, whole process: {min(whole):.1f}..{max(whole):.1f} s, 3 runs")
 
 
-def _once(checkpoint: weights.Checkpoint, person: identities.Identity, folder: Path) -> float:
+def _once(checkpoint: Checkpoint, person: identities.Identity, folder: Path) -> float:
     start = time.perf_counter()
     model = passes.optimise(build.build(fold(checkpoint, person).weights(), size=224))
     target.get("onnx").emit(model, folder / "idn.onnx", EmitOptions())

@@ -28,7 +28,7 @@ class _OneLine(click.ClickException):
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(" ".join(message.split()))
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click declares a class variable and reads the instance
 
     def show(self, file: Any = None) -> None:
         click.echo(f"mfs-edge: {self.message}", err=True)
@@ -107,6 +107,7 @@ def cli(debug: bool) -> None:
 @click.option("--arcface", type=_PATH, help="ArcFace checkpoint, where the identity needs it.")
 @click.option("--size", type=int, default=224, show_default=True, help="Image side in pixels, a multiple of 32.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "int8-mixed"]), help="Default: the target's.")
+@click.option("--calibration", type=_PATH, help="Face crops (a folder or .npz) to quantise with.")
 @click.option(
     "--io",
     type=click.Choice(["float32", "uint8", "image"]),

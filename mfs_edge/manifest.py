@@ -35,10 +35,12 @@ class Verification(_Record):
     status: Literal["passed", "failed", "not verified"]
     verified: Literal["runtime", "evaluator", "no"]  # what executed the written file
     run: str  # the runtime that ran it, or why none did
-    images: int = 0
+    pictures: str = ""  # what it was judged on
     min_psnr: float | None = None  # dB; the mean of each output must reach it
     swapped: Fidelity | None = None
     mask: Fidelity | None = None
+    worst_picture: str | None = None  # a PNG beside the artefact; integers only
+    saturation: dict[str, float] | None = None  # share of values beyond each tensor's range; integers only
 
 
 class Tensor(_Record):

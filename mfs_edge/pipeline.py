@@ -5,29 +5,24 @@ from __future__ import annotations
 import contextlib
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mfs_edge import __version__, bundle, config, files, images
+from mfs_edge import __version__, bundle, config, images
 from mfs_edge import checkpoint as checkpoints
 from mfs_edge import identity as identities
 from mfs_edge import manifest as records
 from mfs_edge.checkpoint import Checkpoint
+from mfs_edge.emission import emit
 from mfs_edge.errors import OutputError, UsageError
+from mfs_edge.graphs import Graphs
 from mfs_edge.identity import Identity
+from mfs_edge.proof import Judge, prove
 from mfs_edge.steps import Recorded, Steps
-from mfs_edge.target import PRECISIONS, EmitOptions, Target, check_supported, select
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from mfs_edge.graph.cost import Cost
-    from mfs_edge.verify import Outputs
+from mfs_edge.target import EmitOptions, Target, check_supported, select
 
 MAX_PSNR = 200.0
-FAINT_MASK = 0.05
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,7 @@ def compile(
     arcface: str | Path | Checkpoint | None = None,
     size: int = 224,
     precision: str | None = None,
+    calibration: str | Path | None = None,
     io: str | None = None,
     optimize: int = 1,
     out: str | Path = "build",
@@ -71,6 +67,8 @@ def compile(
         arcface: needed only where the identity lacks its embedding, or is a picture.
         size: pixels, a multiple of 32.
         precision: "fp32", ...; None is each target's default.
+        calibration: a folder of face crops or an ``.npz`` to quantise and balance with; None takes
+            the drawn faces, with a warning where figures depend on it.
         io: "float32", "uint8" or "image"; None is each target's default.
         optimize: 0 for the plain graph, 1 for all exact passes.
         out: the folder for artefacts and ``manifest.json``.
@@ -92,17 +90,26 @@ def compile(
     with steps.step("read identity"):
         person = _identity(identity, arcface, steps)
     with steps.step("fold identity and build graph"):
-        graphs = Graphs(iin, person, size=size, optimize=optimize)
+        graphs = Graphs(
+            iin,
+            person,
+            size=size,
+            optimize=optimize,
+            calibration=Path(calibration) if calibration else None,
+            min_psnr=min_psnr,
+            steps=steps,
+        )
     with bundle.staging(out) as stage:
         artefacts = []
         for target_, options in jobs:
+            graphs.at(options.precision)  # balancing and quantising report steps of their own
             with steps.step(f"emit {target_.name} {options.precision}"):
-                artefacts.append(_emit(target_, options, graphs, stage))
-            for warning in artefacts[-1].warnings[len(graphs.warnings) :]:
+                artefacts.append(emit(target_, options, graphs, stage))
+            for warning in artefacts[-1].warnings[len(graphs.warnings_at(options.precision)) :]:
                 steps.note(f"{artefacts[-1].file}: {warning}")
         if verify:
             judge = Judge(graphs, steps)
-            artefacts = [_prove(a, t, judge, stage, min_psnr) for a, (t, _) in zip(artefacts, jobs, strict=True)]
+            artefacts = [prove(a, t, judge, stage, min_psnr) for a, (t, _) in zip(artefacts, jobs, strict=True)]
         manifest = records.Manifest(versions=_versions(jobs), artefacts=tuple(artefacts))
         bundle.publish(stage, out, manifest)
     return Result(out, manifest, tuple(dict.fromkeys(w for a in artefacts for w in a.warnings)))
@@ -189,144 +196,6 @@ def identify(
         found = network(crop)
     identities.save(found, out)
     return found
-
-
-class Graphs:
-    """The folded graph of one identity, in each precision that a target asks for."""
-
-    def __init__(self, checkpoint: Checkpoint, identity: Identity, *, size: int, optimize: int) -> None:
-        from mfs_edge.fold import fold
-        from mfs_edge.graph import build, cost, passes
-
-        self.checkpoint = checkpoint
-        self.identity = identity
-        self.size = size
-        self.optimize = optimize
-        plain = build.build(fold(checkpoint, identity).weights(), size=size)
-        self.fp32 = passes.optimise(plain, level=optimize)
-        self.cost: Cost = cost.count(self.fp32)
-        self.warnings = tuple(filter(None, [checkpoint.warning, *identity.notes]))
-        self._made = {"fp32": self.fp32}
-
-    def at(self, precision: str) -> ir.Model:
-        """The graph to emit at ``precision``, made once; a backend must not change it."""
-        if precision not in self._made:
-            self._made[precision] = self._make(precision)
-        return self._made[precision]
-
-    def _make(self, precision: str) -> ir.Model:
-        from mfs_edge.graph import passes
-
-        if precision == "fp16":  # so that whatever computes in half survives
-            return passes.balance(self.fp32.clone())
-        raise UsageError(f"precision {precision!r} is unknown; there are {', '.join(PRECISIONS)}")
-
-
-def _emit(target: Target, options: EmitOptions, graphs: Graphs, stage: Path) -> records.Artefact:
-    """Write one artefact into ``stage`` and describe it from what was written."""
-    name = f"idn-{graphs.size}-{options.precision}{target.suffix}"
-    with files.writing(stage / name):
-        written = _write(target, options, graphs, stage, name)
-    description = target.describe(stage / name)
-    return records.Artefact(
-        file=name,
-        files={member: files.sha256(stage / member) for member in written},
-        bytes=sum(files.size_of(stage / member) for member in written),
-        target=target.name,
-        precision=options.precision,
-        io=options.io,
-        size=graphs.size,
-        optimize=graphs.optimize,
-        checkpoint=records.Source(name=graphs.checkpoint.source, sha256=graphs.checkpoint.sha256),
-        identity_sha256=graphs.identity.sha256,
-        inputs=tuple(records.Tensor(**vars(t)) for t in description.inputs),
-        outputs=tuple(records.Tensor(**vars(t)) for t in description.outputs),
-        operators=dict(description.operators),
-        parameters=graphs.cost.parameters,
-        macs=graphs.cost.macs,
-        verification=records.Verification(status="not verified", verified="no", run="not run: switched off"),
-        warnings=(*graphs.warnings, *description.details.get("warnings", ())),
-    )
-
-
-def _write(target: Target, options: EmitOptions, graphs: Graphs, stage: Path, name: str) -> list[str]:
-    """Emit in a folder of its own, so that whatever appears there is the artefact; then move it up."""
-    folder = stage / target.name
-    folder.mkdir()
-    target.emit(graphs.at(options.precision), folder / name, replace(options, metadata=_metadata(graphs, options)))
-    written = sorted(member.name for member in folder.iterdir())
-    for member in written:
-        (folder / member).rename(stage / member)
-    folder.rmdir()
-    return written
-
-
-def _metadata(graphs: Graphs, options: EmitOptions) -> dict[str, str]:
-    """What the file itself says of its origin; the identity by hash only."""
-    entries = {
-        "mfs_edge_version": __version__,
-        "identity_sha256": graphs.identity.sha256,
-        "checkpoint": graphs.checkpoint.source,
-        "checkpoint_sha256": graphs.checkpoint.sha256,
-        "precision": options.precision,
-        "notice": "synthetic media: obtain consent, disclose",
-    }
-    return entries | ({"warning": graphs.checkpoint.warning} if graphs.checkpoint.warning else {})
-
-
-class Judge:
-    """The reference outputs, computed once for all artefacts."""
-
-    def __init__(self, graphs: Graphs, steps: Steps) -> None:
-        from mfs_edge import verify
-
-        self.steps = steps
-        with steps.step("run the torch reference"):
-            run = verify.reference(graphs.checkpoint, graphs.identity)
-            self.images = verify.inputs(graphs.size)
-            self.expected: list[Outputs] = [run(image) for image in self.images]
-        if max(float(outputs["mask"].max()) for outputs in self.expected) < FAINT_MASK:
-            steps.note(
-                f"the reference masks nothing on any test image at {graphs.size} px (it finds no face it knows): "
-                "the swapped picture is then the input, and agreement on it says little"
-            )
-
-
-def _prove(
-    artefact: records.Artefact, target: Target, judge: Judge, stage: Path, min_psnr: float | None
-) -> records.Artefact:
-    """Execute the written file, compare it with the reference, and reject it if it is too far off."""
-    from mfs_edge import verify
-
-    path = stage / artefact.file
-    unrunnable = target.unrunnable()
-    with judge.steps.step(f"verify {artefact.file}"):
-        runner = target.load(path) if unrunnable is None else target.evaluator(path)
-        found = verify.compare(runner, judge.images, judge.expected) if runner is not None else None
-    if unrunnable is not None:
-        judge.steps.note(f"{artefact.file}: {unrunnable}" + ("; evaluated operation by operation" if found else ""))
-    if found is None:
-        verification = records.Verification(status="not verified", verified="no", run=str(unrunnable))
-        return artefact.model_copy(update={"verification": verification})
-    threshold = verify.default_min_psnr(artefact.precision, artefact.io) if min_psnr is None else min_psnr
-    verification = records.Verification(
-        status="passed" if verify.passes(found, threshold) else "failed",
-        verified="runtime" if unrunnable is None else "evaluator",
-        run=unrunnable or " / ".join(target.run_needs),
-        images=len(judge.images),
-        min_psnr=threshold,
-        **{name: records.Fidelity(**vars(fidelity)) for name, fidelity in found.items()},
-    )
-    proven = artefact.model_copy(update={"verification": verification})
-    return _reject(proven, stage) if verification.status == "failed" else proven
-
-
-def _reject(artefact: records.Artefact, stage: Path) -> records.Artefact:
-    """Keep what failed, under a name that nobody ships by accident."""
-    for name in artefact.files:
-        (stage / name).rename(stage / f"{name}{bundle.REJECTED}")
-    renamed = {f"{name}{bundle.REJECTED}": digest for name, digest in artefact.files.items()}
-    return artefact.model_copy(update={"file": f"{artefact.file}{bundle.REJECTED}", "files": renamed})
 
 
 def _versions(jobs: Sequence[Job]) -> dict[str, str]:

@@ -107,7 +107,7 @@ def _against_teacher(references: dict[int, Any]) -> tuple[float, float]:
 def _sheet(results: list[pipeline.Result], references: dict[int, Any]) -> np.ndarray:
     """A row per identity: identity, target, reference, then each artefact and its difference."""
     columns = ["identity", "target", "reference"]
-    rows = []
+    rows: list[list[np.ndarray]] = []
     for (number, shown), result in zip(SHOWN, results, strict=True):
         image = images.to_nchw(data.target(shown))
         expected = references[number](image)["swapped"]

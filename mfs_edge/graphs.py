@@ -1,0 +1,104 @@
+"""The folded graph of one identity, in each precision that a target asks for."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mfs_edge.checkpoint import Checkpoint
+from mfs_edge.errors import UsageError
+from mfs_edge.identity import Identity
+from mfs_edge.steps import Recorded, Steps
+from mfs_edge.target import PRECISIONS
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from mfs_edge.graph.cost import Cost
+    from mfs_edge.quantize.calibration import CalibrationSet
+
+INTEGER = ("int8", "int8-mixed")
+
+
+class Graphs:
+    """Folds and builds once; makes the other precisions from the float32 graph when asked.
+
+    Attributes:
+        fp32: the graph after the passes of ``optimize``.
+        cost: what that graph costs.
+        warnings: what a reader of any artefact must know.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        identity: Identity,
+        *,
+        size: int,
+        optimize: int,
+        calibration: Path | None = None,
+        min_psnr: float | None = None,
+        steps: Steps | None = None,
+    ) -> None:
+        from mfs_edge.fold import fold
+        from mfs_edge.graph import build, cost, passes
+
+        self.checkpoint = checkpoint
+        self.identity = identity
+        self.size = size
+        self.optimize = optimize
+        self._calibration = calibration
+        self._min_psnr = min_psnr
+        self._steps = steps or Recorded()
+        plain = build.build(fold(checkpoint, identity).weights(), size=size)
+        self.fp32 = passes.optimise(plain, level=optimize)
+        self.cost: Cost = cost.count(self.fp32)
+        self.warnings = tuple(filter(None, [checkpoint.warning, *identity.notes]))
+        self._made = {"fp32": self.fp32}
+
+    @functools.cached_property
+    def calibration(self) -> CalibrationSet:
+        """The pictures that ranges are measured on and those that judge; read on first use.
+
+        Raises:
+            InputError: none of them can be used.
+        """
+        from mfs_edge.quantize import calibration
+
+        found = calibration.load(self._calibration, self.size)
+        for line in (*found.warnings, *found.notices):
+            self._steps.note(line)
+        return found
+
+    def at(self, precision: str) -> ir.Model:
+        """The graph to emit at ``precision``, made once; a backend must not change it."""
+        if precision not in self._made:
+            self._made[precision] = self._make(precision)
+        return self._made[precision]
+
+    def warnings_at(self, precision: str) -> tuple[str, ...]:
+        """Of an artefact of ``precision``."""
+        return (*self.warnings, *self.calibration.warnings) if precision in INTEGER else self.warnings
+
+    def _make(self, precision: str) -> ir.Model:
+        from mfs_edge.graph import passes
+
+        if precision == "fp16":  # so that whatever computes in half survives
+            pictures = self.calibration.images.spread(BALANCED_ON) if self._calibration else None
+            return passes.balance(self.fp32.clone(), pictures)
+        if precision in INTEGER:
+            return self._quantised(precision)
+        raise UsageError(f"precision {precision!r} is unknown; there are {', '.join(PRECISIONS)}")
+
+    def _quantised(self, precision: str) -> ir.Model:
+        from mfs_edge.quantize import quantise
+
+        if not self.optimize:
+            raise UsageError(f"--precision {precision} quantises the optimised graph; use it with --optimize 1")
+        with self._steps.step(f"quantise to {precision}, calibrated on {self.calibration.source}"):
+            wanted = self._min_psnr if precision == "int8-mixed" else None
+            return quantise(self.fp32, self.calibration, precision=precision, min_psnr=wanted).model
+
+
+BALANCED_ON = 16  # pictures: powers of two need no more

@@ -1,0 +1,241 @@
+"""The pictures that ranges are measured on, and those that judge the result.
+
+No picture is ever both: each goes to one side by the hash of its content, so copies of a
+picture go together, and adding pictures moves none of the others. Files are read again on
+every pass; one picture at a time is in memory, however many there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mfs_edge import images
+from mfs_edge.errors import InputError
+from mfs_edge.graph import statistics
+
+LIMIT = 100
+SUFFICIENT = 32
+TOO_FEW = 8
+HELD_OUT_SHARE = 4  # one picture in so many judges
+HELD_OUT_FACES = range(32)  # of the demo; 32..63 calibrate
+LISTED = 10  # skipped pictures named in a warning
+
+DRAWN = (
+    "calibrated on drawn faces and noise: ranges and figures may not carry over to photographs; "
+    f"give about {SUFFICIENT} face crops with --calibration DIR"
+)
+
+Read = Callable[[], np.ndarray]
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
+
+
+class Pictures(Sequence[np.ndarray]):
+    """float32 [1, 3, S, S] RGB in 0..1 each, made anew whenever they are asked for."""
+
+    def __init__(self, readers: Sequence[Read]) -> None:
+        self._readers = tuple(readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # int -> picture, slice -> Pictures
+        return Pictures(self._readers[index]) if isinstance(index, slice) else self._readers[index]()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (read() for read in self._readers)
+
+    def spread(self, count: int) -> Pictures:
+        """At most ``count`` of them, evenly spaced."""
+        step = max(1, len(self) / max(count, 1))
+        return Pictures([self._readers[int(i * step)] for i in range(min(count, len(self)))])
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """What to calibrate on and what to judge with."""
+
+    images: Pictures
+    held_out: Pictures
+    source: str  # for the manifest: the folder's or file's name
+    warnings: tuple[str, ...] = ()  # belong into the manifest
+    notices: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()  # a line per unreadable picture
+
+
+def load(
+    path: Path | None, size: int, limit: int = LIMIT, progress: Progress | None = None
+) -> CalibrationSet:
+    """Find and check the calibration pictures.
+
+    Args:
+        path: a folder of face crops (any readable picture files, subfolders too), or an
+            ``.npz`` of uint8 [N, H, W, 3] or float [N, 3, H, W] in 0..1 (several arrays, and
+            single pictures without N, too); None for the demo's drawn faces.
+        size: S; other pictures are centre-cropped square and resized, with a notice.
+        limit: at most so many are used, evenly spaced over the folder in the order of names.
+        progress: told after each picture.
+
+    Raises:
+        InputError: there is no such folder or file, or no picture in it can be used.
+    """
+    if path is None:
+        return _drawn(size, limit)
+    candidates = _candidates(Path(path), size)
+    total = min(limit, len(candidates))
+    chosen = [candidates[i * len(candidates) // total] for i in range(total)]
+    found = _Found()
+    for number, candidate in enumerate(chosen, start=1):
+        found.take(candidate, size)
+        if progress is not None:
+            progress(number, total)
+    return found.split(Path(path), size)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    name: str
+    read: Callable[[], np.ndarray]  # uint8 or float [H, W, 3]
+
+
+class _Found:
+    """Sorts pictures as they are read once."""
+
+    def __init__(self) -> None:
+        self.sides: tuple[list[Read], list[Read]] = ([], [])  # calibrate, judge
+        self.skipped: list[str] = []
+        self.fitted = 0
+
+    def take(self, candidate: _Candidate, size: int) -> None:
+        try:
+            picture = candidate.read()
+            fitted = _fit(picture, size)
+        except InputError as error:
+            self.skipped.append(str(error))
+            return
+        self.fitted += picture.shape[:2] != (size, size)
+        side = hashlib.sha256(fitted.tobytes()).digest()[0] % HELD_OUT_SHARE == 0
+        self.sides[side].append(lambda: _fit(candidate.read(), size))
+
+    def split(self, path: Path, size: int) -> CalibrationSet:
+        calibrate, judge = self.sides
+        readable = len(calibrate) + len(judge)
+        if not readable:
+            raise InputError(f"{path}: none of its {len(self.skipped)} pictures can be used ({self.skipped[0]})")
+        warnings = []
+        if self.skipped:
+            warnings.append(_list_skipped(self.skipped, readable + len(self.skipped)))
+        if readable < TOO_FEW:
+            warnings.append(
+                f"ONLY {readable} CALIBRATION PICTURE{'S' * (readable > 1)} in {path.name}: ranges are a guess; "
+                f"give about {SUFFICIENT} face crops"
+            )
+        if not calibrate or not judge:  # too few to share out
+            calibrate, judge = [*calibrate, *judge], _faces(HELD_OUT_FACES, size)
+            warnings.append(f"too few pictures in {path.name} to hold some out: judged on drawn faces")
+        notices = []
+        if self.fitted:
+            notices.append(f"{self.fitted} of {readable} calibration pictures centre-cropped or resized to {size} px")
+        return CalibrationSet(
+            Pictures(calibrate), Pictures(judge), path.name, tuple(warnings), tuple(notices), tuple(self.skipped)
+        )
+
+
+def _list_skipped(lines: Sequence[str], total: int) -> str:
+    more = f"; and {len(lines) - LISTED} more" if len(lines) > LISTED else ""
+    return f"skipped {len(lines)} of {total} calibration pictures: {'; '.join(lines[:LISTED])}{more}"
+
+
+def _drawn(size: int, limit: int) -> CalibrationSet:
+    faces = list(statistics.FACES)[:limit]
+    readers = _faces(faces, size)
+    noise = [_reader(picture) for picture in statistics.default_images(size, faces=())]
+    return CalibrationSet(
+        Pictures([*readers, *noise]), Pictures(_faces(HELD_OUT_FACES, size)), "drawn faces and noise", (DRAWN,)
+    )
+
+
+def _reader(picture: np.ndarray) -> Read:
+    return lambda: picture
+
+
+def _faces(numbers: Sequence[int], size: int) -> list[Read]:
+    from mfs_edge import demo
+
+    def reader(number: int) -> Read:
+        return lambda: _fit(demo.target(number), size)
+
+    return [reader(number) for number in numbers]
+
+
+def _candidates(path: Path, size: int) -> list[_Candidate]:
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in images.SUFFIXES and p.is_file())
+        if not files:
+            raise InputError(f"{path}: holds no picture ({', '.join(sorted(images.SUFFIXES))}); give a folder of face crops")
+        return [_file(file) for file in files]
+    if path.suffix == ".npz" and path.is_file():
+        return _arrays(path)
+    raise InputError(f"{path}: is neither a folder of pictures nor an .npz file; give --calibration one of them")
+
+
+def _file(path: Path) -> _Candidate:
+    return _Candidate(path.name, lambda: images.read_rgb(path))
+
+
+def _arrays(path: Path) -> list[_Candidate]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+    except Exception as error:  # zipfile, zlib and numpy errors share no base
+        raise InputError(f"{path}: is not a readable .npz of arrays ({error}); write it with numpy.savez") from error
+    found = []
+    for key, array in arrays.items():
+        batch = array[None] if array.ndim == 3 else array
+        if batch.ndim != 4 or batch.dtype.kind not in "uf":
+            raise InputError(
+                f"{path}: array {key} is {array.dtype} {list(array.shape)}; "
+                "give uint8 [N, H, W, 3] in 0..255 or float [N, 3, H, W] in 0..1"
+            )
+        found += [_slice(f"{path}: {key}[{i}]", picture) for i, picture in enumerate(batch)]
+    if not found:
+        raise InputError(f"{path}: holds no picture; give uint8 [N, H, W, 3] or float [N, 3, H, W]")
+    return found
+
+
+def _slice(name: str, picture: np.ndarray) -> _Candidate:
+    return _Candidate(name, lambda: _channels_last(name, picture))
+
+
+def _channels_last(name: str, picture: np.ndarray) -> np.ndarray:
+    """One picture of an array as [H, W, 3], checked."""
+    if picture.shape[-1] != 3 and picture.shape[0] == 3:
+        picture = picture.transpose(1, 2, 0)
+    if picture.shape[-1] != 3 or 0 in picture.shape:
+        raise InputError(f"{name} has shape {list(picture.shape)}, not three channels")
+    if picture.dtype.kind == "f":
+        if not np.isfinite(picture).all():
+            raise InputError(f"{name} has pixels that are not numbers")
+        if picture.min() < 0 or picture.max() > 1:
+            raise InputError(f"{name} has values outside 0..1")
+        return picture.astype(np.float32)
+    if picture.dtype != np.uint8:
+        raise InputError(f"{name} is {picture.dtype}, not uint8 or float")
+    return picture
+
+
+def _fit(picture: np.ndarray, size: int) -> np.ndarray:
+    """[H, W, 3] -> float32 [1, 3, size, size] in 0..1, centre-cropped square."""
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = picture[top : top + side, left : left + side]
+    if side != size:
+        square = images.resize(np.ascontiguousarray(square), size)
+    if square.dtype == np.uint8:
+        return images.to_nchw(square)
+    return np.clip(np.ascontiguousarray(square.transpose(2, 0, 1)[None]), 0, 1)

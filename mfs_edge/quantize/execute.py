@@ -1,0 +1,46 @@
+"""Run graphs in memory by onnxruntime, and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+Outputs = dict[str, np.ndarray]
+Errors = dict[str, float]
+
+
+class Session:
+    """An onnxruntime CPU session of a graph; a :class:`mfs_edge.target.Runner`."""
+
+    def __init__(self, model: ir.Model) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # errors only
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        proto = ir.to_proto(model).SerializeToString()
+        self.session = ort.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
+        self.image = self.session.get_inputs()[0].name
+        self.names = [output.name for output in self.session.get_outputs()]
+
+    def run(self, image: np.ndarray) -> Outputs:
+        return dict(zip(self.names, self.session.run(self.names, {self.image: image}), strict=True))
+
+
+def outputs(model: ir.Model, pictures: Iterable[np.ndarray]) -> list[Outputs]:
+    """What ``model`` makes of each picture."""
+    session = Session(model)
+    return [session.run(picture) for picture in pictures]
+
+
+def squared_errors(model: ir.Model, pictures: Sequence[np.ndarray], expected: Sequence[Outputs]) -> Errors:
+    """Mean squared error per output, as the geometric mean over pictures: that is the mean PSNR."""
+    session = Session(model)
+    logs: dict[str, list[float]] = {}
+    for picture, wanted in zip(pictures, expected, strict=True):
+        for name, value in session.run(picture).items():
+            error = float(np.mean(np.square(value - wanted[name], dtype=np.float64)))
+            logs.setdefault(name, []).append(float(np.log(max(error, 1e-20))))
+    return {name: float(np.exp(np.mean(found))) for name, found in logs.items()}

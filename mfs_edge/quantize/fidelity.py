@@ -1,0 +1,96 @@
+"""How an artefact does on pictures that it was not calibrated on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from mfs_edge import images, verify
+from mfs_edge.demo import sheet
+from mfs_edge.graph import statistics
+from mfs_edge.target import Runner
+from mfs_edge.verify import Fidelity, Outputs
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One artefact on the held-out pictures."""
+
+    outputs: dict[str, Fidelity]  # swapped, mask
+    worst: int  # the number of the picture with the lowest PSNR of ``swapped``
+    psnr: dict[str, tuple[float, ...]]  # dB per output and picture
+
+
+def judge(runner: Runner, pictures: Sequence[np.ndarray], expected: Sequence[Outputs]) -> Judgement:
+    """Compare a loaded artefact with the reference, picture by picture.
+
+    Args:
+        runner: of the written file.
+        pictures: the held-out ones, float32 [1, 3, S, S] in 0..1.
+        expected: the reference's outputs.
+    """
+    differences: dict[str, list[float]] = {name: [] for name in verify.OUTPUT_NAMES}
+    largest = dict.fromkeys(verify.OUTPUT_NAMES, 0.0)
+    for picture, wanted in zip(pictures, expected, strict=True):
+        found = runner.run(picture)
+        for name in verify.OUTPUT_NAMES:
+            difference = found[name] - wanted[name]
+            differences[name].append(verify.psnr(difference))
+            largest[name] = max(largest[name], float(np.nan_to_num(np.abs(difference), nan=np.inf).max()))
+    outputs = {
+        name: Fidelity(
+            max_abs=min(largest[name], float(np.finfo(np.float32).max)),
+            psnr_mean=float(np.mean(levels)),
+            psnr_worst=float(min(levels)),
+        )
+        for name, levels in differences.items()
+    }
+    worst = int(np.argmin(differences["swapped"]))
+    return Judgement(outputs, worst, {name: tuple(levels) for name, levels in differences.items()})
+
+
+def saturation(quantised: ir.Model, pictures: Iterable[np.ndarray]) -> dict[str, float]:
+    """The share of each activation tensor's values beyond its grid.
+
+    Args:
+        quantised: a QDQ graph.
+        pictures: float32 [1, 3, S, S] each.
+
+    Returns:
+        0..1 per tensor, under the name that it has in the float graph. Relu on integers is
+        saturation: there, what it cuts off is not counted.
+    """
+    sources: dict[str, tuple[float, float]] = {}
+    for node in quantised.graph:
+        if node.op_type == "QuantizeLinear" and node.inputs[0] is not None and node.inputs[0].producer() is not None:
+            scale, zero = (float(_constant(value)) for value in node.inputs[1:3])
+            low = (-128 - zero - 0.5) * scale if zero > -128 else -np.inf
+            sources[str(node.inputs[0].name)] = (low, (127 - zero + 0.5) * scale)
+    beyond, total = dict.fromkeys(sources, 0), dict.fromkeys(sources, 0)
+    for values in statistics.observe(quantised, pictures, sources):
+        for name, value in values.items():
+            low, high = sources[name]
+            beyond[name] += int(np.count_nonzero((value < low) | (value > high)))
+            total[name] += value.size
+    return {name.removesuffix(".real"): beyond[name] / max(total[name], 1) for name in sources}
+
+
+def _constant(value: ir.Value | None) -> np.ndarray:
+    if value is None or value.const_value is None:
+        raise ValueError("a scale or zero point is not an initialiser")
+    return value.const_value.numpy()
+
+
+def draw_worst(
+    runner: Runner, picture: np.ndarray, reference: Callable[[np.ndarray], Outputs] | Outputs, caption: str
+) -> np.ndarray:
+    """The picture with reference, artefact and difference side by side: uint8 [H, W, 3] RGB."""
+    wanted = reference if isinstance(reference, dict) else reference(picture)
+    found = runner.run(picture)
+    cells = [images.to_bytes(array) for array in (picture, wanted["swapped"], found["swapped"])]
+    cells.append(sheet.difference(wanted["swapped"], found["swapped"]))
+    columns = ("held-out picture", "reference", "artefact", f"difference x{sheet.GAIN}")
+    return sheet.contact_sheet(columns, [[images.resize(cell, sheet.CELL) for cell in cells]], caption)

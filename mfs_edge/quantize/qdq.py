@@ -1,0 +1,115 @@
+"""Write a quantisation into the graph: QuantizeLinear / DequantizeLinear pairs.
+
+Activations get a pair behind whatever computes them, one scale each; weights are stored as
+int8 with one scale per output channel and no zero point, biases as int32 in the scale of
+the products they are added to. Every runtime that we target recognises this form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from mfs_edge.graph import edit
+from mfs_edge.quantize.grid import Grid
+from mfs_edge.quantize import layout as layouts
+from mfs_edge.quantize.layout import Layout
+from mfs_edge.quantize.weights import Codes
+
+
+def insert(model: ir.Model, layout: Layout, grids: Mapping[str, Grid], codes: Mapping[str, Codes]) -> ir.Model:
+    """A QDQ copy of ``model``.
+
+    Args:
+        model: float32; left as it is.
+        layout: from :func:`mfs_edge.quantize.layout.find` on this graph.
+        grids: per group of ``layout``.
+        codes: per integer Conv, its name first.
+    """
+    copy = model.clone()
+    graph = copy.graph
+    writer = _Writer(graph)
+    for node in edit.of_type(graph, "Conv"):
+        if node.name in layout.integer:
+            writer.weights(node, codes[str(node.name)])
+    for node in edit.of_type(graph, "Relu"):
+        if node.inputs[0] is not None and layouts.saturates(node.inputs[0], layout.integer):
+            _saturate(graph, node)
+    for value in [*graph.inputs, *(node.outputs[0] for node in list(graph))]:
+        if str(value.name) in layout.group:
+            writer.pair(value, layout.group[str(value.name)], grids, layout)
+    return ShapeInferencePass()(copy).model
+
+
+def _saturate(graph: ir.Graph, relu: ir.Node) -> None:
+    """Leave a Relu to the grid behind it, which ends at zero."""
+    edit.bypass(graph, relu, relu.inputs[0])  # type: ignore[arg-type]
+
+
+class _Writer:
+    """Adds pairs and integer initialisers to one graph."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self.constants: dict[str, tuple[ir.Value, ir.Value]] = {}
+
+    def constant(self, name: str, array: np.ndarray) -> ir.Value:
+        return edit.new_initialiser(self.graph, name, array)
+
+    def weights(self, conv: ir.Node, codes: Codes) -> None:
+        """Replace the float weight and bias of ``conv`` by dequantised integers."""
+        name = str(conv.name)
+        zero = np.zeros(len(codes.scale), np.int8)
+        parts = [(1, "weight", codes.weight, codes.scale, [self.constant(f"{name}.zero", zero)])]
+        parts.append((2, "bias", codes.bias, codes.bias_scale, []))
+        for index, part, array, scale, zeros in parts:
+            integers = [self.constant(f"{name}.{part}.q", array), self.constant(f"{name}.{part}.scale", scale)]
+            node = edit.new_node(f"{name}.{part}", "DequantizeLinear", *integers, *zeros, axis=0)
+            self.graph.insert_before(conv, node)
+            self._give(conv, index, node.outputs[0])
+
+    def _give(self, conv: ir.Node, index: int, value: ir.Value) -> None:
+        if index >= len(conv.inputs):
+            conv.resize_inputs(index + 1)
+        old = conv.inputs[index]
+        conv.replace_input_with(index, value)
+        if old is not None and not old.uses() and str(old.name) in self.graph.initializers:
+            del self.graph.initializers[str(old.name)]
+
+    def pair(self, value: ir.Value, group: str, grids: Mapping[str, Grid], layout: Layout) -> None:
+        """Behind ``value``; float readers of a float value keep reading it."""
+        made = value.producer()
+        integer = made is not None and made.name in layout.integer
+        readers = [use for use in value.uses() if integer or use.node.name in layout.integer]
+        name = str(value.name)
+        scale, zero = self._grid(group, grids[group])
+        quantise = edit.new_node(f"{name}.quantised", "QuantizeLinear", value, scale, zero)
+        restore = edit.new_node(f"{name}.restored", "DequantizeLinear", quantise.outputs[0], scale, zero)
+        if made is None:
+            self.graph.insert_before(next(iter(self.graph)), [quantise, restore])
+        else:
+            self.graph.insert_after(made, [quantise, restore])
+        for use in readers:
+            use.node.replace_input_with(use.idx, restore.outputs[0])
+        if integer and value.is_graph_output():
+            self._take_output(value, restore.outputs[0])
+
+    def _take_output(self, value: ir.Value, restored: ir.Value) -> None:
+        """The graph's output keeps its name, and is now what the integers stand for."""
+        name = str(value.name)
+        restored.type, restored.shape = value.type, value.shape
+        for index, output in enumerate(self.graph.outputs):
+            if output is value:
+                self.graph.outputs[index] = restored
+        value.name = f"{name}.real"
+        restored.name = name
+
+    def _grid(self, group: str, grid: Grid) -> tuple[ir.Value, ir.Value]:
+        """One scale and zero point for all tensors that share them."""
+        if group not in self.constants:
+            scale = self.constant(f"{group}.scale", np.array(grid.scale, np.float32))
+            self.constants[group] = scale, self.constant(f"{group}.zero", np.array(grid.zero_point, np.int8))
+        return self.constants[group]

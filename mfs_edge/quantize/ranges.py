@@ -1,0 +1,109 @@
+"""Range setting: how much of a tensor's values its grid covers.
+
+A wide grid rounds coarsely, a narrow one cuts values off. Three rules: the extremes seen; a
+percentile of them; or the range with the least mean squared error, rounding and cutting off
+together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from mfs_edge.errors import UsageError
+from mfs_edge.quantize import samples as sampling
+from mfs_edge.quantize.grid import Grid
+from mfs_edge.quantize.layout import Layout
+from mfs_edge.quantize.samples import Sample
+
+METHODS = ("min-max", "percentile", "mse")
+PERCENTILE = 99.99
+BINS = 2048
+FRACTIONS = np.linspace(1.0, 0.1, 46)  # of each half of the range, for the search
+# Errors of values cut off have one sign and add up where rounding errors cancel: in a conv
+# they weigh so much more.
+COHERENCE = 4.0
+# What ends in the picture itself is never cut off: there, one such value is visible.
+NEVER_CUT = frozenset(["Sub", "Mul", "Add"])
+
+
+def choose(model: ir.Model, layout: Layout, samples: Mapping[str, Sample], method: str = "mse") -> dict[str, Grid]:
+    """A grid for each group of ``layout``.
+
+    Args:
+        model: the float32 graph.
+        layout: of it.
+        samples: of its tensors.
+        method: one of ``METHODS``.
+
+    Raises:
+        UsageError: an unknown method.
+    """
+    if method not in METHODS:
+        raise UsageError(f"range method {method!r} is unknown; there are {', '.join(METHODS)}")
+    made = {str(node.outputs[0].name): node for node in model.graph}
+    grids = {}
+    for group in layout.groups:
+        members = [name for name in layout.members(group) if name in samples]
+        if group in layout.fixed:
+            grids[group] = layout.fixed[group]
+        elif any(made[name].op_type in NEVER_CUT for name in members):
+            grids[group] = Grid.over(*_extremes(samples, members))
+        elif method == "mse":
+            squashed = all(_only_read_by(made[name].outputs[0], "Sigmoid") for name in members)
+            values = sampling.pooled(samples, members)
+            grids[group] = least_error(values, *_extremes(samples, members), squashed=squashed)
+        else:
+            grids[group] = _simple(samples, members, method)
+    return grids
+
+
+def _simple(samples: Mapping[str, Sample], members: list[str], method: str) -> Grid:
+    if method == "min-max":
+        return Grid.over(*_extremes(samples, members))
+    return Grid.over(*np.percentile(sampling.pooled(samples, members), [100 - PERCENTILE, PERCENTILE]))
+
+
+def _extremes(samples: Mapping[str, Sample], members: list[str]) -> tuple[float, float]:
+    found = [samples[name] for name in members]
+    return float(min(s.low.min() for s in found)), float(max(s.high.max() for s in found))
+
+
+def _only_read_by(value: ir.Value, op_type: str) -> bool:
+    return bool(value.uses()) and all(use.node.op_type == op_type for use in value.uses())
+
+
+def least_error(values: np.ndarray, low: float, high: float, *, squashed: bool = False) -> Grid:
+    """The grid inside ``low``..``high`` with the least expected squared error on ``values``.
+
+    Args:
+        values: a sample of the tensor.
+        low: its lowest value, and ...
+        high: ... highest; beyond the sample's, perhaps.
+        squashed: only a sigmoid reads the tensor: the error counts behind it, where large
+            values hardly differ.
+    """
+    counts, edges = np.histogram(values, BINS, (min(low, 0.0), max(high, 0.0) + 1e-12))
+    centres = ((edges[1:] + edges[:-1]) / 2)[counts > 0]
+    shares = counts[counts > 0] / max(counts.sum(), 1)
+    error = _squashed_error if squashed else _error
+    grids = [Grid.over(low * a, high * b) for a in FRACTIONS for b in FRACTIONS]
+    return min(grids, key=lambda grid: error(grid, centres, shares))
+
+
+def _error(grid: Grid, centres: np.ndarray, shares: np.ndarray) -> float:
+    cut = centres - np.clip(centres, grid.low, grid.high)
+    return float(COHERENCE * (shares * cut * cut).sum() + grid.scale**2 / 12)
+
+
+def _squashed_error(grid: Grid, centres: np.ndarray, shares: np.ndarray) -> float:
+    seen = _sigmoid(centres)
+    cut = seen - _sigmoid(np.clip(centres, grid.low, grid.high))
+    slope = seen * (1 - seen)
+    return float((shares * (cut * cut + (slope * grid.scale) ** 2 / 12)).sum())
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x, -60, 60)))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mfs_edge import __version__
+from mfs_edge.bench.command import bench
 from mfs_edge.errors import CheckFailed, MfsEdgeError
 
 if TYPE_CHECKING:
@@ -187,6 +188,9 @@ def doctor(json: bool) -> None:
     from mfs_edge import report
 
     report.diagnosed(doctors.diagnose(), json=json)
+
+
+cli.add_command(bench)
 
 
 def main() -> None:

@@ -14,8 +14,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mfs_edge.errors import InputError
 
-SCHEMA = 1
-
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,7 +83,7 @@ class Artefact(_Record):
 class Manifest(_Record):
     """Everything in one output folder."""
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[1] = 1
     notice: str = (
         "Synthetic media: obtain the consent of whoever is shown and disclose that faces were swapped. "
         "The identity is recorded as a hash only."

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mfs_edge.targets.coreml import evaluator as mil
 
 from mfs_edge import demo, files, images
 from mfs_edge.verify import psnr
-from mfs_edge.targets.coreml import evaluator as mil
 
 BYTE_ROUNDING = 0.5 / 255
 GOLDEN_TOLERANCE = 5e-5

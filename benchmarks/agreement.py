@@ -1,0 +1,146 @@
+"""Do our figures agree with those of others' tools on the same file?
+
+    python benchmarks/agreement.py idn.onnx idn.tflite idn.xml
+
+Ours and theirs run alternately, each in a fresh process, on the same CPUs; the figure is the
+median over rounds of the ratio of p50s. Within 10 % is agreement. The tools: onnxruntime's own
+profiler (the total of each run), OpenVINO's ``benchmark_app -hint latency -api sync``, and
+LiteRT's ``benchmark_litert_model``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
+
+from mfs_edge.bench.devices import Request, Watch
+from mfs_edge.bench.devices.local import LocalDevice
+from mfs_edge.bench.pinning import quiet_cpus
+
+TOLERANCE = 0.10
+RUNS = 100
+Tool = Callable[[Path, int, tuple[int, ...]], float]
+
+PROFILED = """
+import json, sys, numpy as np, onnxruntime as ort
+options = ort.SessionOptions()
+options.intra_op_num_threads, options.inter_op_num_threads = int(sys.argv[2]), 1
+options.enable_profiling = True
+session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+feeds = {i.name: np.random.default_rng(0).random(i.shape, dtype=np.float32) for i in session.get_inputs()}
+for _ in range(int(sys.argv[3])):
+    session.run(None, feeds)
+events = json.load(open(session.end_profiling()))
+print(json.dumps([e["dur"] / 1000 for e in events if e["name"] == "model_run"]))
+"""
+
+
+def run(command: list[str], cpus: tuple[int, ...], folder: str) -> str:
+    """What ``command`` prints, bound to ``cpus``, in a throw-away folder."""
+    bind = (lambda: os.sched_setaffinity(0, cpus)) if cpus else None
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, preexec_fn=bind)
+    if done.returncode != 0:
+        raise click.ClickException(f"{command[0]} failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    return done.stdout
+
+
+def beside(name: str) -> str:
+    """A tool that came with a runtime, in the environment of this interpreter."""
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if found is None:
+        raise click.ClickException(f"{name} is not installed; install the runtime's extra")
+    return found
+
+
+def onnxruntime_profiler(path: Path, threads: int, cpus: tuple[int, ...]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        text = run([sys.executable, "-c", PROFILED, str(path), str(threads), str(RUNS + 20)], cpus, folder)
+    return statistics.median(json.loads(text)[20:])
+
+
+def benchmark_app(path: Path, threads: int, cpus: tuple[int, ...]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [beside("benchmark_app"), "-m", str(path), "-d", "CPU", "-hint", "latency", "-api", "sync"]
+        # With -hint it refuses -nthreads; it takes as many threads as it is bound to CPUs.
+        command += ["-niter", str(RUNS), "-infer_precision", "f32"]
+        text = run(command, cpus, folder)
+    found = re.search(r"Median:\s+([\d.]+) ms", text)
+    if found is None:
+        raise click.ClickException("benchmark_app printed no median")
+    return float(found.group(1))
+
+
+def benchmark_litert_model(path: Path, threads: int, cpus: tuple[int, ...]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [beside("litert-benchmark"), f"--model={path}", f"--num_runs={RUNS}", "--warmup_runs=20"]
+        run([*command, f"--num_threads={threads}", f"--result_json={result}"], cpus, folder)
+        return median_of(json.loads(result.read_text()))
+
+
+def median_of(result: object) -> float:
+    """The entry called "median" or "p50", wherever the tool's version keeps it, in ms."""
+    if isinstance(result, dict):
+        for name, value in result.items():
+            if isinstance(value, int | float) and re.search(r"median|p50", name):
+                return float(value) / 1000 if name.endswith("_us") else float(value)
+        for value in result.values():
+            with contextlib.suppress(LookupError):
+                return median_of(value)
+    raise LookupError("the tool's result holds no median")
+
+
+TOOLS: dict[str, tuple[str, Tool]] = {
+    ".onnx": ("onnxruntime profiler", onnxruntime_profiler),
+    ".xml": ("benchmark_app", benchmark_app),
+    ".tflite": ("benchmark_litert_model", benchmark_litert_model),
+}
+
+
+def ours(path: Path, threads: int, cpus: tuple[int, ...]) -> float:
+    found = LocalDevice().measure(path, Request(threads=threads, runs=RUNS, cpus=cpus, profile=False), Watch())
+    if found.latency is None:
+        raise click.ClickException("the local device measured no time")
+    return found.latency.typical_ms
+
+
+@click.command(help=__doc__)
+@click.argument("artefacts", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--threads", default=1, show_default=True)
+@click.option("--rounds", default=7, show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path))
+def main(artefacts: tuple[Path, ...], threads: int, rounds: int, json_path: Path | None) -> None:
+    cpus = quiet_cpus(threads) or tuple(sorted(os.sched_getaffinity(0)))
+    results = []
+    for path in artefacts:
+        name, tool = TOOLS[path.suffix]
+        pairs = [(ours(path.resolve(), threads, cpus), tool(path.resolve(), threads, cpus)) for _ in range(rounds)]
+        ratio = statistics.median(mine / theirs for mine, theirs in pairs)
+        agrees = abs(ratio - 1) <= TOLERANCE
+        results.append({"file": path.name, "tool": name, "ratio": ratio, "agrees": agrees, "ms": pairs})
+        click.echo(
+            f"{path.name}: ours {statistics.median(p[0] for p in pairs):.2f} ms, {name} "
+            f"{statistics.median(p[1] for p in pairs):.2f} ms, ratio {ratio:.3f}: "
+            f"{'agrees' if agrees else 'DISAGREES'}"
+        )
+    if json_path:
+        json_path.write_text(json.dumps({"threads": threads, "results": results}, indent=1) + "\n")
+    if not all(result["agrees"] for result in results):
+        raise click.exceptions.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What a wheel would hold."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_every_package_is_listed() -> None:
+    """They are listed by name because ``targets/`` is mapped into ``mfs_edge``."""
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "mfs_edge").rglob("__init__.py")}
+    names = {".".join(folder.parts) for folder in folders}
+    backends = {path.parent.relative_to(ROOT) for path in (ROOT / "targets").rglob("__init__.py")}
+    names |= {".".join(("mfs_edge", *folder.parts)) for folder in backends}
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == names
+
+
+def test_torch_is_pinned_for_everyone_and_free_for_users() -> None:
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().split()
+    assert "torch>=2.6" in PROJECT["project"]["optional-dependencies"]["compile"]
+
+
+def test_the_base_install_is_small() -> None:
+    names = {requirement.split(">")[0] for requirement in PROJECT["project"]["dependencies"]}
+    assert names == {"numpy", "click", "rich", "pydantic"}
+
+
+def test_repository_data_stay_small() -> None:
+    data = [ROOT / "tests/golden", ROOT / "mfs_edge/demo/data", ROOT / "docs", ROOT / "benchmarks"]
+    total = sum(path.stat().st_size for folder in data for path in folder.rglob("*") if path.is_file())
+    assert total < 14e6

@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/mfs-edge demo demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 litert-torch needs torch and about 2 GB of its own, so it lives in an environment apart:
 
     python -m venv litert-torch
-    litert-torch/bin/pip install torch --index-url https://download.pytorch.org/whl/cpu
+    litert-torch/bin/pip install torch  # the CPU build
     litert-torch/bin/pip install litert-torch
     python benchmarks/peers.py tflite --peer-python litert-torch/bin/python
 """

@@ -32,7 +32,7 @@ def emit(target: Target, options: EmitOptions, graphs: Graphs, stage: Path) -> r
         outputs=tuple(records.Tensor(**vars(t)) for t in description.outputs),
         operators=dict(description.operators),
         parameters=graphs.cost.parameters,
-        macs=graphs.cost.macs,
+        macs=graphs.macs_at(options.precision),
         verification=records.Verification(status="not verified", verified="no", run="not run: switched off"),
         warnings=(*graphs.warnings_at(options.precision), *description.details.get("warnings", ())),
     )

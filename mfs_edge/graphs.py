@@ -77,6 +77,12 @@ class Graphs:
             self._made[precision] = self._make(precision)
         return self._made[precision]
 
+    def macs_at(self, precision: str) -> int:
+        """Multiply-accumulates of the graph that is emitted; quantising may split a conv in two."""
+        from mfs_edge.graph import cost
+
+        return cost.count(self.at(precision)).macs
+
     def warnings_at(self, precision: str) -> tuple[str, ...]:
         """Of an artefact of ``precision``."""
         return (*self.warnings, *self.calibration.warnings) if precision in INTEGER else self.warnings

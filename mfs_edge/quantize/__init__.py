@@ -9,8 +9,8 @@ Precisions:
   scale per output channel; biases int32; activations int8, asymmetric, one scale per tensor.
   Nothing is float inside; at the edges is whatever ``--io`` says.
 * ``int8-mixed``: as ``int8``, but the nodes that cost most fidelity stay float32: the first
-  depthwise conv, the last convs and the blend, unless others are named, or searched for a
-  wanted PSNR.
+  depthwise conv, the deepest encoder stages, the last convs and the blend (15 % of the
+  multiply-accumulates), unless others are named, or searched for a wanted PSNR.
 """
 
 from __future__ import annotations
@@ -22,7 +22,18 @@ import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.errors import UsageError
-from mfs_edge.quantize import bias_correction, blend, equalise, execute, layout, mixed, qdq, ranges, samples, split_leaky
+from mfs_edge.quantize import (
+    bias_correction,
+    blend,
+    equalise,
+    execute,
+    layout,
+    mixed,
+    qdq,
+    ranges,
+    samples,
+    split_leaky,
+)
 from mfs_edge.quantize.calibration import CalibrationSet
 from mfs_edge.quantize.grid import Grid
 from mfs_edge.quantize.layout import Layout
@@ -75,6 +86,7 @@ def quantise(
     kept: tuple[str, ...] = ()
     if float_nodes is not None:
         kept = tuple(float_nodes)
+        layout.find(model, kept)  # refuses unknown names
     elif precision == "int8-mixed":
         kept = mixed.default(model) if min_psnr is None else _searched(model, pictures, min_psnr, progress)
     return _Prepared(model, pictures, kept, progress).quantised(kept)
@@ -99,7 +111,7 @@ class _Prepared:
         kept = mixed.closed(self.model.graph, kept)
         where = layout.find(self.model, kept)
         grids = self.grids(where)
-        chosen = np.unique(np.linspace(0, len(self.pictures) - 1, CORRECTED_ON).astype(int))
+        chosen = _spread(len(self.pictures), CORRECTED_ON)
         few = [self.pictures[i] for i in chosen]
         codes = bias_correction.correct(self.model, where, grids, few, self.samples, chosen)
         result = qdq.insert(self.model, where, grids, codes)
@@ -113,8 +125,13 @@ def _searched(
     prepared = _Prepared(model, pictures, (), progress)
     where = layout.find(prepared.model)
     grids = prepared.grids(where)
-    by_tensor = {name: grids[group] for name, group in where.group.items()}
-    few = [pictures[i] for i in np.unique(np.linspace(0, len(pictures) - 1, mixed.RANKED_ON).astype(int))]
+    few = [pictures[i] for i in _spread(len(pictures), mixed.RANKED_ON)]
     expected = execute.outputs(prepared.model, few)
-    ranked = mixed.rank(prepared.model, by_tensor, few, expected)
-    return mixed.search(ranked, lambda kept: prepared.quantised(kept).model, min_psnr, few, expected)
+    ranked = mixed.rank(prepared.model, where, grids, prepared.samples, few, expected)
+    found = mixed.search(ranked, lambda kept: prepared.quantised(kept).model, min_psnr, few, expected)
+    return mixed.whole(model, found)
+
+
+def _spread(total: int, wanted: int) -> list[int]:
+    """At most ``wanted`` of 0..total - 1, evenly spaced."""
+    return sorted({int(i) for i in np.linspace(0, total - 1, wanted)})

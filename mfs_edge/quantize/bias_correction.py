@@ -53,6 +53,13 @@ def correct(
     return codes
 
 
+def rounded_weights(conv: ir.Node, input_scale: float, samples: Mapping[str, Sample]) -> Codes:
+    """Integer weights of one Conv, its bias right for unrounded inputs."""
+    source = layouts.operands(conv)[0]
+    read = samples[str(source.name)].values if str(source.name) in samples else None
+    return weights.quantise(edit.weight(conv, 1), edit.conv_bias(conv), input_scale, read)
+
+
 class _Walk:
     """The quantised graph, one node after another, over all pictures at once."""
 
@@ -67,10 +74,9 @@ class _Walk:
 
     def conv(self, node: ir.Node, samples: Mapping[str, Sample], chosen: Sequence[int]) -> Codes:
         source = layouts.operands(node)[0]
-        bias = edit.conv_bias(node)
         scale = self.grids[self.layout.group[str(source.name)]].scale
-        read = samples[str(source.name)].values if edit.is_pointwise(node) else None
-        rounded = weights.quantise(edit.weight(node, 1), bias, scale, read)
+        rounded = rounded_weights(node, scale, samples)
+        bias = edit.conv_bias(node)
         mean = samples[str(node.outputs[0].name)].means[chosen].mean(axis=0)
         plain = _Runner(node, [rounded.real().astype(np.float32), bias.astype(np.float32)])
         outputs = [plain(frame) for frame in self.values[source]]
@@ -79,10 +85,10 @@ class _Walk:
         return rounded.with_bias(bias + shift)
 
     def other(self, node: ir.Node) -> None:
-        operands = layouts.operands(node)
-        constants = [value.const_value.numpy() for value in node.inputs[1:] if _constant(value)]  # type: ignore[union-attr]
+        constants = [array for array in map(edit.constant, node.inputs) if array is not None]
         runner = _Runner(node, constants)
-        self._keep(node.outputs[0], [runner(*frames) for frames in zip(*map(self.values.get, operands), strict=True)])  # type: ignore[arg-type]
+        operands = [self.values[value] for value in layouts.operands(node)]
+        self._keep(node.outputs[0], [runner(*frames) for frames in zip(*operands, strict=True)])
 
     def forget(self, node: ir.Node) -> None:
         for value in layouts.operands(node):
@@ -92,10 +98,6 @@ class _Walk:
     def _keep(self, value: ir.Value, frames: Frames) -> None:
         group = self.layout.group.get(str(value.name))
         self.values[value] = frames if group is None else [self.grids[group].rounded(frame) for frame in frames]
-
-
-def _constant(value: ir.Value | None) -> bool:
-    return value is not None and value.const_value is not None
 
 
 class _Runner:
@@ -111,7 +113,8 @@ class _Runner:
         supply = iter(fixed)
         arguments = iter(inputs)
         wired = [
-            None if value is None else next(supply) if _constant(value) else next(arguments) for value in node.inputs
+            None if value is None else next(arguments) if edit.constant(value) is None else next(supply)
+            for value in node.inputs
         ]
         wired += list(supply)  # a bias that the node lacks
         single = ir.node(node.op_type, wired, dict(node.attributes), outputs=[ir.val("y", dtype=ir.DataType.FLOAT)])

@@ -67,9 +67,7 @@ class CalibrationSet:
     skipped: tuple[str, ...] = ()  # a line per unreadable picture
 
 
-def load(
-    path: Path | None, size: int, limit: int = LIMIT, progress: Progress | None = None
-) -> CalibrationSet:
+def load(path: Path | None, size: int, limit: int = LIMIT, progress: Progress | None = None) -> CalibrationSet:
     """Find and check the calibration pictures.
 
     Args:
@@ -176,7 +174,9 @@ def _candidates(path: Path, size: int) -> list[_Candidate]:
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in images.SUFFIXES and p.is_file())
         if not files:
-            raise InputError(f"{path}: holds no picture ({', '.join(sorted(images.SUFFIXES))}); give a folder of face crops")
+            raise InputError(
+                f"{path}: holds no picture ({', '.join(sorted(images.SUFFIXES))}); give a folder of face crops"
+            )
         return [_file(file) for file in files]
     if path.suffix == ".npz" and path.is_file():
         return _arrays(path)

@@ -92,7 +92,7 @@ def _reach(value: ir.Value, sample: Sample, *, direct: bool) -> np.ndarray:
     """How far each channel extends, in units of the grid's upper end; [C], positive."""
     if direct:
         reach = (sample.high - sample.low) / 2
-    elif value.uses()[0].node.op_type == "Relu":
+    elif all(use.node.op_type == "Relu" for use in value.uses()):
         reach = sample.high
     else:
         reach = np.maximum(sample.high, -sample.low / BELOW)

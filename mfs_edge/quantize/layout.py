@@ -12,9 +12,7 @@ from mfs_edge.quantize import blend, grid
 from mfs_edge.quantize.grid import Grid
 
 # What every runtime has in int8; and Relu, which is saturation.
-INTEGER_OPERATORS = frozenset(
-    ["Conv", "LeakyRelu", "Relu", "Sigmoid", "Resize", "Pad", "Concat", "Add", "Sub", "Mul"]
-)
+INTEGER_OPERATORS = frozenset(["Conv", "LeakyRelu", "Relu", "Sigmoid", "Resize", "Pad", "Concat", "Add", "Sub", "Mul"])
 # They move numbers about, and keep their operands' grid (a resize only averages).
 KEEPS_GRID = frozenset(["Resize", "Pad", "Concat"])
 
@@ -94,7 +92,7 @@ def _is_integer(value: ir.Value, integer: set[str]) -> bool:
 def _fixed(graph: ir.Graph, integer: set[str], group: dict[str, str]) -> dict[str, Grid]:
     fixed = {}
     for node in graph:
-        if node.op_type == "Sigmoid" and node.name in integer:
+        if node.op_type == "Sigmoid" and str(node.outputs[0].name) in group:
             fixed[group[str(node.outputs[0].name)]] = grid.SIGMOID
     # The input is an image; so is the output of the same shape, and what it is blended from.
     # All are bytes to an app.

@@ -1,14 +1,19 @@
 """Which nodes stay float in ``int8-mixed``.
 
-By default those whose rounding is the picture's: the first depthwise conv (48 weights that
-see every pixel), everything behind the decoder, and the blend. For a wanted PSNR they are
-searched: each unit of nodes is quantised alone and its damage measured, and the cheapest
-units in multiply-accumulates stay float until the rest, whose damages add up, is small enough.
+By default those whose rounding costs most for their multiply-accumulates (15 % of them): the
+first depthwise conv, everything behind the decoder and the blend, because their rounding is
+the picture's; the deepest encoder stages and what reads them, because both outputs hang on
+their few pixels.
+
+For a wanted PSNR they are searched. Each unit of nodes does damage in two places, its inside
+(weights and pre-activations) and its output, measured one at a time. Damages add up; a unit's
+inside is spared if the unit is float, its output if those that read it are, too. The cheapest
+units stay float until what is left is small enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,18 +21,24 @@ import onnx_ir as ir
 
 from mfs_edge.graph import edit
 from mfs_edge.quantize import layout as layouts
-from mfs_edge.quantize import qdq, weights
-from mfs_edge.quantize.execute import Errors, squared_errors
+from mfs_edge.quantize import qdq
+from mfs_edge.quantize.bias_correction import rounded_weights
+from mfs_edge.quantize.execute import Errors, Outputs, squared_errors
 from mfs_edge.quantize.grid import Grid
+from mfs_edge.quantize.layout import Layout
+from mfs_edge.quantize.samples import Sample
+from mfs_edge.quantize.weights import Codes
 
-DEFAULT_PREFIXES = ("tail.", "blend.")
+DEFAULT = (
+    *("tail.", "blend.", "mask.5."),
+    *("encoder.0.", "encoder.2.pointwise", "encoder.2.leaky", "encoder.3.", "encoder.4."),
+    *("mask.0.depthwise", "decoder.0.depthwise", "decoder.1.depthwise"),
+)
 ACTIVATIONS = ("LeakyRelu", "Relu", "Sigmoid")
 BLEND = ("Sub", "Mul", "Add")
 RANKED_ON = 4  # pictures
 ROUNDS = 6
 MARGIN_DB = 0.3  # held-out pictures fare a little worse than calibration pictures
-
-Result = Callable[[Collection[str]], ir.Model]
 
 
 @dataclass(frozen=True)
@@ -35,44 +46,62 @@ class Unit:
     """Nodes that stay float together: a conv and its activation, or the blend."""
 
     nodes: tuple[str, ...]
+    readers: frozenset[int]  # numbers of the units that read its output, through carriers
     macs: int
-    damage: Errors  # mean squared error per output with only this unit quantised
+    inside: Errors  # mean squared error per output with only its inside quantised
+    output: Errors  # ... with only what it hands on quantised, to where it is read
 
 
 def default(model: ir.Model) -> tuple[str, ...]:
     """The nodes that stay float unless others are named or searched."""
-    first = next(node for node in model.graph if node.op_type == "Conv")
-    kept = [str(node.name) for node in model.graph if str(node.name).startswith(DEFAULT_PREFIXES)]
-    kept += [str(output.producer().name) for output in model.graph.outputs if output.producer() is not None]  # type: ignore[union-attr]
-    return tuple(dict.fromkeys([*_with_neighbours(model.graph, [first]), *kept]))
+    kept = [str(node.name) for node in model.graph if str(node.name).startswith(DEFAULT)]
+    makers = [output.producer() for output in model.graph.outputs]
+    return closed(model.graph, [*kept, *(str(maker.name) for maker in makers if maker is not None)])
 
 
 def rank(
-    model: ir.Model, grids: Mapping[str, Grid], pictures: Sequence[np.ndarray], expected: Sequence[dict[str, np.ndarray]]
+    model: ir.Model,
+    layout: Layout,
+    grids: Mapping[str, Grid],
+    samples: Mapping[str, Sample],
+    pictures: Sequence[np.ndarray],
+    expected: Sequence[Outputs],
 ) -> list[Unit]:
-    """Every unit with its measured damage.
+    """Every unit with its measured damage, in graph order.
 
     Args:
         model: float32, equalised.
-        grids: per integer tensor with everything quantised.
+        layout: of it, with everything quantised.
+        grids: per group of ``layout``.
+        samples: of its tensors.
         pictures: float32 [1, 3, S, S] each.
         expected: what the float graph makes of them.
     """
+    groups = units(model.graph)
+    number = {node: i for i, nodes in enumerate(groups) for node in nodes}
     found = []
-    for nodes in units(model.graph):
-        names = [str(node.name) for node in nodes]
-        everything = {str(node.name) for node in model.graph}
-        alone = _quantised(model, everything - set(names), grids)
-        found.append(Unit(tuple(names), sum(map(macs, nodes)), squared_errors(alone, pictures, expected)))
+    for nodes in groups:
+        codes = {}
+        for conv in (node for node in nodes if node.op_type == "Conv"):
+            source = layout.group[str(layouts.operands(conv)[0].name)]
+            codes[str(conv.name)] = rounded_weights(conv, grids[source].scale, samples)
+        handed, readers = _handed_on(nodes[-1])
+        within = [str(node.outputs[0].name) for node in nodes[:-1]]
+        damage = [
+            squared_errors(_partly(model, layout, grids, names, rounded), pictures, expected)
+            for names, rounded in ((within, codes), (handed, {}))
+        ]
+        read_by = frozenset(number[reader] for reader in readers)
+        found.append(Unit(tuple(str(n.name) for n in nodes), read_by, sum(map(macs, nodes)), *damage))
     return found
 
 
 def search(
     ranked: Sequence[Unit],
-    build: Result,
+    build: Callable[[Collection[str]], ir.Model],
     min_psnr: float,
     pictures: Sequence[np.ndarray],
-    expected: Sequence[dict[str, np.ndarray]],
+    expected: Sequence[Outputs],
 ) -> tuple[str, ...]:
     """The float nodes with the fewest MACs that reach ``min_psnr`` on every output.
 
@@ -102,41 +131,94 @@ def cheapest(ranked: Sequence[Unit], allowed: Mapping[str, float]) -> tuple[str,
     Greedy by damage spared per MAC, where damage counts in units of what is too much; then
     whatever turned out needless is given back, the most expensive first.
     """
-    kept: list[Unit] = []
-    rest = list(ranked)
-
-    def missing(units: Sequence[Unit]) -> dict[str, float]:
-        return {name: sum(unit.damage[name] for unit in units) - limit for name, limit in allowed.items()}
-
-    while any(value > 0 for value in missing(rest).values()):
-        gap = missing(rest)
-        best = max(rest, key=lambda unit: _benefit(unit, gap))
-        rest.remove(best)
-        kept.append(best)
-    for unit in sorted(kept, key=lambda unit: -unit.macs):
-        if all(value <= 0 for value in missing([*rest, unit]).values()):
-            kept.remove(unit)
-            rest.append(unit)
-    return tuple(name for unit in kept for name in unit.nodes)
+    kept: set[int] = set()
+    while not _enough(left := remaining(ranked, kept), allowed) and len(kept) < len(ranked):
+        gains = {move: _benefit(ranked, kept, move, left, allowed) for move in _moves(ranked, kept)}
+        best: frozenset[int] = max(gains, key=gains.__getitem__)
+        kept |= best
+    for number in sorted(kept, key=lambda number: -ranked[number].macs):
+        if _enough(remaining(ranked, kept - {number}), allowed):
+            kept.remove(number)
+    return tuple(name for number in sorted(kept) for name in ranked[number].nodes)
 
 
-def _benefit(unit: Unit, gap: Mapping[str, float]) -> float:
-    spared = sum(min(unit.damage[name], value) / value for name, value in gap.items() if value > 0)
-    return spared / (1 + unit.macs)
+def remaining(ranked: Sequence[Unit], kept: Collection[int]) -> Errors:
+    """The summed damage with the ``kept`` units in float."""
+    total = dict.fromkeys(ranked[0].inside, 0.0)
+    for number, unit in enumerate(ranked):
+        for name in total:
+            if number not in kept:
+                total[name] += unit.inside[name]
+            if number not in kept or not unit.readers <= set(kept):
+                total[name] += unit.output[name]
+    return total
 
 
-def units(graph: ir.Graph) -> Iterator[list[ir.Node]]:
-    """Nodes in groups that make sense together, in graph order."""
+def _moves(ranked: Sequence[Unit], kept: set[int]) -> list[frozenset[int]]:
+    """Units to add: one alone, or with those that read it, or with those that it reads."""
+    moves: set[frozenset[int]] = set()
+    for number, unit in enumerate(ranked):
+        read = {other for other, candidate in enumerate(ranked) if number in candidate.readers}
+        moves |= {frozenset(({number} | set(more)) - kept) for more in ((), unit.readers, read)}
+    return sorted((move for move in moves if move), key=sorted)
+
+
+def _benefit(
+    ranked: Sequence[Unit], kept: set[int], move: frozenset[int], left: Errors, allowed: Mapping[str, float]
+) -> float:
+    after = remaining(ranked, kept | move)
+    gaps = {name: left[name] - allowed[name] for name in allowed if left[name] > allowed[name]}
+    spared = sum(min(left[name] - after[name], gap) / gap for name, gap in gaps.items())
+    return spared / (1 + sum(ranked[number].macs for number in move))
+
+
+def _enough(left: Errors, allowed: Mapping[str, float]) -> bool:
+    return all(left[name] <= allowed[name] for name in allowed)
+
+
+def units(graph: ir.Graph) -> list[list[ir.Node]]:
+    """Nodes in groups that make sense together, in graph order: each conv's, and the blend."""
     blend = [node for node in graph if node.op_type in BLEND]
+    found = []
     for node in graph:
         if node.op_type == "Conv":
-            yield _chain(node)
+            found.append(_chain(node))
         elif blend and node is blend[0]:
-            yield blend
+            found.append(blend)
+    return found
 
 
-def closed(graph: ir.Graph, kept: Collection[str]) -> tuple[str, ...]:
-    """``kept``, and what only moves numbers between nodes that are float."""
+def whole(model: ir.Model, kept: Collection[str]) -> tuple[str, ...]:
+    """All nodes of the units of ``model`` that have a node of ``kept``; a copy's units may have others."""
+    found = [nodes for nodes in units(model.graph) if any(node.name in kept for node in nodes)]
+    return closed(model.graph, [str(node.name) for nodes in found for node in nodes])
+
+
+def _chain(conv: ir.Node) -> list[ir.Node]:
+    """``conv`` and what alone follows it, up to its activation."""
+    chain = [conv]
+    node = edit.only_consumer(conv.outputs[0])
+    while node is not None and node.op_type == "Resize":
+        chain.append(node)
+        node = edit.only_consumer(node.outputs[0])
+    return [*chain, node] if node is not None and node.op_type in ACTIVATIONS else [conv]
+
+
+def _handed_on(last: ir.Node) -> tuple[list[str], list[ir.Node]]:
+    """The tensors that carry ``last``'s result to its readers, and the readers."""
+    tensors, readers = [str(last.outputs[0].name)], []
+    for use in last.outputs[0].uses():
+        if use.node.op_type in layouts.KEEPS_GRID:
+            more, found = _handed_on(use.node)
+            tensors += more
+            readers += found
+        else:
+            readers.append(use.node)
+    return list(dict.fromkeys(tensors)), readers
+
+
+def closed(graph: ir.Graph, kept: Iterable[str]) -> tuple[str, ...]:
+    """``kept``, and what only moves numbers between nodes that are float; in graph order."""
     names = set(kept)
     nodes = list(graph)
     for node in [*nodes, *reversed(nodes)]:
@@ -149,34 +231,12 @@ def closed(graph: ir.Graph, kept: Collection[str]) -> tuple[str, ...]:
     return tuple(str(node.name) for node in nodes if node.name in names)
 
 
-def _chain(conv: ir.Node) -> list[ir.Node]:
-    """``conv`` and what follows it alone, up to its activation."""
-    chain = [conv]
-    node = edit.only_consumer(conv.outputs[0])
-    while node is not None and node.op_type == "Resize":
-        chain.append(node)
-        node = edit.only_consumer(node.outputs[0])
-    if node is not None and node.op_type in ACTIVATIONS:
-        return [*chain, node]
-    if conv.outputs[0].uses() and conv.outputs[0].uses()[0].node.op_type in ACTIVATIONS:
-        return [conv, conv.outputs[0].uses()[0].node]
-    return [conv]
-
-
-def _with_neighbours(graph: ir.Graph, nodes: Sequence[ir.Node]) -> tuple[str, ...]:
-    return closed(graph, [str(node.name) for node in nodes])
-
-
-def _quantised(model: ir.Model, float_nodes: Collection[str], grids: Mapping[str, Grid]) -> ir.Model:
-    """``model`` with only the other nodes on integers, weights rounded to nearest."""
-    where = layouts.find(model, float_nodes)
-    chosen = {group: grids[group] for group in where.groups}
-    codes = {}
-    for conv in edit.of_type(model.graph, "Conv"):
-        if conv.name in where.integer:
-            scale = chosen[where.group[str(layouts.operands(conv)[0].name)]].scale
-            codes[str(conv.name)] = weights.quantise(edit.weight(conv, 1), edit.conv_bias(conv), scale)
-    return qdq.insert(model, where, chosen, codes)
+def _partly(
+    model: ir.Model, layout: Layout, grids: Mapping[str, Grid], tensors: Collection[str], codes: Mapping[str, Codes]
+) -> ir.Model:
+    """``model`` with only these tensors, and the weights of these convs, rounded."""
+    group = {name: owner for name, owner in layout.group.items() if name in tensors}
+    return qdq.insert(model, Layout(layout.integer, group, layout.fixed), grids, codes)
 
 
 def macs(node: ir.Node) -> int:

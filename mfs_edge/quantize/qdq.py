@@ -1,8 +1,8 @@
 """Write a quantisation into the graph: QuantizeLinear / DequantizeLinear pairs.
 
 Activations get a pair behind whatever computes them, one scale each; weights are stored as
-int8 with one scale per output channel and no zero point, biases as int32 in the scale of
-the products they are added to. Every runtime that we target recognises this form.
+int8 with one scale per output channel and zero points of zero, biases as int32 in the scale
+of the products they are added to. Every runtime that we target recognises this form.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from mfs_edge.graph import edit
-from mfs_edge.quantize.grid import Grid
 from mfs_edge.quantize import layout as layouts
+from mfs_edge.quantize.grid import Grid
 from mfs_edge.quantize.layout import Layout
 from mfs_edge.quantize.weights import Codes
 
@@ -27,26 +27,22 @@ def insert(model: ir.Model, layout: Layout, grids: Mapping[str, Grid], codes: Ma
         model: float32; left as it is.
         layout: from :func:`mfs_edge.quantize.layout.find` on this graph.
         grids: per group of ``layout``.
-        codes: per integer Conv, its name first.
+        codes: per Conv that computes on integers.
     """
     copy = model.clone()
     graph = copy.graph
     writer = _Writer(graph)
     for node in edit.of_type(graph, "Conv"):
-        if node.name in layout.integer:
+        if node.name in codes:
             writer.weights(node, codes[str(node.name)])
     for node in edit.of_type(graph, "Relu"):
-        if node.inputs[0] is not None and layouts.saturates(node.inputs[0], layout.integer):
-            _saturate(graph, node)
+        source = node.inputs[0]
+        if source is not None and node.outputs[0].name in layout.group and layouts.saturates(source, layout.integer):
+            edit.bypass(graph, node, source)  # the grid behind it ends at zero
     for value in [*graph.inputs, *(node.outputs[0] for node in list(graph))]:
         if str(value.name) in layout.group:
             writer.pair(value, layout.group[str(value.name)], grids, layout)
     return ShapeInferencePass()(copy).model
-
-
-def _saturate(graph: ir.Graph, relu: ir.Node) -> None:
-    """Leave a Relu to the grid behind it, which ends at zero."""
-    edit.bypass(graph, relu, relu.inputs[0])  # type: ignore[arg-type]
 
 
 class _Writer:
@@ -63,13 +59,18 @@ class _Writer:
         """Replace the float weight and bias of ``conv`` by dequantised integers."""
         name = str(conv.name)
         zero = np.zeros(len(codes.scale), np.int8)
-        parts = [(1, "weight", codes.weight, codes.scale, [self.constant(f"{name}.zero", zero)])]
-        parts.append((2, "bias", codes.bias, codes.bias_scale, []))
-        for index, part, array, scale, zeros in parts:
-            integers = [self.constant(f"{name}.{part}.q", array), self.constant(f"{name}.{part}.scale", scale)]
-            node = edit.new_node(f"{name}.{part}", "DequantizeLinear", *integers, *zeros, axis=0)
-            self.graph.insert_before(conv, node)
-            self._give(conv, index, node.outputs[0])
+        # A bias has no zero point: onnxruntime wants none there.
+        self._dequantised(conv, 1, "weight", codes.weight, codes.scale, self.constant(f"{name}.zero", zero))
+        self._dequantised(conv, 2, "bias", codes.bias, codes.bias_scale)
+
+    def _dequantised(
+        self, conv: ir.Node, index: int, part: str, codes: np.ndarray, scale: np.ndarray, *zero: ir.Value
+    ) -> None:
+        name = f"{conv.name}.{part}"
+        stored = [self.constant(f"{name}.codes", codes), self.constant(f"{name}.scale", scale)]
+        node = edit.new_node(name, "DequantizeLinear", *stored, *zero, axis=0)
+        self.graph.insert_before(conv, node)
+        self._give(conv, index, node.outputs[0])
 
     def _give(self, conv: ir.Node, index: int, value: ir.Value) -> None:
         if index >= len(conv.inputs):

@@ -5,7 +5,7 @@ Streams over the pictures: memory depends on the graph, not on their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +44,7 @@ class Sample:
         return Sample(*(function(part) for part in (self.low, self.high, self.values, self.means)))
 
 
-def collect(
-    model: ir.Model, pictures: Sequence[np.ndarray], progress: Progress | None = None
-) -> dict[str, Sample]:
+def collect(model: ir.Model, pictures: Sequence[np.ndarray], progress: Progress | None = None) -> dict[str, Sample]:
     """Run ``model`` on every picture: a sample of everything its nodes compute.
 
     Raises:
@@ -137,8 +135,3 @@ class _Collector:
             raise InputError("there is no calibration picture; give at least one, or none at all for the drawn faces")
         low, high = self.low.astype(np.float64), self.high.astype(np.float64)
         return Sample(low, high, np.concatenate(self.values), np.stack(self.means))
-
-
-def pooled(samples: dict[str, Sample], names: Iterable[str]) -> np.ndarray:
-    """Values of several tensors together, float32 [n]."""
-    return np.concatenate([samples[name].values.ravel() for name in names if name in samples])

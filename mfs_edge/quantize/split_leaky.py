@@ -28,7 +28,7 @@ def split(model: ir.Model, float_nodes: Collection[str] = ()) -> ir.Model:
         reader = edit.only_consumer(node.outputs[0])
         if conv is None or reader is None or not _splits(conv, reader):
             continue
-        if not {str(conv.name), str(node.name), str(reader.name)} & set(float_nodes):
+        if not {str(conv.name), str(node.name)} & set(float_nodes):
             _split(copy.graph, conv, node, reader)
     return copy
 

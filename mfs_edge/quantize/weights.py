@@ -33,29 +33,37 @@ class Codes:
         return Codes(self.weight, self.scale, codes.astype(np.int32), self.bias_scale)
 
 
-def quantise(
-    weight: np.ndarray, bias: np.ndarray, input_scale: float, inputs: np.ndarray | None = None
-) -> Codes:
+def quantise(weight: np.ndarray, bias: np.ndarray, input_scale: float, inputs: np.ndarray | None = None) -> Codes:
     """Round a Conv's weight and bias.
 
     Args:
         weight: float [O, I / groups, kh, kw].
         bias: float [O].
         input_scale: of the integers that the Conv reads.
-        inputs: a sample of what a pointwise Conv reads, [n, I]: its weights are then rounded
-            so that the outputs change least, see :func:`_rounded`; else to nearest.
+        inputs: a sample of what the Conv reads, [n, channels]. Its weights are then rounded
+            so that the outputs change least if it is pointwise, see :func:`_rounded`, and its
+            bias makes up for the mean of the change. Without one they are rounded to nearest.
     """
     scale = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / MAX_CODE, MIN_SCALE)
     # A channel of tiny weights under a large bias would overflow int32.
     scale = np.maximum(scale, np.abs(bias) / (input_scale * MAX_BIAS)).astype(np.float32)
     exact = weight / scale[:, None, None, None].astype(np.float64)
-    if inputs is None:
-        codes = np.clip(np.rint(exact), -MAX_CODE, MAX_CODE)
-    else:
+    if inputs is not None and weight.shape[1:] == (inputs.shape[1], 1, 1):
         codes = _rounded(exact[:, :, 0, 0], inputs.astype(np.float64), input_scale)[:, :, None, None]
+    else:
+        codes = np.clip(np.rint(exact), -MAX_CODE, MAX_CODE)
+    if inputs is not None:
+        bias = bias + _mean_change(exact - codes, inputs.mean(axis=0, dtype=np.float64)) * scale
     bias_scale = (np.float64(input_scale) * scale).astype(np.float32)
     empty = np.zeros(len(bias), np.int32)
     return Codes(codes.astype(np.int8), scale, empty, bias_scale).with_bias(bias)
+
+
+def _mean_change(lost: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """What rounding took off the mean of each output, borders aside: [O]."""
+    groups = len(means) // lost.shape[1]
+    per_output = np.repeat(means.reshape(groups, -1), len(lost) // groups, axis=0)
+    return np.einsum("ocij,oc->o", lost, per_output)
 
 
 def _rounded(exact: np.ndarray, inputs: np.ndarray, step: float) -> np.ndarray:

@@ -18,7 +18,11 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/compile_time.py
+	$(BIN)/python benchmarks/passes.py
+	$(BIN)/python benchmarks/peers.py onnx
+	$(BIN)/python benchmarks/peers.py openvino
+	$(BIN)/python benchmarks/peers.py coreml
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -139,16 +139,30 @@ def plan(
     build.check_size(size)
     if min_psnr is not None and not 0 <= min_psnr <= MAX_PSNR:
         raise UsageError(f"--min-psnr {min_psnr:g} is not a level in dB; give a number from 0 to {MAX_PSNR:g}")
-    targets, skipped = select((target,) if isinstance(target, str) else tuple(target))
+    names = (target,) if isinstance(target, str) else tuple(target)
+    targets, skipped = select(names)
     for line in skipped:
         steps.note(line)
     jobs = [
         (t, EmitOptions(precision=precision or t.default_precision, io=io or t.default_io, min_ios=min_ios))
         for t in targets
     ]
-    for target_, options in jobs:
-        check_supported(target_, options)
-    return jobs
+    offered = [(target_, options) for target_, options in jobs if _offered(target_, options, names, steps)]
+    if not offered:
+        raise UsageError(f"no target offers --precision {precision} with --io {io}; see mfs-edge doctor")
+    return offered
+
+
+def _offered(target: Target, options: EmitOptions, names: Sequence[str], steps: Steps) -> bool:
+    """Whether ``target`` has what is asked for; "all" leaves it out with a note, its own name is an error."""
+    try:
+        check_supported(target, options)
+    except UsageError as error:
+        if target.name in names or "all" not in names:
+            raise
+        steps.note(f"skipped {target.name}: {error}")
+        return False
+    return True
 
 
 def _checkpoint(given: str | Path | Checkpoint | None, steps: Steps) -> Checkpoint:

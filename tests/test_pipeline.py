@@ -112,3 +112,16 @@ def test_an_iin_given_as_arcface_is_told(demo_iin: Checkpoint, demo_identities: 
         mfs_edge.compile(
             identity=tmp_path / "map.npy", checkpoint=demo_iin, arcface=tmp_path / "iin.safetensors", out=tmp_path / "b"
         )
+
+
+def test_all_leaves_out_what_lacks_the_precision_and_says_so() -> None:
+    from mfs_edge.pipeline import plan
+
+    steps = Recorded()
+    asked = {"precision": "int8", "io": None, "min_ios": 16, "size": 224, "min_psnr": None, "steps": steps}
+    assert [backend.name for backend, _ in plan(target="all", **asked)] == ["onnx", "tflite"]
+    assert any("skipped coreml" in note and "int8" in note for note in steps.notes)
+    with pytest.raises(UsageError, match="coreml has no --precision int8"):
+        plan(target=("all", "coreml"), **asked)
+    with pytest.raises(UsageError, match="no target"):
+        plan(target="all", **(asked | {"io": "image", "precision": "int8"}))

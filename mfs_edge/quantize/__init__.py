@@ -24,7 +24,7 @@ import onnx_ir as ir
 from mfs_edge.errors import UsageError
 from mfs_edge.quantize import (
     bias_correction,
-    blend,
+    centre,
     equalise,
     execute,
     layout,
@@ -98,10 +98,10 @@ class _Prepared:
     def __init__(
         self, model: ir.Model, pictures: Sequence[np.ndarray], kept: Collection[str], progress: Progress | None
     ) -> None:
-        halved = blend.expand(split_leaky.split(model, kept), kept)
+        ready = split_leaky.split(centre.in_whole_steps(model, kept), kept)
         self.pictures = pictures
-        seen = samples.collect(halved, pictures, progress)
-        self.model, self.samples = equalise.equalise(halved, seen)
+        seen = samples.collect(ready, pictures, progress)
+        self.model, self.samples = equalise.equalise(ready, seen)
 
     def grids(self, where: Layout) -> dict[str, Grid]:
         """Per group of ``where``."""

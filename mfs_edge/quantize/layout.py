@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from mfs_edge.errors import UsageError
-from mfs_edge.quantize import blend, grid
+from mfs_edge.quantize import centre, grid
 from mfs_edge.quantize.grid import Grid
 
 # What every runtime has in int8; and Relu, which is saturation.
@@ -94,11 +94,13 @@ def _fixed(graph: ir.Graph, integer: set[str], group: dict[str, str]) -> dict[st
     for node in graph:
         if node.op_type == "Sigmoid" and str(node.outputs[0].name) in group:
             fixed[group[str(node.outputs[0].name)]] = grid.SIGMOID
-    # The input is an image; so is the output of the same shape, and what it is blended from.
-    # All are bytes to an app.
+    # The input is an image; so is the output of the same shape. Both are bytes to an app.
     images = [*graph.inputs, *(value for value in graph.outputs if value.shape == graph.inputs[0].shape)]
-    images += [node.outputs[0] for node in graph if node.name in blend.PARTS]
     for value in images:
         if str(value.name) in group:
             fixed[group[str(value.name)]] = grid.BYTES
+    for node in graph:
+        offset = centre.offset_of(node, graph)
+        if offset is not None and str(node.outputs[0].name) in group:
+            fixed[group[str(node.outputs[0].name)]] = centre.grid_of(offset)
     return fixed

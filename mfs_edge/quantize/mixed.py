@@ -31,7 +31,7 @@ from mfs_edge.quantize.weights import Codes
 
 DEFAULT = (
     *("tail.", "blend.", "mask.5."),
-    *("encoder.0.", "encoder.2.pointwise", "encoder.2.leaky", "encoder.3.", "encoder.4."),
+    *("normalise.", "image.", "encoder.0.", "encoder.2.pointwise", "encoder.2.leaky", "encoder.3.", "encoder.4."),
     *("mask.0.depthwise", "decoder.0.depthwise", "decoder.1.depthwise"),
 )
 ACTIVATIONS = ("LeakyRelu", "Relu", "Sigmoid")
@@ -178,7 +178,7 @@ def _enough(left: Errors, allowed: Mapping[str, float]) -> bool:
 
 def units(graph: ir.Graph) -> list[list[ir.Node]]:
     """Nodes in groups that make sense together, in graph order: each conv's, and the blend."""
-    blend = [node for node in graph if node.op_type in BLEND]
+    blend = [node for node in graph if node.op_type in BLEND and len(layouts.operands(node)) == 2]
     found = []
     for node in graph:
         if node.op_type == "Conv":
@@ -195,13 +195,14 @@ def whole(model: ir.Model, kept: Collection[str]) -> tuple[str, ...]:
 
 
 def _chain(conv: ir.Node) -> list[ir.Node]:
-    """``conv`` and what alone follows it, up to its activation."""
-    chain = [conv]
+    """``conv``, its image's centring before it, and what alone follows it, up to its activation."""
+    before = edit.producer(conv.inputs[0], "Sub")
+    chain = [conv] if before is None else [before, conv]
     node = edit.only_consumer(conv.outputs[0])
     while node is not None and node.op_type == "Resize":
         chain.append(node)
         node = edit.only_consumer(node.outputs[0])
-    return [*chain, node] if node is not None and node.op_type in ACTIVATIONS else [conv]
+    return [*chain, node] if node is not None and node.op_type in ACTIVATIONS else chain[: chain.index(conv) + 1]
 
 
 def _handed_on(last: ir.Node) -> tuple[list[str], list[ir.Node]]:
@@ -219,16 +220,19 @@ def _handed_on(last: ir.Node) -> tuple[list[str], list[ir.Node]]:
 
 def closed(graph: ir.Graph, kept: Iterable[str]) -> tuple[str, ...]:
     """``kept``, and what only moves numbers between nodes that are float; in graph order."""
-    names = set(kept)
-    nodes = list(graph)
-    for node in [*nodes, *reversed(nodes)]:
-        if node.op_type not in layouts.KEEPS_GRID or node.name in names:
-            continue
-        makers = [value.producer() for value in layouts.operands(node)]
-        readers = [use.node for use in node.outputs[0].uses()]
-        if all(maker is None or maker.name in names for maker in makers) and all(r.name in names for r in readers):
-            names.add(str(node.name))
-    return tuple(str(node.name) for node in nodes if node.name in names)
+    named = set(kept)
+    # Carriers may follow one another: take all of them, then drop those with an integer
+    # neighbour until none is left.
+    names = named | {str(node.name) for node in graph if node.op_type in layouts.KEEPS_GRID}
+    while dropped := {name for name in names - named if not _among(graph.node(name), names)}:
+        names -= dropped
+    return tuple(str(node.name) for node in graph if node.name in names)
+
+
+def _among(node: ir.Node, names: set[str]) -> bool:
+    """Whether all neighbours of ``node`` are in ``names``; the graph's own inputs count as such."""
+    makers = [maker for value in layouts.operands(node) if (maker := value.producer()) is not None]
+    return {str(other.name) for other in (*makers, *(use.node for use in node.outputs[0].uses()))} <= names
 
 
 def _partly(

@@ -61,18 +61,20 @@ def unrounded(model: ir.Model, *, keep: str | None = None) -> ir.Model:
     """A copy of a QDQ graph whose activations are float, but for the tensor named ``keep``."""
     copy = model.clone()
     for quantise in edit.of_type(copy.graph, "QuantizeLinear"):
-        source = quantise.inputs[0]
-        for use in list(quantise.outputs[0].uses()):
-            if source is not None and use.node.op_type == "DequantizeLinear" and _name(use.node) != keep:
-                restored = use.node.outputs[0]
-                if restored.is_graph_output():
-                    edit.bypass(copy.graph, use.node, source)
-                else:
-                    restored.replace_all_uses_with(source)
-                    copy.graph.remove(use.node, safe=True)
-        if not quantise.outputs[0].uses():
-            copy.graph.remove(quantise, safe=True)
+        restore = edit.only_consumer(quantise.outputs[0])
+        if restore is None or quantise.inputs[0] is None or _name(restore) == keep:
+            continue
+        # A grid that ends at zero may stand for a Relu.
+        op_type = "Relu" if _lowest(restore) == 0 else "Identity"
+        edit.replace(copy.graph, restore, [edit.new_node(str(restore.name), op_type, quantise.inputs[0])])
+        copy.graph.remove(quantise, safe=True)
     return copy
+
+
+def _lowest(dequantise: ir.Node) -> int:
+    """The least number of steps that the codes of ``dequantise`` stand for."""
+    zero = edit.constant(dequantise.inputs[2])
+    return 0 if zero is None else int(np.iinfo(zero.dtype).min) - int(zero.ravel()[0])
 
 
 def _tensor(node: ir.Node) -> Tensor:

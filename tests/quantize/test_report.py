@@ -1,0 +1,40 @@
+"""What a quantised graph says of its tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from mfs_edge.quantize import QuantisedModel, execute, quantise, report
+
+
+@pytest.fixture(scope="module")
+def quantised(small: ir.Model, calibrating: list[np.ndarray]) -> QuantisedModel:
+    return quantise(small, calibrating)
+
+
+def test_every_tensor_is_listed(quantised: QuantisedModel) -> None:
+    found = report.tensors(quantised.model)
+    activations = {tensor.name: tensor for tensor in found if tensor.kind == report.ACTIVATION}
+    assert set(activations) == set(quantised.grids)
+    for name, tensor in activations.items():
+        grid = quantised.grids[name]
+        assert tensor.scales == (pytest.approx(grid.scale),)
+        assert tensor.zero_point == grid.zero_point
+        assert (tensor.low, tensor.high) == (pytest.approx(grid.low), pytest.approx(grid.high))
+    convs = [node for node in quantised.model.graph if node.op_type == "Conv"]
+    assert sum(tensor.kind == report.WEIGHT for tensor in found) == len(convs)
+    assert sum(tensor.kind == report.BIAS for tensor in found) == len(convs)
+
+
+def test_contributions_add_up(quantised: QuantisedModel, judging: list[np.ndarray]) -> None:
+    """The damages of single tensors sum to about that of all of them."""
+    unrounded = report.unrounded(quantised.model)
+    assert not [node for node in unrounded.graph if node.op_type == "QuantizeLinear"]
+    expected = execute.outputs(unrounded, judging)
+    found = report.with_contributions(quantised.model, judging, expected)
+    single = [10 ** (-tensor.psnr["swapped"] / 10) for tensor in found if tensor.psnr is not None]
+    assert len(single) == len(quantised.grids)
+    whole = execute.squared_errors(quantised.model, judging, expected)["swapped"]
+    assert 0.4 * whole < sum(single) < 2.5 * whole

@@ -28,6 +28,7 @@ from mfs_edge.quantize import (
     equalise,
     execute,
     layout,
+    merge,
     mixed,
     qdq,
     ranges,
@@ -98,7 +99,7 @@ class _Prepared:
     def __init__(
         self, model: ir.Model, pictures: Sequence[np.ndarray], kept: Collection[str], progress: Progress | None
     ) -> None:
-        ready = split_leaky.split(centre.in_whole_steps(model, kept), kept)
+        ready = split_leaky.split(merge.merge(centre.in_whole_steps(model, kept), kept), kept)
         self.pictures = pictures
         seen = samples.collect(ready, pictures, progress)
         self.model, self.samples = equalise.equalise(ready, seen)
@@ -129,7 +130,7 @@ def _searched(
     expected = execute.outputs(prepared.model, few)
     ranked = mixed.rank(prepared.model, where, grids, prepared.samples, few, expected)
     found = mixed.search(ranked, lambda kept: prepared.quantised(kept).model, min_psnr, few, expected)
-    return mixed.whole(model, found)
+    return mixed.whole(model, prepared.model, found)
 
 
 def _spread(total: int, wanted: int) -> list[int]:

@@ -188,10 +188,18 @@ def units(graph: ir.Graph) -> list[list[ir.Node]]:
     return found
 
 
-def whole(model: ir.Model, kept: Collection[str]) -> tuple[str, ...]:
-    """All nodes of the units of ``model`` that have a node of ``kept``; a copy's units may have others."""
-    found = [nodes for nodes in units(model.graph) if any(node.name in kept for node in nodes)]
-    return closed(model.graph, [str(node.name) for nodes in found for node in nodes])
+def whole(model: ir.Model, prepared: ir.Model, kept: Collection[str]) -> tuple[str, ...]:
+    """All nodes of ``model`` that stand behind the ``kept`` ones of ``prepared``, a rewritten copy of it.
+
+    Whole units, and what the copy has merged into a kept node.
+    """
+    found = {str(n.name) for nodes in units(model.graph) if any(n.name in kept for n in nodes) for n in nodes}
+    left = {str(node.name) for node in prepared.graph}
+    for node in reversed(list(model.graph)):
+        reader = edit.only_consumer(node.outputs[0])
+        if node.name not in left and reader is not None and reader.name in found:
+            found.add(str(node.name))
+    return closed(model.graph, found)
 
 
 def _chain(conv: ir.Node) -> list[ir.Node]:

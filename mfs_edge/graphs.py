@@ -102,9 +102,11 @@ class Graphs:
 
         if not self.optimize:
             raise UsageError(f"--precision {precision} quantises the optimised graph; use it with --optimize 1")
-        with self._steps.step(f"quantise to {precision}, calibrated on {self.calibration.source}"):
-            wanted = self._min_psnr if precision == "int8-mixed" else None
-            return quantise(self.fp32, self.calibration, precision=precision, min_psnr=wanted).model
+        calibration = self.calibration  # read outside of the step that it names
+        wanted = self._min_psnr if precision == "int8-mixed" else None
+        with self._steps.counted(f"quantise to {precision}, calibrated on {calibration.source}") as progress:
+            found = quantise(self.fp32, calibration, precision=precision, min_psnr=wanted, progress=progress)
+        return found.model
 
 
 BALANCED_ON = 16  # pictures: powers of two need no more

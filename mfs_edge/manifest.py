@@ -33,6 +33,7 @@ class Verification(_Record):
     status: Literal["passed", "failed", "not verified"]
     verified: Literal["runtime", "evaluator", "no"]  # what executed the written file
     run: str  # the runtime that ran it, or why none did
+    execution: str = ""  # what that runtime computes on which type
     pictures: str = ""  # what it was judged on
     min_psnr: float | None = None  # dB; the mean of each output must reach it
     swapped: Fidelity | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from mfs_edge import __version__, bundle, config, images
+from mfs_edge import __version__, bundle, config, images, pace
 from mfs_edge import checkpoint as checkpoints
 from mfs_edge import identity as identities
 from mfs_edge import manifest as records
@@ -109,6 +109,8 @@ def compile(
                 steps.note(f"{artefacts[-1].file}: {warning}")
         if verify:
             judge = Judge(graphs, steps)
+            for artefact, (target_, _) in zip(artefacts, jobs, strict=True):
+                pace.remark(artefact, target_, graphs, stage, steps)
             artefacts = [prove(a, t, judge, stage, min_psnr) for a, (t, _) in zip(artefacts, jobs, strict=True)]
         manifest = records.Manifest(versions=_versions(jobs), artefacts=tuple(artefacts))
         bundle.publish(stage, out, manifest)

@@ -12,7 +12,7 @@ from mfs_edge import bundle, files, images, verify
 from mfs_edge import manifest as records
 from mfs_edge.graphs import INTEGER, Graphs
 from mfs_edge.steps import Steps
-from mfs_edge.target import Runner, Target
+from mfs_edge.target import Swapper, Target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +87,7 @@ def prove(
         status="passed" if verify.passes(found, threshold) else "failed",
         verified="runtime" if unrunnable is None else "evaluator",
         run=unrunnable or " / ".join(target.run_needs),
+        execution=runner.execution(),
         pictures=exam.title,
         min_psnr=threshold,
         swapped=records.Fidelity(**vars(found["swapped"])),
@@ -100,7 +101,7 @@ def prove(
     return _reject(proven, stage) if verification.status == "failed" else proven
 
 
-def _damage(artefact: records.Artefact, runner: Runner, judge: Judge, stage: Path) -> dict[str, Any]:
+def _damage(artefact: records.Artefact, runner: Swapper, judge: Judge, stage: Path) -> dict[str, Any]:
     """Saturation per tensor of the quantised graph, and the worst held-out picture, drawn."""
     from mfs_edge.quantize import fidelity
 

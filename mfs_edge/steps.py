@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
+
+Count = Callable[[int, int], None]
 
 
 class Steps(Protocol):
@@ -13,6 +15,10 @@ class Steps(Protocol):
 
     def step(self, title: str) -> contextlib.AbstractContextManager[None]:
         """A piece of work; entered when it starts, left when it ends."""
+        ...
+
+    def counted(self, title: str) -> contextlib.AbstractContextManager[Count]:
+        """A longer piece of work, which tells how many of how many things are done."""
         ...
 
     def note(self, line: str) -> None:
@@ -35,6 +41,11 @@ class Recorded:
         finally:
             self.seconds[title] = round(time.perf_counter() - start, 4)
 
+    @contextlib.contextmanager
+    def counted(self, title: str) -> Iterator[Count]:
+        with self.step(title):
+            yield lambda done, total: None
+
     def note(self, line: str) -> None:
         self.notes.append(line)
 
@@ -52,7 +63,23 @@ class Printed(Recorded):
     def step(self, title: str) -> Iterator[None]:
         with self.console.status(title), super().step(title):
             yield
-        self.console.print(f"  [green]✓[/] {title} [dim]{self.seconds[title]:.2f} s[/]")
+        self._done(title)
+
+    @contextlib.contextmanager
+    def counted(self, title: str) -> Iterator[Count]:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with (
+            Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar,
+            Recorded.step(self, title),
+        ):
+            task = bar.add_task(title, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        self._done(title)
+
+    def _done(self, title: str) -> None:
+        self.console.print(f"  [green]✓[/] {title} [dim]{self.seconds[title]:.2f} s[/]", soft_wrap=True)
 
     def note(self, line: str) -> None:
         super().note(line)

@@ -59,8 +59,8 @@ class Description:
     details: Mapping[str, Any] = field(default_factory=dict)  # what only this format has
 
 
-class Runner(Protocol):
-    """A loaded artefact."""
+class Swapper(Protocol):
+    """Anything that swaps a face."""
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """One frame.
@@ -71,6 +71,14 @@ class Runner(Protocol):
         Returns:
             ``swapped`` [1, 3, S, S] and ``mask`` [1, 1, S, S], float32 in 0..1.
         """
+        ...
+
+
+class Runner(Swapper, Protocol):
+    """A loaded artefact."""
+
+    def execution(self) -> str:
+        """What its runtime makes of it, in one line: what computes on which type."""
         ...
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mfs_edge.checkpoint import Checkpoint
 from mfs_edge.identity import Identity
-from mfs_edge.target import Runner
+from mfs_edge.target import Swapper
 
 Outputs = dict[str, np.ndarray]
 
@@ -85,7 +85,7 @@ def reference(checkpoint: Checkpoint, identity: Identity) -> Callable[[np.ndarra
     return run
 
 
-def compare(runner: Runner, images: Sequence[np.ndarray], expected: Sequence[Outputs]) -> dict[str, Fidelity]:
+def compare(runner: Swapper, images: Sequence[np.ndarray], expected: Sequence[Outputs]) -> dict[str, Fidelity]:
     """Fidelity of ``runner`` per output, over ``images`` whose reference outputs are ``expected``."""
     differences: dict[str, list[np.ndarray]] = {name: [] for name in OUTPUT_NAMES}
     for image, outputs in zip(images, expected, strict=True):

@@ -12,7 +12,7 @@ Errors = dict[str, float]
 
 
 class Session:
-    """An onnxruntime CPU session of a graph; a :class:`mfs_edge.target.Runner`."""
+    """An onnxruntime CPU session of a graph."""
 
     def __init__(self, model: ir.Model) -> None:
         import onnxruntime as ort

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from mfs_edge import images, verify
 from mfs_edge.demo import sheet
 from mfs_edge.graph import statistics
-from mfs_edge.target import Runner
+from mfs_edge.target import Swapper
 from mfs_edge.verify import Fidelity, Outputs
 
 
@@ -24,7 +24,7 @@ class Judgement:
     psnr: dict[str, tuple[float, ...]]  # dB per output and picture
 
 
-def judge(runner: Runner, pictures: Sequence[np.ndarray], expected: Sequence[Outputs]) -> Judgement:
+def judge(runner: Swapper, pictures: Sequence[np.ndarray], expected: Sequence[Outputs]) -> Judgement:
     """Compare a loaded artefact with the reference, picture by picture.
 
     Args:
@@ -85,7 +85,7 @@ def _constant(value: ir.Value | None) -> np.ndarray:
 
 
 def draw_worst(
-    runner: Runner, picture: np.ndarray, reference: Callable[[np.ndarray], Outputs] | Outputs, caption: str
+    runner: Swapper, picture: np.ndarray, reference: Callable[[np.ndarray], Outputs] | Outputs, caption: str
 ) -> np.ndarray:
     """The picture with reference, artefact and difference side by side: uint8 [H, W, 3] RGB."""
     wanted = reference if isinstance(reference, dict) else reference(picture)

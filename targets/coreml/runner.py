@@ -47,6 +47,11 @@ class CoremlRunner:
         results = self.model.predict({"image": given})
         return {name: self._from_result(name, results[name]) for name in self.outputs}
 
+    def execution(self) -> str:
+        """The units that Core ML prefers, by operators."""
+        units = ", ".join(f"{count} operators on {unit}" for unit, count in self.report()["units"].items())
+        return f"Core ML: {units}"
+
     def _from_result(self, name: str, result: Any) -> np.ndarray:
         import numpy as np
 

@@ -22,7 +22,7 @@ class OpenvinoTarget:
     extra = "openvino"
     emit_needs = ("onnx_ir", "onnx", "openvino")
     run_needs = ("openvino",)
-    precisions: tuple[str, ...] = ("fp32", "fp16")
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-mixed")
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"
@@ -37,6 +37,8 @@ class OpenvinoTarget:
         """Write ``path`` and the weights beside it, under the same name with ``.bin``.
 
         fp16 compresses the weights only; the runtime widens them when it loads the file.
+        int8 and int8-mixed store int8 weights, and one FakeQuantize per activation: the CPU
+        device computes its convolutions on integers, and upsamples in float.
         """
         from . import convert
 

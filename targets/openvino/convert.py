@@ -10,7 +10,7 @@ from mfs_edge import extras, files
 from mfs_edge.errors import LoweringError, OutputError
 from mfs_edge.target import EmitOptions
 
-from . import ir_file
+from . import ir_file, quantised
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -30,6 +30,8 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     if path.suffix != ".xml":
         raise OutputError(f"{path}: OpenVINO writes only files named .xml; choose such a name")
     network = _read(model)
+    if options.precision.startswith("int8"):
+        quantised.realise(network, model)
     if options.io == "uint8":
         network = _camera_bytes(network)
     _settle_names(network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ class OpenvinoRunner:
     def __init__(self, path: Path, *, threads: int | None) -> None:
         openvino = extras.require("openvino", "openvino")
         ir_file.check_weights(path, ir_file.parse(path))
+        self.version = f"OpenVINO {openvino.get_version().split('-')[0]}"
         core = openvino.Core()
         # Read before compiling, for the report: what an app gets that pins nothing.
         self.unpinned_precision = _spell(core.get_property(DEVICE, "INFERENCE_PRECISION_HINT"))
@@ -60,6 +62,15 @@ class OpenvinoRunner:
         outputs = {name: self.request.get_tensor(name).data for name in OUTPUTS}
         return {name: value.transpose(0, 3, 1, 2).astype(np.float32) / 255 for name, value in outputs.items()}
 
+    def execution(self) -> str:
+        """From the compiled model's own graph: its convolutions by the type they compute on."""
+        layers = [operation.get_rt_info() for operation in self.compiled.get_runtime_model().get_ops()]
+        kinds = Counter(
+            _text(layer["runtimePrecision"]) for layer in layers if _text(layer["layerType"]) == "Convolution"
+        )
+        parts = (f"{count} on {kind}" for kind, count in sorted(kinds.items()))
+        return f"{self.version}: convolutions {', '.join(parts)}, the rest on up to {self.precision}"
+
     def report(self) -> dict[str, Any]:
         """How it runs: device, threads, and the arithmetic with and without our pin."""
         return {
@@ -74,6 +85,11 @@ def _spell(kind: Any) -> str:
     """``f32`` for OpenVINO's ``<Type: 'float32'>``."""
     name = kind.get_type_name() if hasattr(kind, "get_type_name") else str(kind)
     return {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}.get(name, name)
+
+
+def _text(entry: Any) -> str:
+    """The word in an entry of OpenVINO's runtime information."""
+    return str(getattr(entry, "value", entry))
 
 
 def _first_reason(error: Exception) -> str:

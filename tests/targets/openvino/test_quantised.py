@@ -1,0 +1,122 @@
+"""Integers in OpenVINO's form: stored as int8, executed as int8, as good as the QDQ graph."""
+
+from __future__ import annotations
+
+import functools
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import openvino
+import pytest
+from mfs_edge.targets.openvino import OpenvinoTarget, quantised
+
+from mfs_edge import demo, images
+from mfs_edge.errors import LoweringError
+from mfs_edge.fold import FoldedIDN
+from mfs_edge.graph import build, edit, passes
+from mfs_edge.quantize import execute, quantise
+from mfs_edge.target import EmitOptions, Swapper
+from mfs_edge.verify import psnr
+
+TARGET = OpenvinoTarget()
+SIZE = 64
+LOST_DB = 1.5
+Graphs = Callable[[str], ir.Model]
+
+
+def faces(numbers: range) -> list[np.ndarray]:
+    return [images.to_nchw(images.resize(demo.target(i), SIZE)) for i in numbers]
+
+
+@pytest.fixture(scope="module")
+def graph(golden_folded: FoldedIDN) -> Graphs:
+    plain = passes.optimise(build.build(golden_folded.weights(), size=SIZE))
+
+    @functools.cache
+    def make(precision: str) -> ir.Model:
+        return plain if precision == "fp32" else quantise(plain, faces(range(32, 48, 2)), precision=precision).model
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def written(graph: Graphs, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    folder = tmp_path_factory.mktemp("ir")
+
+    @functools.cache
+    def write(precision: str, io: str = "float32") -> Path:
+        path = folder / f"{precision}-{io}.xml"
+        TARGET.emit(graph(precision), path, EmitOptions(precision=precision, io=io))
+        return path
+
+    return write
+
+
+def constants(path: Path) -> Counter[str]:
+    """Elements of the constants, by type."""
+    found: Counter[str] = Counter()
+    for data in ET.parse(path).getroot().iterfind("layers/layer[@type='Const']/data"):
+        found[data.get("element_type", "?")] += int(np.prod([int(n) for n in data.get("shape", "1").split(",") if n]))
+    return found
+
+
+def levels(swapper: Swapper, reference: ir.Model, pictures: list[np.ndarray]) -> dict[str, float]:
+    expected = execute.outputs(reference, pictures)
+    pairs = [(swapper.run(picture), wanted) for picture, wanted in zip(pictures, expected, strict=True)]
+    return {name: float(np.mean([psnr(f[name] - w[name]) for f, w in pairs])) for name in ("swapped", "mask")}
+
+
+@pytest.mark.parametrize("io", ["float32", "uint8"])
+def test_it_is_as_good_as_the_graph(written: Callable[..., Path], graph: Graphs, io: str) -> None:
+    pictures = faces(range(0, 32, 4))
+    ours = levels(TARGET.load(written("int8", io)), graph("fp32"), pictures)
+    wanted = levels(execute.Session(graph("int8")), graph("fp32"), pictures)
+    assert all(ours[name] > wanted[name] - LOST_DB for name in wanted)
+
+
+def test_weights_are_stored_as_integers(written: Callable[..., Path], graph: Graphs) -> None:
+    found, convs = constants(written("int8")), list(edit.of_type(graph("int8").graph, "Conv"))
+    assert found["i8"] == sum(codes.size for conv in convs if (codes := stored(conv)) is not None)
+    assert found["f32"] < 0.05 * found["i8"]  # biases and scales
+    assert written("int8").with_suffix(".bin").stat().st_size < 560_000
+
+
+def stored(conv: ir.Node) -> np.ndarray | None:
+    source = edit.producer(conv.inputs[1], "DequantizeLinear")
+    return None if source is None else edit.constant(source.inputs[0])
+
+
+@pytest.mark.parametrize(("precision", "floats"), [("int8", False), ("int8-mixed", True)])
+def test_convolutions_are_executed_as_integers(
+    written: Callable[..., Path], graph: Graphs, precision: str, floats: bool
+) -> None:
+    convs = list(edit.of_type(graph(precision).graph, "Conv"))
+    integer = sum(stored(conv) is not None for conv in convs)
+    said = TARGET.load(written(precision)).execution()
+    assert f"{integer} on u8" in said or f"{integer} on i8" in said
+    assert floats == (f"{len(convs) - integer} on f32" in said) == (integer < len(convs))
+
+
+def test_equal_graphs_make_equal_bytes(written: Callable[..., Path], graph: Graphs, tmp_path: Path) -> None:
+    again = tmp_path / written("int8").name
+    TARGET.emit(graph("int8"), again, EmitOptions(precision="int8"))
+    assert again.read_bytes() == written("int8").read_bytes()
+
+
+def test_another_form_of_the_pairs_is_refused(written: Callable[..., Path], graph: Graphs) -> None:
+    network = openvino.Core().read_model(written("int8"))  # its pairs are joined already
+    with pytest.raises(LoweringError, match="another OpenVINO version"):
+        quantised.realise(network, graph("int8"))
+
+
+def test_a_foreign_convolution_is_refused(written: Callable[..., Path], graph: Graphs) -> None:
+    network = openvino.Core().read_model(written("fp32"))
+    renamed = graph("fp32").clone()
+    for node in edit.of_type(renamed.graph, "Conv"):
+        node.name = f"other.{node.name}"
+    with pytest.raises(LoweringError, match="none of the graph's"):
+        quantised.realise(network, renamed)

@@ -155,13 +155,14 @@ def identity(photo: Path, arcface: Path, landmarks: Path | None, out: Path, over
 @cli.command()
 @click.argument("file", type=_PATH)
 @click.option("--layers", is_flag=True, help="What each node of an ONNX artefact costs.")
+@click.option("--quant", is_flag=True, help="The quantised tensors of an artefact, and what each costs.")
 @_json
-def inspect(file: Path, layers: bool, json: bool) -> None:
+def inspect(file: Path, layers: bool, quant: bool, json: bool) -> None:
     """Show what FILE is: a checkpoint, an identity, an artefact or a manifest."""
     from mfs_edge import inspection, report
 
     with _json_errors(json):
-        report.inspected(inspection.inspect(file, layers=layers), json=json)
+        report.inspected(inspection.inspect(file, layers=layers, quant=quant, steps=_steps(json)), json=json)
 
 
 @cli.command()

@@ -9,6 +9,7 @@ from typing import Any
 
 from mfs_edge import checkpoint, extras, files, identity, manifest, target
 from mfs_edge.errors import InputError, UsageError
+from mfs_edge.steps import Recorded, Steps
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,25 @@ class Inspection:
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-def inspect(path: Path, *, layers: bool = False) -> Inspection:
-    """Describe ``path``; with ``layers``, also what each node of an artefact costs.
+def inspect(path: Path, *, layers: bool = False, quant: bool = False, steps: Steps | None = None) -> Inspection:
+    """Describe ``path``.
+
+    Args:
+        path: a checkpoint, an identity, an artefact, a manifest or its folder.
+        layers: also what each node of an ONNX artefact costs.
+        quant: also the quantised tensors of an artefact, and what each of them costs in fidelity.
+        steps: told of progress.
 
     Raises:
         InputError: it is damaged, or nothing that mfs-edge knows.
-        UsageError: ``layers`` of something that has none.
+        UsageError: ``layers`` or ``quant`` of something that has none.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file; give a checkpoint, an identity, an artefact or a build folder")
     if path.suffix in {kind.suffix for kind in target.registered().values()}:
-        return _artefact(path, layers=layers)
-    if layers:
-        raise UsageError(f"{path}: has no layers to show; give an artefact")
+        return _artefact(path, layers=layers, quant=quant, steps=steps or Recorded())
+    if layers or quant:
+        raise UsageError(f"{path}: has no {'layers' if layers else 'quantised tensors'} to show; give an artefact")
     if path.is_dir() or path.name == "manifest.json":
         return _manifest(path / "manifest.json" if path.is_dir() else path)
     if path.suffix in (".npy", ".npz"):
@@ -80,7 +87,7 @@ def _identity(path: Path) -> Inspection:
     return Inspection("identity", path, facts)
 
 
-def _artefact(path: Path, *, layers: bool) -> Inspection:
+def _artefact(path: Path, *, layers: bool, quant: bool, steps: Steps) -> Inspection:
     backend = target.of_file(path)
     found = backend.describe(path)
     facts = {"format": found.format, "bytes": files.size_of(path), "sha256": files.sha256(path)}
@@ -91,6 +98,9 @@ def _artefact(path: Path, *, layers: bool) -> Inspection:
     if layers:
         totals, rows = _layers(path)
         facts, tables = {**facts, **totals}, {**tables, "layers": rows}
+    if quant:
+        costs, rows = _integers(path, backend, steps)
+        facts, tables = {**facts, "alone": costs}, {**tables, "quantised tensors": rows}
     return Inspection("artefact", path, {**facts, **found.details, **found.metadata}, tables)
 
 
@@ -105,6 +115,52 @@ def _layers(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     rows = [{column: getattr(node, column) for column in columns} for node in counted.nodes]
     totals = ("parameters", "macs", "flops", "paper", "weight_bytes", "peak_bytes", "peak_node")
     return {name: getattr(counted, name) for name in totals}, rows
+
+
+def _integers(path: Path, backend: target.Target, steps: Steps) -> tuple[str, list[dict[str, Any]]]:
+    """The quantised tensors, with the PSNR of each output when that tensor alone is on integers.
+
+    That is computed with the ONNX form of the same graph: the artefact itself, or the one beside it.
+    """
+    tensors = backend.integers(path)
+    if not tensors:
+        raise UsageError(f"{path}: is not quantised; compile with --precision int8 or int8-mixed")
+    graph = path.with_suffix(".onnx")
+    levels: dict[str, dict[str, float]] = {}
+    told = f"unknown: error contributions need {graph.name} beside it; compile with --target onnx too"
+    if graph.exists():
+        levels, told = _contributions(graph, steps), f"dB with that tensor alone on integers, {JUDGED_ON} drawn faces"
+    return told, [_integer(tensor, levels.get(tensor.name)) for tensor in tensors]
+
+
+JUDGED_ON = 4
+
+
+def _contributions(path: Path, steps: Steps) -> dict[str, dict[str, float]]:
+    from mfs_edge import demo, images
+    from mfs_edge.quantize import execute, report
+
+    model = extras.require("onnx_ir", "onnx").load(path)
+    size = next(int(n) for n in reversed(target.of_file(path).describe(path).inputs[0].shape) if n > 3)
+    faces = [images.to_nchw(images.resize(demo.target(number), size)) for number in range(JUDGED_ON)]
+    with steps.counted(f"run {path.name} with one tensor on integers at a time") as progress:
+        return report.contributions(model, faces, execute.outputs(report.unrounded(model), faces), progress)
+
+
+def _integer(tensor: target.IntegerTensor, levels: dict[str, float] | None) -> dict[str, Any]:
+    least, most = min(tensor.scales), max(tensor.scales)
+    return {
+        "tensor": tensor.name,
+        "kind": tensor.kind,
+        "type": tensor.dtype,
+        "scale": float(f"{least:.6g}"),
+        "largest scale": float(f"{most:.6g}") if most != least else "",
+        "channels": len(tensor.scales) if len(tensor.scales) > 1 else "",
+        "zero point": tensor.zero_point,
+        "low": round(tensor.low, 4),
+        "high": round(tensor.high, 4),
+        **{f"{name} dB": round(levels[name], 1) if levels else "" for name in ("swapped", "mask")},
+    }
 
 
 def _tensors(role: str, tensors: Iterable[target.Tensor]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mfs_edge.pipeline import Result
 
 
-LOG_WIDTH = 140
+LOG_WIDTH = 160
 
 
 def _console() -> Console:

@@ -47,6 +47,43 @@ class Tensor:
     range: str  # "0..1" or "0..255"
 
 
+ACTIVATION, WEIGHT, BIAS = "activation", "weight", "bias"
+
+
+@dataclass(frozen=True)
+class IntegerTensor:
+    """One quantised tensor of an artefact: real = (code - zero point) * scale."""
+
+    name: str  # as in the float graph
+    kind: str  # "activation", "weight" or "bias"
+    dtype: str
+    scales: tuple[float, ...]  # one, or one per output channel
+    zero_point: int
+    low: float  # an activation: the least real value that it can hold; a constant: the least it has
+    high: float
+
+    @classmethod
+    def activation(cls, name: str, dtype: str, scale: float, zero_point: int) -> IntegerTensor:
+        """A computed tensor: all of its range."""
+        import numpy as np
+
+        info = np.iinfo(dtype)
+        low, high = (info.min - zero_point) * scale, (info.max - zero_point) * scale
+        return cls(name, ACTIVATION, dtype, (scale,), zero_point, low, high)
+
+    @classmethod
+    def constant(cls, name: str, codes: np.ndarray, scale: np.ndarray, zero_point: int = 0) -> IntegerTensor:
+        """A stored tensor, scaled as a whole or along its first axis; int32 is a bias."""
+        import numpy as np
+
+        factors = np.asarray(scale, np.float64).ravel()
+        shape = [-1] + [1] * (codes.ndim - 1) if factors.size > 1 else []
+        real = (codes.astype(np.float64) - zero_point) * factors.reshape(shape)
+        kind = BIAS if codes.dtype == np.int32 else WEIGHT
+        scales = tuple(float(factor) for factor in factors)
+        return cls(name, kind, codes.dtype.name, scales, zero_point, float(real.min()), float(real.max()))
+
+
 @dataclass(frozen=True)
 class Description:
     """What is in an artefact, read from its file."""
@@ -127,6 +164,14 @@ class Target(Protocol):
 
     def describe(self, path: Path) -> Description:
         """What the file says of itself.
+
+        Raises:
+            InputError: the file is damaged or foreign.
+        """
+        ...
+
+    def integers(self, path: Path) -> list[IntegerTensor]:
+        """Its quantised tensors, in the file's order; none in a float file.
 
         Raises:
             InputError: the file is damaged or foreign.

@@ -11,7 +11,7 @@ import numpy as np
 
 from mfs_edge import extras, files
 from mfs_edge.errors import InputError, LoweringError
-from mfs_edge.target import Description, EmitOptions, Tensor
+from mfs_edge.target import Description, EmitOptions, IntegerTensor, Tensor
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -86,6 +86,13 @@ class OnnxTarget:
             operators=dict(Counter(node.op_type for node in model.graph.node).most_common()),
             metadata={entry.key: entry.value for entry in model.metadata_props},
         )
+
+    def integers(self, path: Path) -> list[IntegerTensor]:
+        onnx_ir = extras.require("onnx_ir", self.extra)
+        from mfs_edge.quantize import report
+
+        self.describe(path)  # refuses what is damaged
+        return report.tensors(onnx_ir.load(path))
 
 
 class OnnxRunner:

@@ -63,3 +63,49 @@ def test_what_it_does_not_know(tmp_path: Path) -> None:
         inspect(tmp_path / "nothing")
     with pytest.raises(UsageError, match="no layers"):
         inspect(tmp_path / "notes.txt", layers=True)
+
+
+@pytest.fixture(scope="module")
+def integers(demo_iin: Checkpoint, demo_identities: list[Identity], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("integers") / "build"
+    target = ("onnx", "tflite", "openvino")
+    mfs_edge.compile(
+        identity=demo_identities[0], checkpoint=demo_iin, out=out, target=target, size=32, precision="int8", verify=False
+    )
+    return out
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".xml"])
+def test_quantised_tensors_are_the_same_in_every_format(integers: Path, suffix: str) -> None:
+    """Scale, zero point and contribution of every activation that both files have."""
+    columns = ("scale", "zero point", "swapped dB", "mask dB")
+    onnx, other = (
+        {row["tensor"]: row for row in inspect(path, quant=True).tables["quantised tensors"]}
+        for path in (integers / "idn-32-int8.onnx", (integers / "idn-32-int8.onnx").with_suffix(suffix))
+    )
+    activations = {name for name, row in onnx.items() if row["kind"] == "activation"}
+    assert len(activations) > 60
+    assert activations <= set(other)
+    for name in activations:
+        assert other[name]["scale"] == pytest.approx(onnx[name]["scale"], rel=1e-4)
+        assert [other[name][key] for key in columns[1:]] == [onnx[name][key] for key in columns[1:]]
+    weights = {name: row for name, row in onnx.items() if row["kind"] == "weight"}
+    assert weights
+    for name, row in weights.items():
+        if other[name]["channels"] == row["channels"]:  # TFLite makes four pixels at a time of some
+            assert (other[name]["low"], other[name]["high"]) == pytest.approx((row["low"], row["high"]), abs=2e-4)
+
+
+def test_contributions_need_the_onnx_form(integers: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.tflite"
+    alone.write_bytes((integers / "idn-32-int8.tflite").read_bytes())
+    found = inspect(alone, quant=True)
+    assert "alone.onnx" in found.facts["alone"]
+    assert {row["mask dB"] for row in found.tables["quantised tensors"]} == {""}
+
+
+def test_a_float_file_has_no_quantised_tensors(build: Path) -> None:
+    with pytest.raises(UsageError, match="is not quantised"):
+        inspect(build / "idn-224-fp32.onnx", quant=True)
+    with pytest.raises(UsageError, match="no quantised tensors"):
+        inspect(build, quant=True)

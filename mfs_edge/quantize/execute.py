@@ -23,10 +23,18 @@ class Session:
         proto = ir.to_proto(model).SerializeToString()
         self.session = ort.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
         self.image = self.session.get_inputs()[0].name
+        self.takes_bytes = self.session.get_inputs()[0].type == "tensor(uint8)"
         self.names = [output.name for output in self.session.get_outputs()]
 
     def run(self, image: np.ndarray) -> Outputs:
-        return dict(zip(self.names, self.session.run(self.names, {self.image: image}), strict=True))
+        """Float32 in and out, [1, 3, S, S], whatever the graph's own edges are."""
+        if not self.takes_bytes:
+            return dict(zip(self.names, self.session.run(self.names, {self.image: image}), strict=True))
+        frame = np.ascontiguousarray(np.rint(image.transpose(0, 2, 3, 1) * 255).astype(np.uint8))
+        given = self.session.run(self.names, {self.image: frame})
+        return {
+            name: found.transpose(0, 3, 1, 2) / np.float32(255) for name, found in zip(self.names, given, strict=True)
+        }
 
 
 def outputs(model: ir.Model, pictures: Iterable[np.ndarray]) -> list[Outputs]:

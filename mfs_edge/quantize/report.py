@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
 from mfs_edge.quantize.execute import Outputs, squared_errors
+from mfs_edge.quantize.samples import Progress
+from mfs_edge.target import ACTIVATION, IntegerTensor
 from mfs_edge.verify import PSNR_CEILING
 
-ACTIVATION, WEIGHT, BIAS = KINDS = ("activation", "weight", "bias")
+Levels = dict[str, float]  # dB per output
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """One integer tensor of a QDQ graph."""
-
-    name: str
-    kind: str  # one of KINDS
-    dtype: str
-    scales: tuple[float, ...]  # one, or one per output channel
-    zero_point: int
-    low: float  # the least real value that it can hold, over all channels
-    high: float
-    psnr: dict[str, float] | None = None  # dB per output with this tensor alone in integers
-
-
-def tensors(model: ir.Model) -> list[Tensor]:
+def tensors(model: ir.Model) -> list[IntegerTensor]:
     """Every integer tensor of a QDQ graph (of an ONNX artefact, too), in graph order."""
-    found = []
-    for node in model.graph:
-        if node.op_type == "DequantizeLinear":
-            found.append(_tensor(node))
-    return found
+    return [_tensor(node) for node in edit.of_type(model.graph, "DequantizeLinear")]
 
 
-def with_contributions(model: ir.Model, pictures: Sequence[np.ndarray], expected: Sequence[Outputs]) -> list[Tensor]:
-    """:func:`tensors` of ``model``, each activation's with what it costs alone.
+def contributions(
+    model: ir.Model, pictures: Sequence[np.ndarray], expected: Sequence[Outputs], progress: Progress | None = None
+) -> dict[str, Levels]:
+    """Per activation of ``model``, the PSNR of each output with that tensor alone on integers.
 
     Every other tensor is computed in float, with the weights as they are stored.
 
@@ -47,13 +32,15 @@ def with_contributions(model: ir.Model, pictures: Sequence[np.ndarray], expected
         model: a QDQ graph.
         pictures: float32 [1, 3, S, S] each.
         expected: what the same graph makes of them with no activation rounded; see :func:`unrounded`.
+        progress: told of each tensor done.
     """
-    found = []
-    for tensor in tensors(model):
-        if tensor.kind == ACTIVATION:
-            errors = squared_errors(unrounded(model, keep=tensor.name), pictures, expected)
-            tensor = replace(tensor, psnr={name: _decibels(error) for name, error in errors.items()})
-        found.append(tensor)
+    names = [tensor.name for tensor in tensors(model) if tensor.kind == ACTIVATION]
+    found = {}
+    for number, name in enumerate(names, start=1):
+        errors = squared_errors(unrounded(model, keep=name), pictures, expected)
+        found[name] = {output: _decibels(error) for output, error in errors.items()}
+        if progress is not None:
+            progress(number, len(names))
     return found
 
 
@@ -62,7 +49,7 @@ def unrounded(model: ir.Model, *, keep: str | None = None) -> ir.Model:
     copy = model.clone()
     for quantise in edit.of_type(copy.graph, "QuantizeLinear"):
         restore = edit.only_consumer(quantise.outputs[0])
-        if restore is None or quantise.inputs[0] is None or _name(restore) == keep:
+        if restore is None or restore.op_type != "DequantizeLinear" or _name(restore) == keep:
             continue
         # A grid that ends at zero may stand for a Relu.
         op_type = "Relu" if _lowest(restore) == 0 else "Identity"
@@ -77,20 +64,15 @@ def _lowest(dequantise: ir.Node) -> int:
     return 0 if zero is None else int(np.iinfo(zero.dtype).min) - int(zero.ravel()[0])
 
 
-def _tensor(node: ir.Node) -> Tensor:
+def _tensor(node: ir.Node) -> IntegerTensor:
     stored = edit.constant(node.inputs[0])
     scale = edit.weight(node, 1).ravel()
     zero = edit.constant(node.inputs[2]) if len(node.inputs) > 2 else None
     point = 0 if zero is None else int(zero.ravel()[0])
-    if stored is None:
-        info = np.iinfo(np.int8 if zero is None else zero.dtype)
-        low, high = (info.min - point) * scale[0], (info.max - point) * scale[0]
-        return Tensor(_name(node), ACTIVATION, info.dtype.name, (float(scale[0]),), point, float(low), float(high))
-    shape = [-1] + [1] * (stored.ndim - 1)
-    real = (stored.astype(np.float64) - point) * (scale.reshape(shape) if scale.size > 1 else scale[0])
-    kind = BIAS if stored.dtype == np.int32 else WEIGHT
-    scales = tuple(float(one) for one in scale)
-    return Tensor(_name(node), kind, stored.dtype.name, scales, point, float(real.min()), float(real.max()))
+    if stored is not None:
+        return IntegerTensor.constant(_name(node), stored, scale, point)
+    dtype = "int8" if zero is None else zero.dtype.name
+    return IntegerTensor.activation(_name(node), dtype, float(scale[0]), point)
 
 
 def _name(dequantise: ir.Node) -> str:

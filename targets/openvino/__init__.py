@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfs_edge.target import Description, EmitOptions
+from mfs_edge.target import Description, EmitOptions, IntegerTensor
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -54,3 +54,8 @@ class OpenvinoTarget:
         from . import ir_file
 
         return ir_file.describe(path)
+
+    def integers(self, path: Path) -> list[IntegerTensor]:
+        from . import integers
+
+        return integers.read(path)

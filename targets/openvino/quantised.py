@@ -56,7 +56,7 @@ def _store_integers(convolution: Any, stored: dict[str, ir.Node]) -> None:
     scale = edit.weight(source, 1).astype(np.float32).reshape(shape[:outputs] + [1] * (len(shape) - outputs))
     integers = ops.constant(codes.reshape(shape))
     weight = ops.multiply(ops.convert(integers, "f32"), ops.constant(scale))
-    weight.set_friendly_name(f"{name}.weight")
+    weight.set_friendly_name(str(source.name))
     convolution.input(1).replace_source_output(weight.output(0))
 
 
@@ -75,8 +75,8 @@ def _join_pair(quantise: Any) -> None:
     low, high = (ops.constant(np.float32((_number(quantise, index) - zero) * scale)) for index in (3, 4))
     limits = (quantise.input_value(1), quantise.input_value(2))
     joined = ops.fake_quantize(quantise.input_value(0), *limits, low, high, LEVELS)
-    joined.set_friendly_name(behind[-1].get_friendly_name())
     result, names = behind[-1].output(0), behind[-1].output(0).get_names()
+    joined.set_friendly_name(min(names, default=behind[-1].get_friendly_name()))
     for reader in list(result.get_target_inputs()):
         reader.replace_source_output(joined.output(0))
     joined.output(0).set_names(names)

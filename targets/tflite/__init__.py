@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mfs_edge import __version__
-from mfs_edge.target import Description, EmitOptions
+from mfs_edge.target import Description, EmitOptions, IntegerTensor
 
 from . import runner
 
@@ -87,6 +87,16 @@ class TfliteTarget:
         from . import describe
 
         return describe.describe(path)
+
+    def integers(self, path: Path) -> list[IntegerTensor]:
+        """Read from the file; no runtime is needed.
+
+        Raises:
+            InputError: the file is damaged or foreign.
+        """
+        from . import describe
+
+        return describe.integers(path)
 
 
 def _check_precision(model: ir.Model, precision: str) -> None:

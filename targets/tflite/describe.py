@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mfs_edge import target
 from mfs_edge.errors import InputError, MissingDependency
@@ -13,6 +16,8 @@ from . import flatbuffer, operators, validate
 from .runner import TfliteRunner
 from .validate import Artefact
 
+# What a tensor's name says of its form, besides the name that it has in the float graph.
+_FORM = r"\.(codes|real|quantised)$"
 _OWN_ENTRIES = (flatbuffer.DIGEST, flatbuffer.MIN_RUNTIME)
 
 
@@ -40,6 +45,29 @@ def describe(path: Path) -> target.Description:
             "warnings": warnings,
         },
     )
+
+
+def integers(path: Path) -> list[target.IntegerTensor]:
+    """See ``TfliteTarget.integers``."""
+    artefact = validate.load(path)
+    found = []
+    for tensor in artefact.model.tensors:
+        held = tensor.quantisation
+        if held is None or held.scale.size == 0:
+            continue
+        name = re.sub(_FORM, "", tensor.name)
+        if tensor.is_constant:
+            start, size = tensor.content
+            codes = np.frombuffer(artefact.data[start : start + size], tensor.dtype).reshape(tensor.shape)
+            found.append(
+                target.IntegerTensor.constant(
+                    name, np.moveaxis(codes, held.axis, 0) if codes.ndim else codes, held.scale
+                )
+            )
+        else:
+            zero = int(held.zero_point.ravel()[0])
+            found.append(target.IntegerTensor.activation(name, tensor.dtype, float(held.scale[0]), zero))
+    return found
 
 
 def _edge(artefact: Artefact, name: str, index: int) -> target.Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from mfs_edge import target
 from mfs_edge.quantize import QuantisedModel, execute, quantise, report
 
 
@@ -16,7 +17,7 @@ def quantised(small: ir.Model, calibrating: list[np.ndarray]) -> QuantisedModel:
 
 def test_every_tensor_is_listed(quantised: QuantisedModel) -> None:
     found = report.tensors(quantised.model)
-    activations = {tensor.name: tensor for tensor in found if tensor.kind == report.ACTIVATION}
+    activations = {tensor.name: tensor for tensor in found if tensor.kind == target.ACTIVATION}
     assert set(activations) == set(quantised.grids)
     for name, tensor in activations.items():
         grid = quantised.grids[name]
@@ -24,8 +25,8 @@ def test_every_tensor_is_listed(quantised: QuantisedModel) -> None:
         assert tensor.zero_point == grid.zero_point
         assert (tensor.low, tensor.high) == (pytest.approx(grid.low), pytest.approx(grid.high))
     convs = [node for node in quantised.model.graph if node.op_type == "Conv"]
-    assert sum(tensor.kind == report.WEIGHT for tensor in found) == len(convs)
-    assert sum(tensor.kind == report.BIAS for tensor in found) == len(convs)
+    assert sum(tensor.kind == target.WEIGHT for tensor in found) == len(convs)
+    assert sum(tensor.kind == target.BIAS for tensor in found) == len(convs)
 
 
 def test_contributions_add_up(quantised: QuantisedModel, judging: list[np.ndarray]) -> None:
@@ -33,8 +34,8 @@ def test_contributions_add_up(quantised: QuantisedModel, judging: list[np.ndarra
     unrounded = report.unrounded(quantised.model)
     assert not [node for node in unrounded.graph if node.op_type == "QuantizeLinear"]
     expected = execute.outputs(unrounded, judging)
-    found = report.with_contributions(quantised.model, judging, expected)
-    single = [10 ** (-tensor.psnr["swapped"] / 10) for tensor in found if tensor.psnr is not None]
-    assert len(single) == len(quantised.grids)
+    found = report.contributions(quantised.model, judging, expected)
+    single = [10 ** (-levels["swapped"] / 10) for levels in found.values()]
+    assert set(found) == set(quantised.grids)
     whole = execute.squared_errors(quantised.model, judging, expected)["swapped"]
     assert 0.4 * whole < sum(single) < 2.5 * whole

@@ -14,11 +14,13 @@ Errors = dict[str, float]
 class Session:
     """An onnxruntime CPU session of a graph."""
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, *, as_written: bool = False) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors only
+        if as_written:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.x64quantprecision", "1")
         proto = ir.to_proto(model).SerializeToString()
         self.session = ort.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
@@ -37,9 +39,9 @@ class Session:
         }
 
 
-def outputs(model: ir.Model, pictures: Iterable[np.ndarray]) -> list[Outputs]:
-    """What ``model`` makes of each picture."""
-    session = Session(model)
+def outputs(model: ir.Model, pictures: Iterable[np.ndarray], *, as_written: bool = False) -> list[Outputs]:
+    """What ``model`` makes of each picture; ``as_written``, operator by operator: a QDQ graph in float."""
+    session = Session(model, as_written=as_written)
     return [session.run(picture) for picture in pictures]
 
 

@@ -1,0 +1,360 @@
+"""What quantisation costs, step by step, beside other toolchains'.
+
+The same float graph, calibration pictures and judging pictures for everyone: the trained
+demo (drawn faces, 32 calibrate and 32 others judge) and the golden network of random weights
+(crops of two photographs calibrate, crops of two others judge). Every figure is PSNR in dB
+against the float graph, mean over the judging pictures, measured on onnxruntime; the last
+column is the seconds taken.
+
+    python benchmarks/quantize.py --network demo --size 224
+    python benchmarks/quantize.py --nncf-python VENV/bin/python --json quantize.json
+
+NNCF runs in an environment of its own, in which ``nncf`` and ``onnx`` are installed.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnx_ir as ir
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))  # run as a script, only this folder is on the path
+
+from benchmarks import peerlib  # noqa: E402
+from mfs_edge import checkpoint, demo, extras, fold, images, target  # noqa: E402
+from mfs_edge.bench import facts  # noqa: E402
+from mfs_edge.demo import recipe  # noqa: E402
+from mfs_edge.demo import weights as demo_weights  # noqa: E402
+from mfs_edge.errors import CheckFailed  # noqa: E402
+from mfs_edge.graph import build, edit, passes  # noqa: E402
+from mfs_edge.identity import Identity  # noqa: E402
+from mfs_edge.quantize import (  # noqa: E402
+    bias_correction,
+    centre,
+    equalise,
+    execute,
+    layout,
+    merge,
+    qdq,
+    quantise,
+    ranges,
+    samples,
+    split_leaky,
+    weights,
+)
+from mfs_edge.target import EmitOptions  # noqa: E402
+from mfs_edge.verify import psnr  # noqa: E402
+
+GOLDEN = HERE.parent / "tests" / "golden"
+GOLDEN_SEED = 7
+# Colour photographs that come with scikit-image, and how many crops of each.
+CALIBRATING, JUDGING, CROPS = ("astronaut", "rocket"), ("coffee", "chelsea"), 16
+STEPS = ("equalise", "forms", "mse", "rounding", "bias")
+STEP_TITLES = {
+    "equalise": "+ equalisation",
+    "forms": "+ forms for integers",
+    "mse": "+ MSE ranges",
+    "rounding": "+ weights rounded for outputs",
+    "bias": "+ bias correction",
+}
+ORT_METHODS = ("MinMax", "Entropy", "Percentile")
+NNCF_MODES = ("default", "bias correction")
+LATENCY_RUNS = 60
+
+Pictures = Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network at one size, with its pictures."""
+
+    name: str
+    model: ir.Model
+    calibrate: Pictures
+    judge: Pictures
+    expected: Sequence[execute.Outputs]
+
+
+@click.command(help=__doc__)
+@click.option("--network", "networks", type=click.Choice(["demo", "golden"]), multiple=True, default=("demo", "golden"))
+@click.option("--size", "sizes", type=int, multiple=True, default=(224, 256), show_default=True)
+@click.option("--identities", default=3, show_default=True, help="Of the demo.")
+@click.option("--steps/--no-steps", default=True, help="Our recipe step by step, not only the whole.")
+@click.option("--ort", "methods", type=click.Choice(ORT_METHODS), multiple=True, default=ORT_METHODS)
+@click.option(
+    "--nncf-python",
+    envvar="MFS_EDGE_NNCF_PYTHON",
+    type=click.Path(exists=True, path_type=Path),
+    help="Python with NNCF installed.",
+)
+@click.option("--latency/--no-latency", default=True, help="int8 beside fp32, one thread, on each runtime.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here too.")
+def main(
+    networks: tuple[str, ...],
+    sizes: tuple[int, ...],
+    identities: int,
+    steps: bool,
+    methods: tuple[str, ...],
+    nncf_python: Path | None,
+    latency: bool,
+    json_path: Path | None,
+) -> None:
+    rows: list[dict[str, Any]] = []
+    speed: list[dict[str, Any]] = []
+    for case in cases(networks, sizes, identities):
+        contenders = dict(ours(steps=steps)) | dict(theirs(methods, nncf_python))
+        rows += [measure(case, name, make) for name, make in contenders.items()]
+        peerlib.show(case.name, [row for row in rows if row["network"] == case.name])
+        if latency:
+            speed += race(case)
+    if len(rows) > len(contenders):
+        peerlib.show("mean over identities", means(rows))
+    if speed:
+        peerlib.show("Our int8 on each runtime, beside fp32: one thread, in turns", speed)
+    if json_path is not None:
+        peerlib.save(json_path, {"rows": rows, "means": means(rows), "latency": speed})
+
+
+# The contenders: each makes a graph of a case.
+Make = Callable[[Case], ir.Model]
+
+
+def ours(*, steps: bool) -> Iterator[tuple[str, Make]]:
+    """Our whole recipe, and how it comes about."""
+    if steps:
+        yield "ours: min-max, to nearest", lambda case: stepped(case, ())
+        for count, step in enumerate(STEPS[:-1], start=1):
+            yield STEP_TITLES[step], _stepped(STEPS[:count])
+    yield "ours: int8", lambda case: quantise(case.model, case.calibrate).model
+    yield "ours: int8-mixed", lambda case: quantise(case.model, case.calibrate, precision="int8-mixed").model
+
+
+def _stepped(done: tuple[str, ...]) -> Make:
+    return lambda case: stepped(case, done)
+
+
+def stepped(case: Case, done: Sequence[str]) -> ir.Model:
+    """Our int8 with only some of ``STEPS``."""
+    model = case.model
+    if "forms" in done:
+        model = split_leaky.split(merge.merge(centre.in_whole_steps(model)))
+    seen = samples.collect(model, case.calibrate)
+    if "equalise" in done:
+        model, seen = equalise.equalise(model, seen)
+    where = layout.find(model)
+    grids = ranges.choose(model, where, seen, "mse" if "mse" in done else "min-max")
+    if "bias" in done:
+        chosen = list(range(0, len(case.calibrate), 2))
+        codes = bias_correction.correct(model, where, grids, [case.calibrate[i] for i in chosen], seen, chosen)
+        return qdq.insert(model, where, grids, codes)
+    codes = {}
+    for conv in edit.of_type(model.graph, "Conv"):
+        scale = grids[where.group[str(layout.operands(conv)[0].name)]].scale
+        if "rounding" in done:
+            codes[str(conv.name)] = bias_correction.rounded_weights(conv, scale, seen)
+        else:
+            codes[str(conv.name)] = weights.quantise(edit.weight(conv, 1), edit.conv_bias(conv), scale)
+    return qdq.insert(model, where, grids, codes)
+
+
+def theirs(methods: Sequence[str], nncf_python: Path | None) -> Iterator[tuple[str, Make]]:
+    """onnxruntime's quantize_static, and NNCF where it is installed."""
+    for method in methods:
+        yield f"onnxruntime {method}", _ort(method)
+    if nncf_python is not None:
+        for mode in NNCF_MODES:
+            yield f"NNCF {mode}", _nncf(mode, nncf_python)
+
+
+def _ort(method: str) -> Make:
+    return lambda case: quantize_static(case, method)
+
+
+def quantize_static(case: Case, method: str) -> ir.Model:
+    """onnxruntime's own, QDQ, weights per channel; its other settings are its defaults."""
+    from onnxruntime import quantization
+
+    logging.getLogger().setLevel(logging.ERROR)  # it advises a preparation that our passes have done
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left = iter(case.calibrate)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            picture = next(self.left, None)
+            return None if picture is None else {"image": picture}
+
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+        ir.save(case.model, before)
+        quantization.quantize_static(
+            before, after, Reader(), per_channel=True, calibrate_method=quantization.CalibrationMethod[method]
+        )
+        return ir.from_proto(ir.to_proto(ir.load(after)))
+
+
+def _nncf(mode: str, python: Path) -> Make:
+    def make(case: Case) -> ir.Model:
+        with tempfile.TemporaryDirectory() as folder:
+            before, pictures, after = (Path(folder) / name for name in ("fp32.onnx", "pictures.npy", "int8.onnx"))
+            ir.save(case.model, before)
+            np.save(pictures, np.concatenate(list(case.calibrate)))
+            child = [str(python), str(HERE / "nncf_child.py"), str(before), str(pictures), str(after), mode]
+            done = subprocess.run(child, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise CheckFailed(f"NNCF failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+            return ir.from_proto(ir.to_proto(ir.load(after)))
+
+    return make
+
+
+# The cases.
+
+
+def cases(networks: Sequence[str], sizes: Sequence[int], identities: int) -> Iterator[Case]:
+    """Each network at each size."""
+    for size in sizes:
+        for network in networks:
+            if network == "golden":
+                yield _case(f"golden, {size} px", _golden(), size, crops(CALIBRATING, size), crops(JUDGING, size))
+            else:
+                faces = [images.to_nchw(images.resize(demo.target(i), size)) for i in range(demo.TARGETS)]
+                for number, folded in enumerate(_demo(identities)):
+                    yield _case(f"demo {number}, {size} px", folded, size, faces[32:], faces[:32])
+
+
+def _case(name: str, folded: fold.FoldedIDN, size: int, calibrate: Pictures, judge: Pictures) -> Case:
+    model = passes.optimise(build.build(folded.weights(), size=size))
+    return Case(name, model, calibrate, judge, execute.outputs(model, judge))
+
+
+def _demo(identities: int) -> Iterator[fold.FoldedIDN]:
+    with np.load(GOLDEN / "check.npz") as stored:
+        pairs = list(zip(stored["identity/embedding"], stored["identity/feature_map"], strict=True))
+    for embedding, feature_map in pairs[:identities]:
+        yield fold.fold(demo_weights.checkpoint("iin"), Identity(embedding, feature_map))
+
+
+def _golden() -> fold.FoldedIDN:
+    with np.load(GOLDEN / "golden.npz") as stored:
+        state = recipe.network_state("iin", seed=GOLDEN_SEED, statistics=stored)
+        identity = Identity(stored["identity/embedding"], stored["identity/feature_map"])
+    iin = checkpoint.from_state(state, expect="iin", source="golden", sha256="0" * 64)
+    return fold.fold(iin, identity)
+
+
+def crops(photographs: Sequence[str], size: int) -> list[np.ndarray]:
+    """``CROPS`` random squares of each photograph, from half its height upwards, the same ones every time."""
+    data = extras.require("skimage.data", "dev")
+    found = []
+    rng = np.random.default_rng(0)
+    for name in photographs:
+        photograph = getattr(data, name)()[..., :3]
+        for _ in range(CROPS):
+            side = int(rng.integers(photograph.shape[0] // 2, photograph.shape[0]))
+            top, left = (int(rng.integers(extent - side + 1)) for extent in photograph.shape[:2])
+            square = np.ascontiguousarray(photograph[top : top + side, left : left + side])
+            found.append(images.to_nchw(images.resize(square, size)))
+    return found
+
+
+# The figures.
+
+
+def measure(case: Case, name: str, make: Make) -> dict[str, Any]:
+    """PSNR and seconds of one contender on one case."""
+    begin = time.perf_counter()
+    model = make(case)
+    seconds = time.perf_counter() - begin
+    levels: dict[str, list[float]] = {"swapped": [], "mask": []}
+    for outputs, wanted in zip(execute.outputs(model, case.judge), case.expected, strict=True):
+        for output, found in levels.items():
+            found.append(psnr(outputs[output] - wanted[output]))
+    return {
+        "network": case.name,
+        "quantised by": name,
+        "image": round(float(np.mean(levels["swapped"])), 2),
+        "image, worst": round(min(levels["swapped"]), 2),
+        "mask": round(float(np.mean(levels["mask"])), 2),
+        "mask, worst": round(min(levels["mask"]), 2),
+        "seconds": round(seconds, 1),
+    }
+
+
+def means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows averaged over the demo's identities."""
+    found = []
+    kinds = dict.fromkeys((_kind(row), row["quantised by"]) for row in rows)
+    for network, name in kinds:
+        alike = [row for row in rows if (_kind(row), row["quantised by"]) == (network, name)]
+        figures = [key for key, value in alike[0].items() if isinstance(value, float)]
+        average = {key: round(float(np.mean([row[key] for row in alike])), 2) for key in figures}
+        found.append({"network": network, "quantised by": name, **average})
+    return found
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    name, size = str(row["network"]).split(", ")
+    return f"{name.split()[0]}, {size}"
+
+
+def race(case: Case) -> list[dict[str, Any]]:
+    """Our int8 beside our fp32 on every installed runtime, one thread."""
+    graphs = {"fp32": case.model, "int8": quantise(case.model, case.calibrate).model}
+    rows = [_exactly(case, graphs["int8"])]
+    with tempfile.TemporaryDirectory() as folder:
+        for backend in target.registered().values():
+            if target.missing(backend) or backend.unrunnable() is not None or "int8" not in backend.precisions:
+                continue
+            runners = {}
+            for precision, graph in graphs.items():
+                path = Path(folder) / f"{precision}{backend.suffix}"
+                backend.emit(graph, path, EmitOptions(precision=precision))
+                runners[precision] = backend.load(path, threads=1)
+            calls = {precision: _call(runner, case.judge[0]) for precision, runner in runners.items()}
+            found = peerlib.race(calls, runs=LATENCY_RUNS, warmup=LATENCY_RUNS // 6)
+            image, mask = fidelity([runners["int8"].run(picture) for picture in case.judge], case.expected)
+            rows.append(
+                {
+                    **{"network": case.name, "runtime": backend.title, "image": image, "mask": mask},
+                    **{"bytes": facts.of(path).bytes, "fp32, ms": str(found.timing("fp32"))},
+                    **{"int8, ms": str(found.timing("int8")), "int8 times as fast": found.ratio("fp32", "int8")[0]},
+                }
+            )
+    return rows
+
+
+def _exactly(case: Case, quantised: ir.Model) -> dict[str, Any]:
+    """The QDQ graph as it is written, every operator between its pairs in float."""
+    image, mask = fidelity(execute.outputs(quantised, case.judge, as_written=True), case.expected)
+    missing = dict.fromkeys(("bytes", "fp32, ms", "int8, ms", "int8 times as fast"), "-")
+    return {"network": case.name, "runtime": "the graph, in float", "image": image, "mask": mask, **missing}
+
+
+def fidelity(found: Iterable[execute.Outputs], expected: Sequence[execute.Outputs]) -> tuple[float, float]:
+    """Mean PSNR of image and mask."""
+    levels = [
+        [psnr(outputs[name] - wanted[name]) for name in ("swapped", "mask")]
+        for outputs, wanted in zip(found, expected, strict=True)
+    ]
+    image, mask = np.mean(levels, axis=0)
+    return round(float(image), 2), round(float(mask), 2)
+
+
+def _call(runner: target.Runner, picture: np.ndarray) -> Callable[[], object]:
+    return lambda: runner.run(picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ import pytest
 from mfs_edge import demo, images, target, verify
 from mfs_edge.checkpoint import Checkpoint
 from mfs_edge.errors import UsageError
-from mfs_edge.fold import FoldedIDN
+from mfs_edge.fold import FoldedIDN, Stage
 from mfs_edge.graph import build, passes
 from mfs_edge.identity import Identity
-from mfs_edge.quantize import fidelity, quantise
+from mfs_edge.quantize import execute, fidelity, quantise
 from mfs_edge.quantize.calibration import load
 from mfs_edge.target import EmitOptions
 
@@ -125,6 +126,38 @@ def test_poor_calibration_gives_a_finite_graph(optimised: Callable[[int], ir.Mod
         assert np.isfinite(initialiser.const_value.numpy().astype(np.float64)).all()
     outputs = passes.check.evaluate(result.model, verify.inputs(64)[0])
     assert all(np.isfinite(outputs[name]).all() for name in ("swapped", "mask"))
+
+
+def test_an_extreme_modulation_gives_a_finite_graph_and_an_honest_level(demo_folded: FoldedIDN) -> None:
+    """Gains 1 + s with s up to 3 either way, some channels off altogether."""
+    rng = np.random.default_rng(0)
+
+    def extreme(stage: Stage) -> Stage:
+        gain = 1 + rng.uniform(-3, 3, stage.gain.shape)
+        return replace(stage, gain=np.where(rng.random(gain.shape) < 0.1, 0, gain))
+
+    folded = FoldedIDN(
+        tuple(map(extreme, demo_folded.encoder)), tuple(map(extreme, demo_folded.decoder)), demo_folded.heads
+    )
+    model = passes.optimise(build.build(folded.weights(), size=64))
+    result = quantise(model, load(None, 64, limit=8))
+    for initialiser in result.model.graph.initializers.values():
+        assert np.isfinite(initialiser.const_value.numpy().astype(np.float64)).all()
+    pictures = verify.inputs(64)
+    for found, wanted in zip(execute.outputs(result.model, pictures), execute.outputs(model, pictures), strict=True):
+        assert all(np.isfinite(found[name]).all() for name in wanted)
+        assert verify.psnr(found["swapped"] - wanted["swapped"]) > 20
+
+
+@pytest.mark.parametrize("name", ["onnx", "tflite", "openvino"])
+def test_every_runtime_keeps_what_the_graph_keeps(
+    quantised: dict[str, ir.Model], judge: Callable[..., fidelity.Judgement], tmp_path: Path, name: str
+) -> None:
+    """Within 1.5 dB of the QDQ graph evaluated in float."""
+    exact = judge(execute.Session(quantised["int8"], as_written=True)).outputs
+    found = judge(target.get(name).load(emitted(quantised["int8"], name, "int8", tmp_path))).outputs
+    for output, level in exact.items():
+        assert found[output].psnr_mean > level.psnr_mean - 1.5
 
 
 def test_saturation_is_a_share_per_tensor(quantised: dict[str, ir.Model]) -> None:

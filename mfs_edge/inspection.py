@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,7 +131,13 @@ def _integers(path: Path, backend: target.Target, steps: Steps) -> tuple[str, li
     told = f"unknown: error contributions need {graph.name} beside it; compile with --target onnx too"
     if graph.exists():
         levels, told = _contributions(graph, steps), f"dB with that tensor alone on integers, {JUDGED_ON} drawn faces"
-    return told, [_integer(tensor, levels.get(tensor.name)) for tensor in tensors]
+    plain = {_plain(name): level for name, level in levels.items()}
+    return told, [_integer(tensor, plain.get(_plain(tensor.name))) for tensor in tensors]
+
+
+def _plain(name: str) -> str:
+    """A tensor's name as the most restrictive format, Core ML, allows it."""
+    return re.sub(r"\W", "_", name)
 
 
 JUDGED_ON = 4
@@ -138,13 +145,13 @@ JUDGED_ON = 4
 
 def _contributions(path: Path, steps: Steps) -> dict[str, dict[str, float]]:
     from mfs_edge import demo, images
-    from mfs_edge.quantize import execute, report
+    from mfs_edge.quantize import execute, pairs, report
 
     model = extras.require("onnx_ir", "onnx").load(path)
     size = next(int(n) for n in reversed(target.of_file(path).describe(path).inputs[0].shape) if n > 3)
     faces = [images.to_nchw(images.resize(demo.target(number), size)) for number in range(JUDGED_ON)]
     with steps.counted(f"run {path.name} with one tensor on integers at a time") as progress:
-        return report.contributions(model, faces, execute.outputs(report.unrounded(model), faces), progress)
+        return report.contributions(model, faces, execute.outputs(pairs.drop(model), faces), progress)
 
 
 def _integer(tensor: target.IntegerTensor, levels: dict[str, float] | None) -> dict[str, Any]:

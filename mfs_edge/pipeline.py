@@ -53,7 +53,7 @@ def compile(
     out: str | Path = "build",
     overwrite: bool = False,
     min_psnr: float | None = None,
-    min_ios: int = 16,
+    min_ios: int | None = None,
     verify: bool = True,
     steps: Steps | None = None,
 ) -> Result:
@@ -74,7 +74,7 @@ def compile(
         out: the folder for artefacts and ``manifest.json``.
         overwrite: write into a folder that holds other files.
         min_psnr: dB that each output must reach; None is the default of precision and I/O.
-        min_ios: the oldest iOS that a Core ML package must run on.
+        min_ios: the oldest iOS that a Core ML package must run on; None is 16, or 17 for integers.
         verify: False leaves the files unproven, and says so in the manifest.
         steps: told of progress.
 
@@ -125,7 +125,7 @@ def plan(
     target: str | Sequence[str],
     precision: str | None,
     io: str | None,
-    min_ios: int,
+    min_ios: int | None,
     size: int,
     min_psnr: float | None,
     steps: Steps,
@@ -145,14 +145,18 @@ def plan(
     targets, skipped = select(names)
     for line in skipped:
         steps.note(line)
-    jobs = [
-        (t, EmitOptions(precision=precision or t.default_precision, io=io or t.default_io, min_ios=min_ios))
-        for t in targets
-    ]
+    jobs = [(t, _options(t, precision=precision, io=io, min_ios=min_ios)) for t in targets]
     offered = [(target_, options) for target_, options in jobs if _offered(target_, options, names, steps)]
     if not offered:
         raise UsageError(f"no target offers --precision {precision} with --io {io}; see mfs-edge doctor")
     return offered
+
+
+def _options(target: Target, *, precision: str | None, io: str | None, min_ios: int | None) -> EmitOptions:
+    """What is asked for, and the target's defaults for the rest."""
+    chosen = precision or target.default_precision
+    oldest = EmitOptions.default_min_ios(chosen) if min_ios is None else min_ios
+    return EmitOptions(precision=chosen, io=io or target.default_io, min_ios=oldest)
 
 
 def _offered(target: Target, options: EmitOptions, names: Sequence[str], steps: Steps) -> bool:

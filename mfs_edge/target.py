@@ -35,6 +35,11 @@ class EmitOptions:
     metadata: Mapping[str, str] = field(default_factory=dict)  # written into the file
     min_ios: int = 16  # the oldest iOS that must run it (and macOS 13 with it); Core ML only
 
+    @staticmethod
+    def default_min_ios(precision: str) -> int:
+        """The oldest iOS that can do ``precision``; Core ML quantises activations from iOS 17 on."""
+        return 17 if precision.startswith("int8") else 16
+
 
 @dataclass(frozen=True)
 class Tensor:

@@ -70,7 +70,13 @@ def integers(demo_iin: Checkpoint, demo_identities: list[Identity], tmp_path_fac
     out = tmp_path_factory.mktemp("integers") / "build"
     target = ("onnx", "tflite", "openvino")
     mfs_edge.compile(
-        identity=demo_identities[0], checkpoint=demo_iin, out=out, target=target, size=32, precision="int8", verify=False
+        identity=demo_identities[0],
+        checkpoint=demo_iin,
+        out=out,
+        target=target,
+        size=32,
+        precision="int8",
+        verify=False,
     )
     return out
 

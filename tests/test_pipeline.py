@@ -114,14 +114,20 @@ def test_an_iin_given_as_arcface_is_told(demo_iin: Checkpoint, demo_identities: 
         )
 
 
-def test_all_leaves_out_what_lacks_the_precision_and_says_so() -> None:
+def test_all_leaves_out_what_lacks_an_option_and_says_so() -> None:
     from mfs_edge.pipeline import plan
 
     steps = Recorded()
-    asked = {"precision": "int8", "io": None, "min_ios": 16, "size": 224, "min_psnr": None, "steps": steps}
-    assert [backend.name for backend, _ in plan(target="all", **asked)] == ["onnx", "tflite"]
-    assert any("skipped coreml" in note and "int8" in note for note in steps.notes)
-    with pytest.raises(UsageError, match="coreml has no --precision int8"):
-        plan(target=("all", "coreml"), **asked)
-    with pytest.raises(UsageError, match="no target"):
-        plan(target="all", **(asked | {"io": "image", "precision": "int8"}))
+    asked = {"precision": "int8", "io": "image", "min_ios": None, "size": 224, "min_psnr": None, "steps": steps}
+    assert [backend.name for backend, _ in plan(target="all", **asked)] == ["coreml"]
+    assert any("skipped tflite" in note and "image" in note for note in steps.notes)
+    with pytest.raises(UsageError, match="onnx has no --io image"):
+        plan(target=("all", "onnx"), **asked)
+
+
+@pytest.mark.parametrize(("precision", "given", "oldest"), [("int8", None, 17), ("fp16", None, 16), ("int8", 16, 16)])
+def test_integers_ask_for_ios_17_unless_told_otherwise(precision: str, given: int | None, oldest: int) -> None:
+    from mfs_edge.pipeline import plan
+
+    asked = {"precision": precision, "io": None, "size": 224, "min_psnr": None, "steps": Recorded()}
+    assert [options.min_ios for _, options in plan(target="coreml", min_ios=given, **asked)] == [oldest]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfs_edge import extras
-from mfs_edge.target import Description, EmitOptions, Runner, Tensor
+from mfs_edge.target import Description, EmitOptions, IntegerTensor, Runner, Tensor
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 class CoremlTarget:
-    """The graph lowered to MIL; written on any system, run on macOS."""
+    """The graph lowered to MIL; written on any system, run on macOS.
+
+    * ``fp32``, ``fp16``: of all arithmetic.
+    * ``int8``, ``int8-mixed``: int8 weights, and from iOS 17 on int8 activations before the
+      convolutions; half precision in between.
+    """
 
     name = "coreml"
     title = "Core ML"
@@ -27,7 +32,7 @@ class CoremlTarget:
     # What Core ML and the Neural Engine compute in, and what an app has in its hands.
     default_precision = "fp16"
     default_io = "image"
-    precisions: tuple[str, ...] = ("fp16", "fp32")
+    precisions: tuple[str, ...] = ("fp16", "fp32", "int8", "int8-mixed")
     io_forms: tuple[str, ...] = ("image", "float32", "uint8")
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
@@ -90,8 +95,23 @@ class CoremlTarget:
             outputs=tuple(_tensor(feature) for feature in model.description.output),
             operators=dict(kinds.most_common()),
             metadata={**entries, "author": model.description.metadata.author},
-            details={"opset": opset, "constants": constants},
+            details={"opset": opset, "constants": constants, "warnings": _warnings(entries, kinds)},
         )
+
+    def integers(self, path: Path) -> list[IntegerTensor]:
+        from . import integers
+
+        return integers.read(path)
+
+
+def _warnings(entries: dict[str, str], kinds: Counter[str]) -> list[str]:
+    """For the manifest: what is less than its precision's name says."""
+    if entries.get("precision", "").startswith("int8") and not kinds["quantize"]:
+        return [
+            f"only the weights are int8, as iOS {entries.get('minimum iOS')} cannot quantise activations; "
+            "for int8 activations leave out --min-ios, or give 17 or later"
+        ]
+    return []
 
 
 def _tensor(feature: Any) -> Tensor:

@@ -44,6 +44,8 @@ from mfs_edge.errors import LoweringError
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+STORED = ("const", "constexpr_affine_dequantize")
+
 _LOWERINGS: dict[str, Callable[[Lowering, ir.Node], Any]] = {}
 
 
@@ -180,17 +182,17 @@ def _interleave(begins_then_ends: Any) -> list[int]:
 def _conv(low: Lowering, node: ir.Node) -> Any:
     if _attribute(node, "auto_pad", "NOTSET") != "NOTSET":
         raise low.refuse(node, "needs explicit pads, not auto_pad")
-    weight = constant(node.inputs[1])
-    if weight is None:
+    weight = low.value(node.inputs[1])
+    if weight.op is None or weight.op.op_type not in STORED:
         raise low.refuse(node, "needs constant weights")
-    spatial = weight.ndim - 2
+    spatial = weight.rank - 2
     pads = _interleave(_attribute(node, "pads", [0] * 2 * spatial))
     options: dict[str, Any] = {"pad_type": "custom", "pad": pads} if any(pads) else {"pad_type": "valid"}
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         options["bias"] = low.value(node.inputs[2])
     return low.mil.conv(
         x=low.value(node.inputs[0]),
-        weight=low.value(node.inputs[1]),
+        weight=weight,
         strides=list(_attribute(node, "strides", [1] * spatial)),
         dilations=list(_attribute(node, "dilations", [1] * spatial)),
         groups=int(_attribute(node, "group", 1)),

@@ -185,9 +185,9 @@ def _check_weights(path: Path, model: Any) -> None:
     """Every blob that the program names lies in the weight file, which is the one written."""
     weights = files.require_file(path / WEIGHTS, "package's weights")
     data = weights.read_bytes()
-    for operation in operations(model):
-        value = operation.attributes.get("val")
-        if value is None or value.WhichOneof("value") != "blobFileValue":
+    stored = [(o, value) for o in operations(model) for value in o.attributes.values()]
+    for operation, value in stored:
+        if value.WhichOneof("value") != "blobFileValue":
             continue
         offset = value.blobFileValue.offset
         record = data[offset : offset + _RECORD_SIZE]

@@ -24,6 +24,7 @@ import numpy as np
 
 from mfs_edge.errors import LoweringError, UsageError
 
+from . import quantised
 from .lowering import Lowering
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def build(model: ir.Model, *, precision: str, io: str, min_ios: int) -> Any:
     """The ``coremltools`` program of ``model``.
 
     Args:
-        precision: "fp16" or "fp32", of all arithmetic.
+        precision: "fp32", or one of those that compute in half precision.
+        min_ios: the oldest iOS; before 17 only weights are integers.
         io: see the module's table.
 
     Raises:
@@ -65,7 +67,9 @@ def build(model: ir.Model, *, precision: str, io: str, min_ios: int) -> Any:
     """
     from coremltools.converters.mil.mil import Function, Program
 
-    low = Lowering(np.float16 if precision == "fp16" else np.float32)
+    if precision.startswith("int8"):
+        model = quantised.prepare(model, min_ios=min_ios)
+    low = Lowering(np.float32 if precision == "fp32" else np.float16)
     inputs = {str(value.name): low.mil.placeholder(shape=_shape(value)) for value in model.graph.inputs}  # float32
     outputs = [str(value.name) for value in model.graph.outputs]
     low.renamed = {name: f"{name}_unit" for name in outputs if _ends(low, name, io)}

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from mfs_edge import target
-from mfs_edge.quantize import QuantisedModel, execute, quantise, report
+from mfs_edge.quantize import QuantisedModel, execute, pairs, quantise, report
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_every_tensor_is_listed(quantised: QuantisedModel) -> None:
 
 def test_contributions_add_up(quantised: QuantisedModel, judging: list[np.ndarray]) -> None:
     """The damages of single tensors sum to about that of all of them."""
-    unrounded = report.unrounded(quantised.model)
+    unrounded = pairs.drop(quantised.model)
     assert not [node for node in unrounded.graph if node.op_type == "QuantizeLinear"]
     expected = execute.outputs(unrounded, judging)
     found = report.contributions(quantised.model, judging, expected)

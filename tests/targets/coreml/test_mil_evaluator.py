@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mfs_edge.targets.coreml import evaluator as mil
+from mfs_edge.targets.coreml import mil_operators as mil
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def flip_weight_byte(name: str, index: int) -> Mutation:
 
     def mutate(opened: mil.Package) -> None:
         value = next(o for o in opened.operations("const") if o.outputs[0].name == name).attributes["val"]
-        _, _, _, start = mil.BLOB_RECORD.unpack_from(opened.weights, value.blobFileValue.offset)
+        _, _, _, start = mil.storage.BLOB_RECORD.unpack_from(opened.weights, value.blobFileValue.offset)
         data = bytearray(opened.weights)
         data[start + 4 * index + 3] ^= 0x80
         opened.weights = bytes(data)

@@ -1,0 +1,180 @@
+"""The MIL operators of our packages, from their specification.
+
+Written from the operators' reference in coremltools' API documentation, not from our lowering.
+Each computes in float32, on float32 tensors; 8-bit values are whole numbers in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from .storage import require
+
+Operator = Callable[..., torch.Tensor]
+
+OPERATORS: dict[str, Operator] = {}
+RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
+
+
+def operator(function: Operator) -> Operator:
+    """Register the MIL operator of the function's name."""
+    OPERATORS[function.__name__] = function
+    return function
+
+
+@operator
+def conv(
+    *, x: Any, weight: Any, pad_type: str, strides: Any = None, pad: Any = None, dilations: Any = None,
+    groups: Any = 1, bias: Any = None,
+) -> torch.Tensor:  # fmt: skip
+    """d_out[i] = floor((D_in[i] + pad[2i] + pad[2i+1] - (K[i]-1) * dilations[i] - 1) / strides[i]) + 1."""
+    require(pad_type in ("valid", "custom"), f"conv: pad_type {pad_type!r} is not evaluated")
+    top, bottom, left, right = [0, 0, 0, 0] if pad_type == "valid" else [int(p) for p in pad]
+    padded = torch.nn.functional.pad(x, (left, right, top, bottom))
+    steps = (1, 1) if strides is None else tuple(int(s) for s in strides)
+    spread = (1, 1) if dilations is None else tuple(int(d) for d in dilations)
+    return torch.nn.functional.conv2d(padded, weight, bias, stride=steps, dilation=spread, groups=int(groups))
+
+
+@operator
+def leaky_relu(*, x: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """x where x >= 0, alpha * x elsewhere."""
+    return torch.where(x >= 0, x, alpha * x)
+
+
+def align_corners_matrix(size: int, result: int) -> torch.Tensor:
+    """[result, size]: linear interpolation at grid point i * (size - 1) / (result - 1)."""
+    points = np.arange(result) * ((size - 1) / (result - 1))
+    points = np.clip(points, 0, size - 1)
+    low = np.minimum(np.floor(points).astype(int), max(size - 2, 0))
+    high = np.minimum(low + 1, size - 1)
+    matrix = np.zeros((result, size))
+    np.add.at(matrix, (np.arange(result), low), 1 - (points - low))
+    np.add.at(matrix, (np.arange(result), high), points - low)
+    return torch.from_numpy(matrix)
+
+
+def interpolate(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    rows, columns = align_corners_matrix(x.shape[-2], height), align_corners_matrix(x.shape[-1], width)
+    return (rows @ x.double() @ columns.T).float()
+
+
+@operator
+def upsample_bilinear(
+    *, x: torch.Tensor, scale_factor_height: Any = 1, scale_factor_width: Any = 1, align_corners: Any = True
+) -> torch.Tensor:
+    """H2 = floor(H1 * scale_factor_height), W2 alike; spacing (Xin - 1) / (Xout - 1) if corners align."""
+    require(bool(align_corners), "upsample_bilinear: only align_corners=True is evaluated")
+    height = int(np.floor(x.shape[-2] * float(scale_factor_height)))
+    return interpolate(x, height, int(np.floor(x.shape[-1] * float(scale_factor_width))))
+
+
+@operator
+def resize_bilinear(
+    *, x: torch.Tensor, target_size_height: Any = 1, target_size_width: Any = 1, sampling_mode: str = "DEFAULT"
+) -> torch.Tensor:
+    """STRICT_ALIGN_CORNERS: spacing (Xin - 1) / (Xout - 1)."""
+    require(sampling_mode == "STRICT_ALIGN_CORNERS", f"resize_bilinear: {sampling_mode} is not evaluated")
+    return interpolate(x, int(target_size_height), int(target_size_width))
+
+
+@operator
+def concat(*, values: list[torch.Tensor], axis: Any, interleave: Any = False) -> torch.Tensor:
+    require(not bool(interleave), "concat: interleave is not evaluated")
+    return torch.cat(values, dim=int(axis))
+
+
+@operator
+def pad(*, x: torch.Tensor, pad: Any, mode: str = "constant", constant_val: Any = 0.0) -> torch.Tensor:
+    """``pad`` holds (before, after) of the last N dimensions, first of them first."""
+    require(mode == "constant", f"pad: mode {mode!r} is not evaluated")
+    amounts = [int(p) for p in pad]
+    pairs = [amounts[i : i + 2] for i in range(0, len(amounts), 2)]
+    backwards = [p for pair in reversed(pairs) for p in pair]  # torch starts at the last dimension
+    return torch.nn.functional.pad(x, backwards, value=float(constant_val))
+
+
+@operator
+def batch_norm(
+    *, x: torch.Tensor, mean: Any, variance: Any, gamma: Any = 1.0, beta: Any = 0.0, epsilon: Any = 1e-5
+) -> torch.Tensor:
+    """gamma * (x - mean) / sqrt(variance + epsilon) + beta, over axis 1."""
+    mean, variance, gamma, beta = (torch.as_tensor(v).reshape(1, -1, 1, 1) for v in (mean, variance, gamma, beta))
+    return gamma * (x - mean) / torch.sqrt(variance + epsilon) + beta
+
+
+@operator
+def sigmoid(*, x: torch.Tensor) -> torch.Tensor:
+    return 1 / (1 + torch.exp(-x))
+
+
+@operator
+def tanh(*, x: torch.Tensor) -> torch.Tensor:
+    return torch.tanh(x)
+
+
+@operator
+def add(*, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return x + y
+
+
+@operator
+def sub(*, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return x - y
+
+
+@operator
+def mul(*, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return x * y
+
+
+@operator
+def real_div(*, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return x / y
+
+
+@operator
+def cast(*, x: torch.Tensor, dtype: str) -> torch.Tensor:
+    require(dtype in ("fp16", "fp32"), f"cast: {dtype} is not evaluated")
+    return x.half().float() if dtype == "fp16" else x
+
+
+@operator
+def relu(*, x: torch.Tensor) -> torch.Tensor:
+    return torch.clamp(x, min=0)
+
+
+@operator
+def quantize(
+    *, input: torch.Tensor, scale: torch.Tensor, output_dtype: str, zero_point: Any = 0, axis: Any = None
+) -> torch.Tensor:
+    """clip(round(input / scale) + zero_point); halves to even, as coremltools rounds them."""
+    require(axis is None, "quantize: only one scale is evaluated")
+    low, high = RANGES[output_dtype]
+    return torch.clamp(torch.round(input / scale) + zero_point, low, high)
+
+
+@operator
+def dequantize(*, input: torch.Tensor, scale: torch.Tensor, zero_point: Any = 0, axis: Any = None) -> torch.Tensor:
+    """scale * (input - zero_point)."""
+    require(axis is None, "dequantize: only one scale is evaluated")
+    return scale * (input - zero_point)
+
+
+@operator
+def constexpr_affine_dequantize(
+    *, quantized_data: torch.Tensor, zero_point: torch.Tensor, scale: torch.Tensor, axis: Any
+) -> torch.Tensor:
+    """scale * (quantized_data - zero_point), vectors along ``axis``."""
+    shape = [1] * quantized_data.ndim
+    shape[int(axis)] = -1
+
+    def along(values: torch.Tensor) -> torch.Tensor:
+        require(values.ndim == 0 or len(values) == quantized_data.shape[int(axis)], "a scale per channel is missing")
+        return values.reshape(shape) if values.ndim else values
+
+    return along(scale) * (quantized_data - along(zero_point))

@@ -1,7 +1,8 @@
 """Instructions per frame on emulated Raspberry Pis: the usual exports beside our files.
 
 The peers are torch.onnx.export on onnxruntime and litert-torch on LiteRT, of the same folded
-network; ``peers.py onnx`` and ``peers.py tflite`` time them on this machine. One thread.
+network; ``peers.py onnx`` and ``peers.py tflite`` time them on this machine. Our int8 files of
+that network stand beside them. One thread.
 
     python benchmarks/peers.py emulated --peer-python litert-torch/bin/python
 """
@@ -16,7 +17,9 @@ from typing import Any
 import click
 import numpy as np
 
+from benchmarks import emulated as demo_gate
 from benchmarks import peerlib, peers_onnx, peers_tflite
+from mfs_edge import graphs, target, verify
 from mfs_edge.bench.devices import Watch, emulated
 from mfs_edge.bench.emulation import count, setup
 from mfs_edge.bench.emulation.boards import BOARDS, Board
@@ -24,8 +27,10 @@ from mfs_edge.bench.emulation.environment import Environment, tell
 from mfs_edge.bench.results import Instructions
 from mfs_edge.errors import CheckFailed
 
-OURS = "mfs-edge"
-TOLERANCE = 1e-3  # the files must be of one network before their counts mean anything
+OURS, OURS_INT8 = "mfs-edge", "mfs-edge int8"
+# The files must be of one network before their counts mean anything.
+TOLERANCE = 1e-3
+INT8_PSNR = verify.DEFAULT_MIN_PSNR["int8"]
 
 
 @click.command(help=__doc__, short_help="Count instructions on emulated Raspberry Pis.")
@@ -41,21 +46,25 @@ def main(peer_python: str, size: int, boards: tuple[str, ...], json_path: Path |
         for runtime, files in contenders(size, Path(folder), peer_python).items():
             for name in boards:
                 rows += compare(runtime, files, environment, BOARDS[name], size)
-    peerlib.show("Instructions per frame on aarch64, fp32, one folded network", rows)
+    peerlib.show("Instructions per frame on aarch64, one folded network; fp32 where nothing else is said", rows)
     click.echo(emulated.MEANING)
     if json_path is not None:
         peerlib.save(json_path, {"rows": rows, "note": emulated.MEANING})
 
 
 def contenders(size: int, folder: Path, peer_python: str) -> dict[str, dict[str, Path]]:
-    """For each runtime, our file and the peer's, by who wrote it."""
+    """For each runtime, our files and the peer's, by who wrote them."""
     weights = peerlib.demo_weights()
-    graphs = {}
+    onnx = {}
     for number, (name, (model, _)) in enumerate(peers_onnx.convert(weights, size).items()):
-        graphs[name] = folder / f"{number}.onnx"
-        graphs[name].write_bytes(model)
-    converted = peers_tflite.convert(weights, size, folder, peer_python)
-    return {"onnxruntime": graphs, "LiteRT": {name: path for name, (path, _) in converted.items()}}
+        onnx[name] = folder / f"{number}.onnx"
+        onnx[name].write_bytes(model)
+    tflite = {name: path for name, (path, _) in peers_tflite.convert(weights, size, folder, peer_python).items()}
+    quantised = graphs.Graphs(*demo_gate.demo(), size=size, optimize=1).at("int8")
+    for kind, files in ((target.get("onnx"), onnx), (target.get("tflite"), tflite)):
+        files[OURS_INT8] = folder / f"int8{kind.suffix}"
+        kind.emit(quantised, files[OURS_INT8], target.EmitOptions(precision="int8"))
+    return {"onnxruntime": onnx, "LiteRT": tflite}
 
 
 def compare(
@@ -72,9 +81,13 @@ def compare(
     }
     ours = found[OURS]
     for name, (ran, _) in found.items():
-        difference = float(np.abs(ran.outputs["swapped"] - ours[0].outputs["swapped"]).max())
-        if not difference <= TOLERANCE:
-            raise CheckFailed(f"{name} and {OURS} differ by {difference:.2g} on {runtime}; they are not of one network")
+        difference = ran.outputs["swapped"] - ours[0].outputs["swapped"]
+        same = verify.psnr(difference) >= INT8_PSNR if name == OURS_INT8 else np.abs(difference).max() <= TOLERANCE
+        if not same:
+            raise CheckFailed(
+                f"{name} and {OURS} differ by up to {np.abs(difference).max():.2g} ({verify.psnr(difference):.0f} dB) "
+                f"on {runtime}; they are not of one network"
+            )
     return [_row(runtime, name, board, *pair, ours[1]) for name, pair in found.items()]
 
 
@@ -88,7 +101,7 @@ def _row(
         "file of": name,
         "instructions, M per frame": counted.median / 1e6,
         "spread, %": 100 * counted.spread,
-        "of ours": counted.median / ours.median,
+        "of our fp32": counted.median / ours.median,
         "in XNNPACK": f"{taken['delegated']} of {taken['nodes']}" if taken else "-",
         "peak memory, MB": ran.said["peak_rss_bytes"] / 1e6,
     }

@@ -28,6 +28,23 @@ class TargetReport:
 
 
 @dataclass(frozen=True)
+class EmulationReport:
+    """The emulated Raspberry Pis on this machine.
+
+    Attributes:
+        devices: what ``bench --device`` calls them.
+        available: they can be had, at once or after the first use has built them.
+        built: at once.
+        said: where they are, or what will be fetched, or what is missing and the way out.
+    """
+
+    devices: tuple[str, ...]
+    available: bool
+    built: bool
+    said: str
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """This machine."""
 
@@ -37,6 +54,7 @@ class Diagnosis:
     compiler: dict[str, str]  # module -> version, or "missing"
     compiles: bool
     targets: tuple[TargetReport, ...]
+    emulation: EmulationReport
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,7 +70,18 @@ def diagnose() -> Diagnosis:
         compiler=compiler,
         compiles="missing" not in compiler.values(),
         targets=tuple(_report(kind) for kind in target.registered().values()),
+        emulation=_emulation(),
     )
+
+
+def _emulation() -> EmulationReport:
+    """Nothing is started, fetched or written for it."""
+    from mfs_edge.bench.emulation import setup
+    from mfs_edge.bench.emulation.boards import BOARDS
+
+    devices = tuple(f"emulated:{name}" for name in BOARDS)
+    found = setup.available()
+    return EmulationReport(devices, found.possible, found.built, found.said)
 
 
 def _report(kind: target.Target) -> TargetReport:

@@ -167,6 +167,8 @@ def diagnosed(diagnosis: Diagnosis, *, json: bool) -> None:
         for t in diagnosis.targets
     ]
     console.print(_table("targets", ("target", "emits", "runs", "precisions", "io", "remedy"), rows))
+    emulated = diagnosis.emulation
+    console.print(f"{', '.join(emulated.devices)}: {_tick(emulated.available)}, {emulated.said}")
 
 
 def _tick(value: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -14,9 +15,9 @@ import pytest
 from mfs_edge.targets.tflite import TfliteTarget
 
 from benchmarks.emulated import PLANTED, compare, redundant_pointwise
-from mfs_edge import verify
-from mfs_edge.bench import facts, gate, runner
-from mfs_edge.bench.devices import Options, Request, Watch, emulated, open_device, talk
+from mfs_edge import doctor, verify
+from mfs_edge.bench import facts, gate
+from mfs_edge.bench.devices import Options, Request, Watch, emulated, open_device
 from mfs_edge.bench.emulation import apt, count, run, setup, wheels
 from mfs_edge.bench.emulation.boards import BOARDS
 from mfs_edge.bench.emulation.environment import UNFINISHED, Environment, cache, lock
@@ -27,6 +28,7 @@ from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, passes
 from mfs_edge.identity import Identity
 from mfs_edge.target import EmitOptions
+from tests.bench.conftest import Server
 from tests.targets.tflite import qdq
 
 pytestmark = pytest.mark.emulated
@@ -170,20 +172,33 @@ def test_another_picture_than_the_references_is_an_error(folder: Path, reference
         device.measure(folder / "idn.onnx", Request(), Watch())
 
 
-def test_the_file_that_ssh_sends_runs_on_aarch64(folder: Path, environment: Environment, tmp_path: Path) -> None:
-    for name, runtime in (("idn.tflite", "LiteRT"), ("idn.onnx", "onnxruntime")):
-        shutil.copy(runner.__file__, tmp_path / "runner.py")
-        request = Request(threads=1, runs=2, warmup=1, seconds=0.0, warmup_seconds=0.0, profile=False)
-        arguments = [str(tmp_path / "runner.py"), *talk.arguments(str(folder / name), request)]
-        modules = environment.modules(Path(name).suffix, lambda line: None)
-        command = environment.command(BOARDS["rpi4"], arguments, log=tmp_path / "log", modules=modules)
-        ended = talk.converse(command, Watch())
-        assert ended.code == 0, ended.words
-        found = talk.observation(ended, where="there", artefact=name)
-        assert (found.machine.arch, found.machine.runtime) == ("aarch64", runtime)
-        assert "part 0xd08" in found.machine.cpu
-        assert found.latency is not None
-        assert found.latency.runs == 2
+@pytest.fixture
+def pi(environment: Environment, tmp_path: Path) -> Path:
+    """An aarch64 Python with both runtimes, as a command that this machine can start, and that starts itself."""
+    modules = dict.fromkeys(
+        module for suffix in wheels.RUNTIMES for module in environment.modules(suffix, lambda line: None)
+    )
+    path = tmp_path / "pi"
+    command = environment.command(BOARDS["rpi4"], [], log=tmp_path / "log", modules=list(modules))
+    at = command.index("-cpu")
+    command[at:at] = ["-0", str(path)]  # sys.executable: without binfmt, no other name of it can be started
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(command[:-1])} -E "TMPDIR=$TMPDIR" {command[-1]} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(("name", "runtime"), [("idn.tflite", "LiteRT"), ("idn.onnx", "onnxruntime")])
+def test_what_ssh_sends_runs_on_aarch64(folder: Path, sshd: Server, pi: Path, name: str, runtime: str) -> None:
+    """The ssh device itself, a real server, and behind it a Python that can run nothing but aarch64."""
+    remote = open_device(sshd.spec, Options(python=str(pi)))
+    remote.check()
+    request = Request(threads=1, runs=2, warmup=1, seconds=0.0, warmup_seconds=0.0, profile=False)
+    found = remote.measure(folder / name, request, Watch())
+    assert (found.machine.arch, found.machine.runtime) == ("aarch64", runtime)
+    assert "part 0xd08" in found.machine.cpu
+    assert found.latency is not None
+    assert found.latency.runs == 2
+    assert sshd.is_clean()
 
 
 def test_a_cpu_that_does_not_hold_what_its_kernel_says_dies_with_a_clear_error(folder: Path) -> None:
@@ -266,10 +281,13 @@ class TestWithoutACache:
         with lock(cache()):
             assert not left.exists()
 
-    def test_it_can_be_had_here(self) -> None:
-        possible, reason = setup.available()
-        assert possible
-        assert "first use" in reason
+    def test_doctor_says_beforehand_that_it_can_be_had(self, tmp_path: Path) -> None:
+        found = doctor.diagnose().emulation
+        assert (found.available, found.built) == (True, False)
+        assert "first use" in found.said
+        assert "MB" in found.said
+        assert found.devices == tuple(f"emulated:{name}" for name in BOARDS)
+        assert not list(tmp_path.iterdir()), "something was written to find out"
 
     def test_missing_tools_are_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
@@ -279,7 +297,7 @@ class TestWithoutACache:
         (tmp_path / "cc").symlink_to("/bin/true")
         with pytest.raises(MissingDependency, match="apt-get, dpkg-deb, dpkg is missing"):
             setup.ensure(lambda line: None)
-        assert setup.available()[0] is False
+        assert not doctor.diagnose().emulation.available
 
     def test_a_full_disk_is_told_beforehand(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(setup, "NEEDED", 1 << 60)
@@ -291,6 +309,20 @@ class TestWithoutACache:
         monkeypatch.setenv(apt.SOURCES, str(tmp_path / "sources.list"))
         with pytest.raises(MissingDependency, match=rf"Unable to locate package.*\${apt.SOURCES}"):
             setup.ensure(lambda line: None)
+
+
+def test_doctor_says_where_it_is(environment: Environment) -> None:
+    found = doctor.diagnose().emulation
+    assert (found.available, found.built) == (True, True)
+    assert str(environment.folder) in found.said
+    assert "MB" in found.said
+
+
+def test_what_is_built_needs_no_compiler(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert setup.ensure(lambda line: None) == environment
 
 
 def test_a_wheel_that_does_not_exist_is_named(tmp_path: Path) -> None:

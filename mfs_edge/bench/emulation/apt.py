@@ -7,7 +7,9 @@ rights are needed.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -18,6 +20,7 @@ from mfs_edge.errors import MissingDependency
 
 SOURCES = "MFS_EDGE_APT_SOURCES"  # a sources.list to use instead of the system's
 TOOLS = ("apt-get", "dpkg-deb", "dpkg")
+_FULL = "No space left on device"
 _TIMEOUT = 600.0  # s, of one call of apt
 # apt downloads as the user that runs it: its own sandbox user may not write into a home folder.
 _CONFIG = """
@@ -103,6 +106,20 @@ def missing_tools() -> list[str]:
     return [tool for tool in TOOLS if shutil.which(tool) is None]
 
 
+def system() -> str:
+    """The distribution whose packages apt fetches here."""
+    with contextlib.suppress(OSError):
+        return platform.freedesktop_os_release().get("NAME", "Debian").removesuffix(" GNU/Linux")
+    return "Debian"
+
+
+def caveat() -> str:
+    """What a system with apt that is not Debian may lack; empty on Debian, or where sources are named."""
+    if system() == "Debian" or SOURCES in os.environ:
+        return ""
+    return f"; where {system()}'s servers have no arm64, name a sources.list that has in ${SOURCES}"
+
+
 def _merge(root: Path) -> None:
     """Newer packages leave /lib to a link that only an installed system has."""
     for name in ("bin", "lib", "lib64"):
@@ -124,4 +141,6 @@ def _run(command: list[str], what: str, *, remedy: str = "", environment: dict[s
         return done.stdout
     lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "dpkg"))] or done.stderr.splitlines()
     said = lines[0][:200] if lines else f"exit code {done.returncode}"
-    raise MissingDependency(f"emulated: {what} ({said}); {remedy or 'free some space, then try again'}")
+    if not remedy or _FULL in done.stderr:
+        remedy = "free some space, or name another place in $XDG_CACHE_HOME"
+    raise MissingDependency(f"emulated: {what} ({said}); {remedy}")

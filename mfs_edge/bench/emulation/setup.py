@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mfs_edge import extras, files
@@ -44,9 +44,11 @@ from mfs_edge.errors import MissingDependency
 RECIPE = 1  # raise when what is installed changes
 HOST_PACKAGES = ("qemu-user",)
 GUEST_PACKAGES = ("python3", "libstdc++6")
-NEEDED = 600_000_000  # bytes of disk while building; less than half of it stays
+# Bytes, on Debian 12: of downloads, of disk in the end, and of disk while building.
+FETCHED, KEPT, NEEDED = 90_000_000, 270_000_000, 600_000_000
 _SURPLUS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var", "etc/init.d")
 _PLUGIN = Path(__file__).with_name("plugin.c")
+_INSTALL_COMPILER = "apt-get install gcc libc6-dev"
 _NEW_PLUGIN_API = 9  # QEMU 9 refuses plugins of interface 1, older ones know no other
 _QUESTION = (
     "import contextlib, json, os, platform, sys\n"
@@ -56,25 +58,53 @@ _QUESTION = (
 )
 
 
-def available() -> tuple[bool, str]:
-    """Whether an emulated device can be had here, and why; looks, but starts and fetches nothing."""
+@dataclass(frozen=True)
+class Availability:
+    """Whether an emulated device can be had here.
+
+    Attributes:
+        possible: it is built, or what building it takes is here; the network is not asked.
+        built: it is there.
+        said: where, or what will be fetched, or what is missing and the way out.
+    """
+
+    possible: bool
+    built: bool
+    said: str
+
+
+def available() -> Availability:
+    """Looks, but starts, fetches and writes nothing."""
     if not sys.platform.startswith("linux"):
-        return False, "QEMU's user-mode emulator exists on Linux only"
-    if _compiler() is None:
-        return False, "no C compiler, which builds the instruction counter; install one: apt-get install gcc"
+        return Availability(False, False, "QEMU's user-mode emulator exists on Linux only")
     folder = _place()
-    if (folder / "installed.json").exists():
-        return True, f"ready in {folder}"
+    built = (folder / "installed.json").exists()
+    if _compiler() is None and not (built and any(folder.glob(_plugin_name("*")))):
+        lacking = f"no C compiler, which builds the instruction counter; install one: {_INSTALL_COMPILER}"
+        return Availability(False, built, lacking)
+    if built:
+        return Availability(True, True, f"ready in {folder} ({megabytes(folder)})")
+    if lacking := _lacking(folder):
+        return Availability(False, False, lacking)
+    said = (
+        f"will be built on first use, without root: fetches about {FETCHED // 1_000_000} MB of {apt.system()}'s "
+        f"packages and of wheels, keeps about {KEPT // 1_000_000} MB in {folder}{apt.caveat()}"
+    )
+    return Availability(True, False, said)
+
+
+def _lacking(folder: Path) -> str:
+    """What stands in the way of building it in ``folder``, and the way out; empty if nothing does."""
     if lacking := apt.missing_tools():
-        return False, f"needs Debian's package tools, and {', '.join(lacking)} is missing"
+        return f"needs Debian's package tools, and {', '.join(lacking)} is missing"
     if not extras.available("pip"):
-        return False, "pip is missing, which fetches wheels; install it: python -m ensurepip"
+        return "pip is missing, which fetches wheels; install it: python -m ensurepip"
     existing = next(parent for parent in folder.parents if parent.exists())
-    if not os.access(existing, os.W_OK):
-        return False, f"{existing} may not be written; name another place in $XDG_CACHE_HOME"
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return f"{existing} may not be written; name another place in $XDG_CACHE_HOME"
     if shutil.disk_usage(existing).free < NEEDED:
-        return False, f"{existing} has less than {NEEDED // 1_000_000} MB free; name another place in $XDG_CACHE_HOME"
-    return True, f"will be built on first use in {folder}"
+        return f"{existing} has less than {NEEDED // 1_000_000} MB free; name another place in $XDG_CACHE_HOME"
+    return ""
 
 
 def ensure(say: Say) -> Environment:
@@ -83,15 +113,15 @@ def ensure(say: Say) -> Environment:
     Raises:
         MissingDependency: it cannot be had here; the message says why and the way out.
     """
-    possible, reason = available()
-    if not possible:
-        raise MissingDependency(f"emulated: cannot be had here: {reason}")
+    found = available()
+    if not found.possible:
+        raise MissingDependency(f"emulated: cannot be had here: {found.said}")
     folder = _place()
     with lock(folder.parent):
         if not (folder / "installed.json").exists():
             _build(folder, say)
-        found = json.loads((folder / "installed.json").read_text())
-        installed = Installed(**found | {"cpus": tuple(found["cpus"])})
+        stored = json.loads((folder / "installed.json").read_text())
+        installed = Installed(**stored | {"cpus": tuple(stored["cpus"])})
         return Environment(folder, installed, _plugin(folder, installed.qemu))
 
 
@@ -171,18 +201,23 @@ def _prove(folder: Path, packages: int) -> Installed:
     return Installed(said["python"], said["glibc"], version, tuple(names), packages)
 
 
+def _plugin_name(api: str) -> str:
+    """Of the counter as it is now; another source is another file. ``*`` for any interface."""
+    return f"plugin-{hashlib.sha256(_PLUGIN.read_bytes()).hexdigest()[:12]}-{api}.so"
+
+
 def _plugin(folder: Path, qemu: str) -> Path:
     """The instruction counter, compiled for this QEMU."""
     api = 2 if int(qemu.split(".")[0]) >= _NEW_PLUGIN_API else 1
-    digest = hashlib.sha256(_PLUGIN.read_bytes() + bytes([api])).hexdigest()[:12]
-    path = folder / f"plugin-{digest}.so"
+    path = folder / _plugin_name(str(api))
     if path.exists():
         return path
     compiler = _compiler()
     if compiler is None:
-        raise MissingDependency("emulated: no C compiler; install one: apt-get install gcc")
+        raise MissingDependency(f"emulated: no C compiler; install one: {_INSTALL_COMPILER}")
     with files.atomic(path) as temporary:
-        _output([compiler, "-O2", "-shared", "-fPIC", f"-DPLUGIN_API={api}", "-o", str(temporary), str(_PLUGIN)])
+        command = [compiler, "-O2", "-shared", "-fPIC", f"-DPLUGIN_API={api}", "-o", str(temporary), str(_PLUGIN)]
+        _output(command, remedy=f"install the C library's headers: {_INSTALL_COMPILER}")
     return path
 
 
@@ -190,15 +225,17 @@ def _compiler() -> str | None:
     return next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
 
 
-def _output(command: list[str], codes: tuple[int, ...] = (0,)) -> str:
+def _output(command: list[str], codes: tuple[int, ...] = (0,), *, remedy: str = "") -> str:
+    remedy = remedy or f"delete {cache()}, try again"
+    name = Path(command[0]).name
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise MissingDependency(f"emulated: {command[0]} does not work here ({error}); delete {cache()}") from error
+        raise MissingDependency(f"emulated: {name} does not work here ({error}); {remedy}") from error
     if done.returncode not in codes:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        name = Path(command[0]).name
-        raise MissingDependency(f"emulated: {name} does not work here ({lines[-1][:200]}); delete {cache()}, try again")
+        said = next((line for line in lines if "error:" in line), lines[-1])  # compilers say more afterwards
+        raise MissingDependency(f"emulated: {name} does not work here ({said[:200]}); {remedy}")
     return done.stdout
 
 

@@ -7,9 +7,9 @@ against the float graph, mean over the judging pictures, measured on onnxruntime
 column is the seconds taken.
 
     python benchmarks/quantize.py --network demo --size 224
-    python benchmarks/quantize.py --nncf-python VENV/bin/python --json quantize.json
+    python benchmarks/quantize.py --json benchmarks/results/quantize.json
 
-NNCF runs in an environment of its own, in which ``nncf`` and ``onnx`` are installed.
+NNCF runs in an environment of its own (``peers.toml``; kept in the cache folder).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import onnx_ir as ir
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # run as a script, only this folder is on the path
 
-from benchmarks import peerlib  # noqa: E402
+from benchmarks import peer_environments, peerlib  # noqa: E402
 from mfs_edge import checkpoint, demo, extras, fold, images, target  # noqa: E402
 from mfs_edge.bench import facts  # noqa: E402
 from mfs_edge.demo import recipe  # noqa: E402
@@ -92,12 +92,7 @@ class Case:
 @click.option("--identities", default=3, show_default=True, help="Of the demo.")
 @click.option("--steps/--no-steps", default=True, help="Our recipe step by step, not only the whole.")
 @click.option("--ort", "methods", type=click.Choice(ORT_METHODS), multiple=True, default=ORT_METHODS)
-@click.option(
-    "--nncf-python",
-    envvar="MFS_EDGE_NNCF_PYTHON",
-    type=click.Path(exists=True, path_type=Path),
-    help="Python with NNCF installed.",
-)
+@click.option("--nncf/--no-nncf", default=True, help="NNCF too, in an environment of its own.")
 @click.option("--latency/--no-latency", default=True, help="int8 beside fp32, one thread, on each runtime.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here too.")
 def main(
@@ -106,14 +101,14 @@ def main(
     identities: int,
     steps: bool,
     methods: tuple[str, ...],
-    nncf_python: Path | None,
+    nncf: bool,
     latency: bool,
     json_path: Path | None,
 ) -> None:
     rows: list[dict[str, Any]] = []
     speed: list[dict[str, Any]] = []
     for case in cases(networks, sizes, identities):
-        contenders = dict(ours(steps=steps)) | dict(theirs(methods, nncf_python))
+        contenders = dict(ours(steps=steps)) | dict(theirs(methods, nncf=nncf))
         rows += [measure(case, name, make) for name, make in contenders.items()]
         peerlib.show(case.name, [row for row in rows if row["network"] == case.name])
         if latency:
@@ -168,13 +163,14 @@ def stepped(case: Case, done: Sequence[str]) -> ir.Model:
     return qdq.insert(model, where, grids, codes)
 
 
-def theirs(methods: Sequence[str], nncf_python: Path | None) -> Iterator[tuple[str, Make]]:
-    """onnxruntime's quantize_static, and NNCF where it is installed."""
+def theirs(methods: Sequence[str], *, nncf: bool) -> Iterator[tuple[str, Make]]:
+    """onnxruntime's quantize_static, and NNCF."""
     for method in methods:
         yield f"onnxruntime {method}", _ort(method)
-    if nncf_python is not None:
+    if nncf:
+        python = peer_environments.ensure("nncf", lambda line: click.echo(line, err=True))
         for mode in NNCF_MODES:
-            yield f"NNCF {mode}", _nncf(mode, nncf_python)
+            yield f"NNCF {mode}", _nncf(mode, python)
 
 
 def _ort(method: str) -> Make:

@@ -27,6 +27,8 @@ from tests.bench.plant import insert_transposes
 Run = Callable[..., subprocess.CompletedProcess[str]]
 # As the command line is put together in cli.py.
 MAIN = "from mfs_edge.cli import cli, main; from mfs_edge.bench.command import bench; cli.add_command(bench); main()"
+# A shell starts its background jobs deaf to Ctrl-C, and so would be all that a test run starts among them.
+LISTENING = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {MAIN}"
 
 
 @pytest.fixture
@@ -183,7 +185,7 @@ def test_nothing_measured_is_no_success(artefacts: Path) -> None:
 
 def test_interrupt_leaves_a_valid_partial_report(artefacts: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "bench", str(artefacts), "--runs", "1000000", "--json", "r.json"],
+        [sys.executable, "-c", LISTENING, "bench", str(artefacts), "--runs", "1000000", "--json", "r.json"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,

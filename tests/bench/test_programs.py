@@ -10,10 +10,12 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from mfs_edge import demo, images, target
 from mfs_edge.bench import facts, programs
 from mfs_edge.errors import InputError
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, cost, passes
+from mfs_edge.quantize import quantise
 from tests.bench.conftest import SIZE
 from tests.bench.plant import insert_transposes, widen
 
@@ -152,6 +154,20 @@ def test_quantised_graphs_are_counted_where_they_are_stored(tmp_path: Path) -> N
     assert found.macs == wanted.macs == 8 * 16 * 16 * 27
     assert found.parameters == 8 * 27 + 8
     assert found.peak_activation_bytes == wanted.peak_bytes
+
+
+def test_openvino_keeps_levels_and_dequantises_weights_once(demo_folded: FoldedIDN, tmp_path: Path) -> None:
+    graph = passes.optimise(build.build(demo_folded.weights(), size=SIZE), level=1)
+    pictures = [images.to_nchw(images.resize(demo.target(i), SIZE)) for i in range(32, 40)]
+    graph = quantise(graph, pictures, precision="int8").model
+    found = {}
+    for name in ("onnx", "openvino"):
+        kind = target.get(name)
+        kind.emit(graph, tmp_path / f"int8{kind.suffix}", target.EmitOptions(precision="int8"))
+        found[name] = count(tmp_path / f"int8{kind.suffix}")
+    assert (found["openvino"].macs, found["openvino"].flops) == (found["onnx"].macs, found["onnx"].flops)
+    assert found["openvino"].parameters == pytest.approx(found["onnx"].parameters, rel=1e-3)
+    assert found["openvino"].peak_activation_bytes == pytest.approx(found["onnx"].peak_activation_bytes, rel=0.05)
 
 
 def test_a_bundle_folder_and_foreign_files(artefacts: Path, tmp_path: Path) -> None:

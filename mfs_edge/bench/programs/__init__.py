@@ -119,14 +119,17 @@ def read(path: Path) -> Program | None:
 def count(program: Program) -> Counts:
     """Everything that can be counted."""
     operators = Counter(step.own for step in program.steps)
+    origins = _Origins(program)
+    # What is computed from constants alone, such as dequantised weights, a runtime computes once, not per frame.
+    costly = [step for step in program.steps if not all(map(origins.constant, step.outputs))]
     return Counts(
         graph_hash=_hash(program),
         operators=dict(operators.most_common()),
         transposes=sum(step.kind == "Transpose" for step in program.steps),
         parameters=_parameters(program),
-        macs=_known(lambda: sum(_macs(step, program) for step in program.steps)),
-        flops=_known(lambda: sum(_flops(step, program) for step in program.steps)),
-        paper=_known(lambda: sum(_paper(step, program) for step in program.steps)),
+        macs=_known(lambda: sum(_macs(step, program) for step in costly)),
+        flops=_known(lambda: sum(_flops(step, program) for step in costly)),
+        paper=_known(lambda: sum(_paper(step, program) for step in costly)),
         peak_activation_bytes=_known(lambda: _peak(program)),
     )
 
@@ -197,6 +200,8 @@ class _Origins:
         if step.kind == "DequantizeLinear":
             return self.storage(step.inputs[0])
         readers = [user for user in self.program.steps if name in user.inputs]
+        if len(readers) == 1 and readers[0].kind == "Bias":  # added by the convolution itself
+            return self.storage(readers[0].outputs[0])
         if readers and all(user.kind == "QuantizeLinear" for user in readers):
             return readers[0].outputs[0]
         return name

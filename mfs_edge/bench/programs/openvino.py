@@ -20,6 +20,7 @@ _KINDS = {
     "Divide": "Div",
     "Convert": "Cast",
     "BatchNormInference": "BatchNormalization",
+    "FakeQuantize": "QuantizeLinear",
 }
 _SKIPPED = ("Parameter", "Const", "Result")
 _BITS = {"FP64": 64, "I64": 64, "U64": 64, "FP16": 16, "BF16": 16, "I16": 16, "U16": 16, "I8": 8, "U8": 8}
@@ -35,11 +36,18 @@ def _values(layers: list[ET.Element]) -> dict[str, Value]:
     for layer in layers:
         for port in layer.findall("output/port"):
             dtype = port.get("precision", "FP32")
+            bits = 8 if _is_int8(layer) else _BITS.get(dtype, 32)
             dims = [int(dim.text or -1) for dim in port.findall("dim")]
             shape = tuple(dims) if all(size >= 0 for size in dims) else None
             constant = layer.get("type") == "Const"
-            found[_port(layer.get("id"), port.get("id"))] = Value(shape, dtype, _BITS.get(dtype, 32), constant)
+            found[_port(layer.get("id"), port.get("id"))] = Value(shape, dtype, bits, constant)
     return found
+
+
+def _is_int8(layer: ET.Element) -> bool:
+    """The file calls a FakeQuantize's output a float; what a runtime keeps is the level."""
+    data = layer.find("data")
+    return layer.get("type") == "FakeQuantize" and data is not None and int(data.get("levels", "65536")) <= 256
 
 
 @reader(".xml")

@@ -191,7 +191,10 @@ def test_interrupt_leaves_a_valid_partial_report(artefacts: Path, tmp_path: Path
         text=True,
     )
     threading.Timer(4.0, lambda: process.send_signal(signal.SIGINT)).start()
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()  # or a million runs would go on behind a failed test
     assert process.returncode == 130, errors
     found = results.load(tmp_path / "r.json")
     assert found.partial

@@ -26,7 +26,7 @@ ALIGNMENT = 16
 _TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "int32": "INT32", "int8": "INT8", "uint8": "UINT8"}
 # op_version.cc of LiteRT: the version that brought a signature. Lower versions are accepted by
 # older runtimes, so each operator carries the lowest that knows its types.
-_INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "LEAKY_RELU": 1, "QUANTIZE": 1}
+_INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "LEAKY_RELU": 1, "QUANTIZE": 1, "RESHAPE": 1}
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ BY_CODE: dict[int, Kind] = {
     18: Kind("MUL", (2, 2), "broadcast", 21, "b"),
     19: Kind("RELU", (1, 1), "same"),
     21: Kind("RELU6", (1, 1), "same"),
-    22: Kind("RESHAPE", (1, 2), "as_many", 17, "v"),
+    22: Kind("RESHAPE", (1, 2), "reshaped", 17, "v"),
     23: Kind("RESIZE_BILINEAR", (2, 2), "resized", 15, "iiBB"),
     28: Kind("TANH", (1, 1), "same"),
     34: Kind("PAD", (2, 2), "padded", 22),

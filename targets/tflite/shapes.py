@@ -46,6 +46,20 @@ def as_many(data: bytes, operator: Operator, read: Sequence[Tensor], result: Ten
 
 
 @_rule
+def reshaped(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
+    """An interpreter goes by the constant, or the options; one size may be left to it, as -1."""
+    asked = [_integers(data, read[1])] if len(read) > 1 else []
+    if operator.options is not None and (stored := operator.options.numbers(0, "int32")).size:
+        asked.append(stored.tolist())
+    for sizes in asked:
+        if len(sizes) != len(result.shape) or any(
+            size not in (-1, dim) for size, dim in zip(sizes, result.shape, strict=True)
+        ):
+            raise ValueError("another shape")
+    return as_many(data, operator, read, result)
+
+
+@_rule
 def broadcast(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
     return tuple(np.broadcast_shapes(*(tensor.shape for tensor in read)))
 

@@ -24,6 +24,7 @@ from .reader import Damaged, Model, Operator, Tensor
 # As in graph.build, which devices without the compiler's libraries cannot import.
 IMAGE, SWAPPED, MASK = "image", "swapped", "mask"
 _MAX_ELEMENTS = 2**28
+_ZERO_POINTS = {"int8": (-128, 127), "uint8": (0, 255)}  # other types are symmetric
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,17 @@ def _check_tensor(tensor: Tensor) -> None:
 def _check_quantisation(tensor: Tensor) -> None:
     found = tensor.quantisation
     if found is None:
+        if tensor.dtype == "int8":  # an interpreter divides by its scale
+            raise Damaged(f"tensor {tensor.name!r} is int8 and has no scale")
         return
+    least, most = _ZERO_POINTS.get(tensor.dtype, (0, 0))
+    if ((found.zero_point < least) | (found.zero_point > most)).any():
+        raise Damaged(f"tensor {tensor.name!r} has a zero point outside {least}..{most}")
     count = found.scale.size
     axis_fits = 0 <= found.axis < max(len(tensor.shape), 1)
     along = tensor.shape[found.axis] if axis_fits and tensor.shape else 1
-    if found.zero_point.size not in (0, count) or not axis_fits or count not in (1, along):
+    counts = (1, along) if tensor.is_constant else (1,)
+    if found.zero_point.size not in (0, count) or not axis_fits or count not in counts:
         raise Damaged(f"tensor {tensor.name!r} has {count} scales for the shape {tensor.shape}")
     if not (np.isfinite(found.scale).all() and (found.scale > 0).all()):
         raise Damaged(f"tensor {tensor.name!r} has a scale that is not a positive number")

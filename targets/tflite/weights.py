@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -15,20 +16,25 @@ from .flatbuffer import Quantisation
 
 _INT32_MAX = 2**31 - 1
 _NARROW = 127  # weights keep clear of -128 (TFLite 8-bit quantisation specification)
-_BLOCK = 2  # pixels of a quad, each way
 
 
-class Form(enum.Enum):
-    """How a Conv is written: one result pixel at a time, by channel, or four pixels at a time."""
+class Layout(enum.Enum):
+    """Which of TFLite's convolutions, with its layout of weights."""
 
     DENSE = "dense"
     DEPTHWISE = "depthwise"
-    QUADS = "quads"
+
+
+class Form(NamedTuple):
+    """How a Conv is written; ``block``: rows and columns of pixels that one output position makes."""
+
+    layout: Layout
+    block: tuple[int, int] = (1, 1)
 
     @property
     def pixels(self) -> int:
-        """Result pixels in one output position."""
-        return _BLOCK * _BLOCK if self is Form.QUADS else 1
+        """In a block."""
+        return self.block[0] * self.block[1]
 
 
 def constants(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> tuple[int, int]:
@@ -59,7 +65,7 @@ def _integer(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> t
     scales = _weight_scales(node, stored)
     laid_out, each = _laid_out(stored.integers, form), np.tile(scales, form.pixels)
     zeros = np.zeros(each.size, np.int64)
-    along = Quantisation(each, zeros, axis=3 if form is Form.DEPTHWISE else 0)
+    along = Quantisation(each, zeros, axis=3 if form.layout is Layout.DEPTHWISE else 0)
     filters = low.program.constant(_name(node, 1), laid_out, quantisation=along)
     steps = scales.astype(np.float64) * float(low.quantisation(x).scale[0])
     real = _bias(node) + fill * kernel_of(node).astype(np.float64).sum(axis=(1, 2, 3))
@@ -86,24 +92,24 @@ def _weight_scales(node: ir.Node, stored: quantised.Codes) -> np.ndarray:
 
 
 def _laid_out(kernel: np.ndarray, form: Form) -> np.ndarray:
-    """[O, I, h, w] -> [O, h, w, I]; depthwise [C, 1, h, w] -> [1, h, w, C]; quads first spread."""
-    if form is Form.QUADS:
-        kernel = spread(kernel)
-    return np.ascontiguousarray(kernel.transpose((1, 2, 3, 0) if form is Form.DEPTHWISE else (0, 2, 3, 1)))
+    """[O, I, h, w] -> [O, h, w, I]; depthwise [C, 1, h, w] -> [1, h, w, C]."""
+    if form.layout is Layout.DEPTHWISE:
+        return np.ascontiguousarray(kernel.transpose(1, 2, 3, 0))
+    return np.ascontiguousarray(spread(kernel, form.block).transpose(0, 2, 3, 1))
 
 
-def spread(kernel: np.ndarray) -> np.ndarray:
-    """[O, I, 3, 3] with stride 1 -> [4 O, I, 4, 4] with stride 2: the same sums, four pixels at a time.
+def spread(kernel: np.ndarray, block: tuple[int, int]) -> np.ndarray:
+    """[O, I, h, w], stride 1 -> [b O, I, h + rows - 1, w + columns - 1], strides as ``block``: the same sums.
 
-    Channel (2 dy + dx) O + o of the result is channel o of the pixel at (dy, dx) in its
-    quad, which is the order that DEPTH_TO_SPACE undoes.
+    Channel k O + o of the result is channel o of pixel k of the block, row by row. So
+    DEPTH_TO_SPACE undoes square blocks, and single rows of pixels lie in memory as they are.
     """
     outer, inner, height, width = kernel.shape
-    wide = np.zeros((_BLOCK, _BLOCK, outer, inner, height + 1, width + 1), kernel.dtype)
-    for dy in range(_BLOCK):
-        for dx in range(_BLOCK):
-            wide[dy, dx, :, :, dy : dy + height, dx : dx + width] = kernel
-    return wide.reshape(-1, inner, height + 1, width + 1)
+    rows, columns = block
+    wide = np.zeros((rows, columns, outer, inner, height + rows - 1, width + columns - 1), kernel.dtype)
+    for dy, dx in np.ndindex(rows, columns):
+        wide[dy, dx, :, :, dy : dy + height, dx : dx + width] = kernel
+    return wide.reshape(-1, *wide.shape[3:])
 
 
 def kernel_of(node: ir.Node) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
-from mfs_edge.targets.tflite import TfliteTarget, operators, validate
+from mfs_edge.targets.tflite import TfliteTarget, conv, operators, validate
 
 from mfs_edge import fold, verify
 from mfs_edge.errors import LoweringError
@@ -104,6 +104,25 @@ def test_tensors_carry_the_scales_of_their_pairs(quantised: ir.Model, tmp_path: 
     assert bias.quantisation is not None
     assert (kernel.shape, kernel.quantisation.axis, kernel.quantisation.scale.size) == ((1, 4, 4, 3), 3, 3)
     assert (bias.dtype, bias.quantisation.scale.size) == ("int32", 3)
+
+
+STRIPS = [(1, 8, 8), (2, 8, 4), (3, 8, 4), (4, 10, 2), (6, 6, 2), (3, 7, 7), (4, 7, 1), (9, 8, 1)]
+
+
+@pytest.mark.parametrize(("outer", "size", "pixels"), STRIPS)
+def test_a_narrow_conv_makes_a_strip_at_a_time(tmp_path: Path, outer: int, size: int, pixels: int) -> None:
+    """As long as a tile's lanes and the divisors of a row have it."""
+    rng = np.random.default_rng(outer)
+    narrow = [rng.normal(size=(outer, 3, 3, 3)).astype(np.float32), rng.normal(size=outer).astype(np.float32)]
+    back = [np.full((3, outer, 1, 1), 0.1, np.float32)]
+    chain = graphs.chain(size, [("Conv", narrow, {"pads": [1] * 4}), ("Conv", back, {})])
+    model = qdq.quantise(chain, graphs.noise(size))
+    path = graphs.write(model, tmp_path, precision="int8")
+    assert conv.strip(size, outer) == pixels
+    assert kinds(path).count("RESHAPE") == (pixels > 1)
+    outputs, expected = TARGET.load(path).run(graphs.noise(size, seed=1)), qdq.run(model, graphs.noise(size, seed=1))
+    step = float(next(v for v in model.graph.initializers.values() if v.name == "swapped.scale").const_value.numpy())
+    assert np.abs(outputs["swapped"] - expected["swapped"]).max() <= 1.01 * step
 
 
 def test_a_constant_pad_is_exact_in_integers(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mfs_edge.targets.tflite import TfliteTarget, flatbuffer, reader, validate
-from mfs_edge.targets.tflite.flatbuffer import Program
+from mfs_edge.targets.tflite.flatbuffer import Program, Quantisation
 
 from mfs_edge.errors import InputError
+from mfs_edge.fold import FoldedIDN
+from tests.targets.tflite import graphs, qdq
 from tests.targets.tflite.conftest import Writer
 
 TARGET = TfliteTarget()
@@ -134,6 +136,27 @@ def test_a_stride_of_zero_is_refused(tmp_path: Path) -> None:
     assert "a stride or extent of 0" in refused(data, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("quantisation", "said"),
+    [
+        (None, "int8 and has no scale"),
+        (Quantisation.per_tensor(0.1, 128), "a zero point outside -128..127"),
+        (Quantisation(np.full(3, 0.1, np.float32), np.zeros(3, np.int64), axis=3), "3 scales"),
+    ],
+)
+def test_integers_need_a_scale_that_fits(tmp_path: Path, quantisation: Quantisation | None, said: str) -> None:
+    program = Program()
+    image = program.tensor("image", "float32", (1, 8, 8, 3))
+    inside = program.tensor("inside", "int8", (1, 8, 8, 3), quantisation=quantisation)
+    swapped, mask = (program.tensor(name, "float32", (1, 8, 8, depth)) for name, depth in (("s", 3), ("m", 1)))
+    program.operator("QUANTIZE", [image], [inside], "Quantize")
+    program.operator("DEQUANTIZE", [inside], [swapped])
+    program.operator("TANH", [swapped], [mask])
+    ends = {"swapped": swapped, "mask": mask}
+    data = flatbuffer.serialise(program, inputs={"image": image}, outputs=ends, description="", metadata={})
+    assert said in refused(data, tmp_path)
+
+
 FUZZ = """
 import sys
 import numpy as np
@@ -170,9 +193,16 @@ print(refused, ran, failed)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_what_passes_does_not_end_the_process(written: Writer, seed: int) -> None:
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_what_passes_does_not_end_the_process(
+    written: Writer, demo_folded: FoldedIDN, tmp_path: Path, precision: str, seed: int
+) -> None:
     """Structure changed at random, with the digest switched off, in a process that may die."""
-    path = written(size=32, precision="fp16", io="uint8")
+    if precision == "int8":
+        model = qdq.quantise(graphs.idn(demo_folded.weights(), size=32), graphs.noise(32))
+        path = graphs.write(model, tmp_path, precision="int8")
+    else:
+        path = written(size=32, precision="fp16", io="uint8")
     done = subprocess.run(
         [sys.executable, "-c", FUZZ, str(path), str(seed), "250"], capture_output=True, text=True, check=False
     )
@@ -180,3 +210,23 @@ def test_what_passes_does_not_end_the_process(written: Writer, seed: int) -> Non
     refused_count, ran, _ = (int(count) for count in done.stdout.split())
     assert refused_count > 100
     assert ran > 10
+
+
+@pytest.mark.parametrize("sizes", [(1, 8, 8, 3), (1, 4, 16, 3), (8, 8, 3)])
+def test_a_reshape_does_what_its_result_says(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    """The interpreter goes by the constant, and would write past a result that is shaped otherwise."""
+    program = Program()
+    image = program.tensor("image", "float32", (1, 8, 8, 3))
+    swapped = program.tensor("s", "float32", (1, 8, 8, 3))
+    shape = program.constant("shape", np.array(sizes, np.int32))
+    program.operator("RESHAPE", [image, shape], [swapped], "Reshape", newShape=[1, 8, 8, 3])
+    kernel = program.constant("kernel", np.ones((1, 1, 1, 3), np.float32))
+    mask = program.tensor("m", "float32", (1, 8, 8, 1))
+    bias = program.constant("bias", np.zeros(1, np.float32))
+    program.operator("CONV_2D", [image, kernel, bias], [mask], "Conv2D", padding=0, strideW=1, strideH=1)
+    ends = {"swapped": swapped, "mask": mask}
+    data = flatbuffer.serialise(program, inputs={"image": image}, outputs=ends, description="", metadata={})
+    if sizes == (1, 8, 8, 3):
+        validate.check(data)
+    else:
+        assert "RESHAPE" in refused(data, tmp_path)

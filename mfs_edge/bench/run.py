@@ -47,8 +47,7 @@ def bench(
     Args:
         artefacts: files, or bundle folders; none means ``build``.
         device: "local", "ssh:USER@HOST[:PORT]", "adb[:SERIAL]", "emulated:rpi5|rpi4",
-            "macos[:cpu|gpu|ane|all]"; several
-            run in parallel.
+            "macos[:cpu|gpu|ane|all]"; several run in parallel.
         threads: None takes the CPUs of each device, at most 4; paired comparisons then take 1,
             which is what a busy machine disturbs least.
         runs: frames of the steady state, and at least one second of them.

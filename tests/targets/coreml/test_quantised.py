@@ -8,39 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 from coremltools.proto import MIL_pb2
 from mfs_edge.targets.coreml import CoremlTarget, evaluator, package, quantised
 
-from mfs_edge import demo, files, images
+from mfs_edge import files
 from mfs_edge.errors import InputError
-from mfs_edge.fold import FoldedIDN
-from mfs_edge.graph import build, edit, passes
+from mfs_edge.graph import edit
 from mfs_edge.quantize import execute, quantise
-from mfs_edge.target import EmitOptions, Swapper
-from mfs_edge.verify import psnr
+from mfs_edge.target import EmitOptions
+from tests.targets.integers import LOST_DB, Graphs, faces, levels
 
 TARGET = CoremlTarget()
-SIZE = 64
-LOST_DB = 1.5
-Graphs = Callable[[str], ir.Model]
 Writer = Callable[..., Path]
-
-
-def faces(numbers: range) -> list[np.ndarray]:
-    return [images.to_nchw(images.resize(demo.target(i), SIZE)) for i in numbers]
-
-
-@pytest.fixture(scope="module")
-def integers(golden_folded: FoldedIDN) -> Graphs:
-    plain = passes.optimise(build.build(golden_folded.weights(), size=SIZE))
-
-    @functools.cache
-    def make(precision: str) -> ir.Model:
-        return plain if precision == "fp32" else quantise(plain, faces(range(32, 48, 2)), precision=precision).model
-
-    return make
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +34,6 @@ def written(integers: Graphs, tmp_path_factory: pytest.TempPathFactory) -> Write
         return path
 
     return write
-
-
-def levels(swapper: Swapper, reference: ir.Model) -> dict[str, float]:
-    pictures = faces(range(0, 32, 4))
-    expected = execute.outputs(reference, pictures)
-    pairs = [(swapper.run(picture), wanted) for picture, wanted in zip(pictures, expected, strict=True)]
-    return {name: float(np.mean([psnr(f[name] - w[name]) for f, w in pairs])) for name in ("swapped", "mask")}
 
 
 @pytest.mark.parametrize("precision", ["int8", "int8-mixed"])

@@ -14,43 +14,23 @@ import openvino
 import pytest
 from mfs_edge.targets.openvino import OpenvinoTarget, quantised
 
-from mfs_edge import demo, images
 from mfs_edge.errors import LoweringError
-from mfs_edge.fold import FoldedIDN
-from mfs_edge.graph import build, edit, passes
-from mfs_edge.quantize import execute, quantise
-from mfs_edge.target import EmitOptions, Swapper
-from mfs_edge.verify import psnr
+from mfs_edge.graph import edit
+from mfs_edge.quantize import execute
+from mfs_edge.target import EmitOptions
+from tests.targets.integers import LOST_DB, Graphs, levels
 
 TARGET = OpenvinoTarget()
-SIZE = 64
-LOST_DB = 1.5
-Graphs = Callable[[str], ir.Model]
-
-
-def faces(numbers: range) -> list[np.ndarray]:
-    return [images.to_nchw(images.resize(demo.target(i), SIZE)) for i in numbers]
 
 
 @pytest.fixture(scope="module")
-def graph(golden_folded: FoldedIDN) -> Graphs:
-    plain = passes.optimise(build.build(golden_folded.weights(), size=SIZE))
-
-    @functools.cache
-    def make(precision: str) -> ir.Model:
-        return plain if precision == "fp32" else quantise(plain, faces(range(32, 48, 2)), precision=precision).model
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def written(graph: Graphs, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def written(integers: Graphs, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     folder = tmp_path_factory.mktemp("ir")
 
     @functools.cache
     def write(precision: str, io: str = "float32") -> Path:
         path = folder / f"{precision}-{io}.xml"
-        TARGET.emit(graph(precision), path, EmitOptions(precision=precision, io=io))
+        TARGET.emit(integers(precision), path, EmitOptions(precision=precision, io=io))
         return path
 
     return write
@@ -64,22 +44,15 @@ def constants(path: Path) -> Counter[str]:
     return found
 
 
-def levels(swapper: Swapper, reference: ir.Model, pictures: list[np.ndarray]) -> dict[str, float]:
-    expected = execute.outputs(reference, pictures)
-    pairs = [(swapper.run(picture), wanted) for picture, wanted in zip(pictures, expected, strict=True)]
-    return {name: float(np.mean([psnr(f[name] - w[name]) for f, w in pairs])) for name in ("swapped", "mask")}
-
-
 @pytest.mark.parametrize("io", ["float32", "uint8"])
-def test_it_is_as_good_as_the_graph(written: Callable[..., Path], graph: Graphs, io: str) -> None:
-    pictures = faces(range(0, 32, 4))
-    ours = levels(TARGET.load(written("int8", io)), graph("fp32"), pictures)
-    wanted = levels(execute.Session(graph("int8")), graph("fp32"), pictures)
+def test_it_is_as_good_as_the_graph(written: Callable[..., Path], integers: Graphs, io: str) -> None:
+    ours = levels(TARGET.load(written("int8", io)), integers("fp32"))
+    wanted = levels(execute.Session(integers("int8")), integers("fp32"))
     assert all(ours[name] > wanted[name] - LOST_DB for name in wanted)
 
 
-def test_weights_are_stored_as_integers(written: Callable[..., Path], graph: Graphs) -> None:
-    found, convs = constants(written("int8")), list(edit.of_type(graph("int8").graph, "Conv"))
+def test_weights_are_stored_as_integers(written: Callable[..., Path], integers: Graphs) -> None:
+    found, convs = constants(written("int8")), list(edit.of_type(integers("int8").graph, "Conv"))
     assert found["i8"] == sum(codes.size for conv in convs if (codes := stored(conv)) is not None)
     assert found["f32"] < 0.05 * found["i8"]  # biases and scales
     assert written("int8").with_suffix(".bin").stat().st_size < 560_000
@@ -92,30 +65,30 @@ def stored(conv: ir.Node) -> np.ndarray | None:
 
 @pytest.mark.parametrize(("precision", "floats"), [("int8", False), ("int8-mixed", True)])
 def test_convolutions_are_executed_as_integers(
-    written: Callable[..., Path], graph: Graphs, precision: str, floats: bool
+    written: Callable[..., Path], integers: Graphs, precision: str, floats: bool
 ) -> None:
-    convs = list(edit.of_type(graph(precision).graph, "Conv"))
+    convs = list(edit.of_type(integers(precision).graph, "Conv"))
     integer = sum(stored(conv) is not None for conv in convs)
     said = TARGET.load(written(precision)).execution()
     assert f"{integer} on u8" in said or f"{integer} on i8" in said
     assert floats == (f"{len(convs) - integer} on f32" in said) == (integer < len(convs))
 
 
-def test_equal_graphs_make_equal_bytes(written: Callable[..., Path], graph: Graphs, tmp_path: Path) -> None:
+def test_equal_graphs_make_equal_bytes(written: Callable[..., Path], integers: Graphs, tmp_path: Path) -> None:
     again = tmp_path / written("int8").name
-    TARGET.emit(graph("int8"), again, EmitOptions(precision="int8"))
+    TARGET.emit(integers("int8"), again, EmitOptions(precision="int8"))
     assert again.read_bytes() == written("int8").read_bytes()
 
 
-def test_another_form_of_the_pairs_is_refused(written: Callable[..., Path], graph: Graphs) -> None:
+def test_another_form_of_the_pairs_is_refused(written: Callable[..., Path], integers: Graphs) -> None:
     network = openvino.Core().read_model(written("int8"))  # its pairs are joined already
     with pytest.raises(LoweringError, match="another OpenVINO version"):
-        quantised.realise(network, graph("int8"))
+        quantised.realise(network, integers("int8"))
 
 
-def test_a_foreign_convolution_is_refused(written: Callable[..., Path], graph: Graphs) -> None:
+def test_a_foreign_convolution_is_refused(written: Callable[..., Path], integers: Graphs) -> None:
     network = openvino.Core().read_model(written("fp32"))
-    renamed = graph("fp32").clone()
+    renamed = integers("fp32").clone()
     for node in edit.of_type(renamed.graph, "Conv"):
         node.name = f"other.{node.name}"
     with pytest.raises(LoweringError, match="none of the graph's"):

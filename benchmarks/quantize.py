@@ -44,6 +44,7 @@ from mfs_edge.quantize import (  # noqa: E402
     centre,
     equalise,
     execute,
+    half,
     layout,
     merge,
     qdq,
@@ -131,8 +132,17 @@ def ours(*, steps: bool) -> Iterator[tuple[str, Make]]:
         yield "ours: min-max, to nearest", lambda case: stepped(case, ())
         for count, step in enumerate(STEPS[:-1], start=1):
             yield STEP_TITLES[step], _stepped(STEPS[:count])
+        yield "fp16, to nearest", lambda case: _nearest(passes.balance(case.model.clone(), case.calibrate))
+    yield "ours: fp16", lambda case: half.prepare(case.model, case.calibrate)
     yield "ours: int8", lambda case: quantise(case.model, case.calibrate).model
     yield "ours: int8-mixed", lambda case: quantise(case.model, case.calibrate, precision="int8-mixed").model
+
+
+def _nearest(model: ir.Model) -> ir.Model:
+    """Every weight as the nearest float16."""
+    for conv in edit.of_type(model.graph, "Conv"):
+        edit.set_weight(model.graph, conv, 1, edit.weight(conv, 1).astype(np.float16))
+    return model
 
 
 def _stepped(done: tuple[str, ...]) -> Make:

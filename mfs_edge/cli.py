@@ -6,6 +6,7 @@ Nothing heavy is imported at module level: ``--help`` must start fast.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json as jsonlib
 import sys
 from collections.abc import Iterator
@@ -198,6 +199,8 @@ cli.add_command(bench)
 
 def main() -> None:
     """The console script."""
+    # What converters import stays to the end; walking through it again and again costs half a second.
+    gc.set_threshold(50_000)
     with contextlib.suppress(BrokenPipeError):  # `mfs-edge inspect ... | head`
         cli(prog_name="mfs-edge")
     sys.exit(0)

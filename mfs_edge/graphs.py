@@ -88,14 +88,18 @@ class Graphs:
         return (*self.warnings, *self.calibration.warnings) if precision in INTEGER else self.warnings
 
     def _make(self, precision: str) -> ir.Model:
-        from mfs_edge.graph import passes
-
-        if precision == "fp16":  # so that whatever computes in half survives
-            pictures = self.calibration.images.spread(BALANCED_ON) if self._calibration else None
-            return passes.balance(self.fp32.clone(), pictures)
+        if precision == "fp16":
+            return self._half()
         if precision in INTEGER:
             return self._quantised(precision)
         raise UsageError(f"precision {precision!r} is unknown; there are {', '.join(PRECISIONS)}")
+
+    def _half(self) -> ir.Model:
+        from mfs_edge.quantize import half
+
+        pictures = self.calibration.images.spread(HALF_ON) if self._calibration else None
+        with self._steps.step("balance and round for half precision"):
+            return half.prepare(self.fp32, pictures)
 
     def _quantised(self, precision: str) -> ir.Model:
         from mfs_edge.quantize import quantise
@@ -109,4 +113,4 @@ class Graphs:
         return found.model
 
 
-BALANCED_ON = 16  # pictures: powers of two need no more
+HALF_ON = 16  # pictures: powers of two, and sums over thousands of pixels, need no more

@@ -55,7 +55,7 @@ class Judge:
 
     def _exam(self, title: str, pictures: Sequence[np.ndarray]) -> Exam:
         with self.steps.step(f"run the torch reference on {title}"):
-            expected = [self._reference(picture) for picture in pictures]
+            expected = verify.on_each(self._reference, pictures)
         if max(float(outputs["mask"].max()) for outputs in expected) < FAINT_MASK:
             self.steps.note(
                 f"the reference masks nothing on any test image at {self.graphs.size} px (it finds no face it knows): "

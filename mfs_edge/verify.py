@@ -6,7 +6,9 @@ fold's arithmetic nor the graph builder with what it judges.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,7 @@ OUTPUT_NAMES = ("swapped", "mask")
 DEFAULT_MIN_PSNR = {"fp32": 80.0, "fp16": 60.0, "int8": 35.0, "int8-mixed": 35.0}
 # Rounding an output to bytes costs this much by itself: uniform noise of 1/255, 58.9 dB.
 BYTE_MIN_PSNR = 55.0
+AT_ONCE = 8  # images; each takes some 100 MB in float64
 PSNR_CEILING = 200.0  # stands for equality: JSON has no infinity
 
 
@@ -83,6 +86,15 @@ def reference(checkpoint: Checkpoint, identity: Identity) -> Callable[[np.ndarra
         return {"swapped": swapped.numpy(), "mask": mask.numpy()}
 
     return run
+
+
+def on_each(run: Callable[[np.ndarray], Outputs], images: Sequence[np.ndarray]) -> list[Outputs]:
+    """The reference's outputs for every image; each is computed on one thread, several at a time."""
+    from mfs_edge.networks import loading
+
+    at_once = min(os.cpu_count() or 1, AT_ONCE)
+    with loading.one_thread(), ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(run, images))
 
 
 def compare(runner: Swapper, images: Sequence[np.ndarray], expected: Sequence[Outputs]) -> dict[str, Fidelity]:

@@ -13,6 +13,8 @@ import mfs_edge
 from mfs_edge import cli, images
 from mfs_edge.checkpoint import Checkpoint
 from mfs_edge.errors import CheckpointError, UsageError
+from mfs_edge.graph import edit
+from mfs_edge.graphs import Graphs
 from mfs_edge.identity import Identity
 from mfs_edge.steps import Recorded
 from mfs_edge.target import get
@@ -43,12 +45,32 @@ def test_any_multiple_of_32_works(golden_iin: Checkpoint, golden_identity: Ident
     assert artefact.inputs[0].shape == (1, 3, size, size)
 
 
-def test_artefacts_are_reproducible(demo_iin: Checkpoint, demo_identities: list[Identity], tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_artefacts_are_reproducible(
+    demo_iin: Checkpoint, demo_identities: list[Identity], tmp_path: Path, precision: str
+) -> None:
     for name in ("a", "b"):
-        mfs_edge.compile(identity=demo_identities[1], checkpoint=demo_iin, size=64, out=tmp_path / name, verify=False)
-    first, second = ((tmp_path / name / "idn-64-fp32.onnx").read_bytes() for name in ("a", "b"))
+        mfs_edge.compile(
+            identity=demo_identities[1],
+            checkpoint=demo_iin,
+            size=64,
+            precision=precision,
+            out=tmp_path / name,
+            verify=False,
+        )
+    first, second = ((tmp_path / name / f"idn-64-{precision}.onnx").read_bytes() for name in ("a", "b"))
     assert first == second
     assert (tmp_path / "a/manifest.json").read_text() == (tmp_path / "b/manifest.json").read_text()
+
+
+@pytest.mark.parametrize("optimize", [0, 1])
+def test_half_precision_is_rounded_for_the_outputs(
+    golden_iin: Checkpoint, golden_identity: Identity, optimize: int
+) -> None:
+    graphs = Graphs(golden_iin, golden_identity, size=32, optimize=optimize)
+    for conv in edit.of_type(graphs.at("fp16").graph, "Conv"):
+        weight = edit.weight(conv, 1)
+        assert np.array_equal(weight, weight.astype(np.float16))
 
 
 def test_without_verification_the_manifest_says_so(

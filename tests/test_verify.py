@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from mfs_edge import verify
+from mfs_edge.checkpoint import Checkpoint
+from mfs_edge.identity import Identity
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -48,6 +50,13 @@ def test_both_outputs_must_pass() -> None:
     good, bad = verify.Fidelity(0, 90, 90), verify.Fidelity(1, 10, 10)
     assert verify.passes({"swapped": good, "mask": good}, 80)
     assert not verify.passes({"swapped": good, "mask": bad}, 80)
+
+
+def test_several_at_a_time_give_the_same_bits(demo_iin: Checkpoint, demo_identities: list[Identity]) -> None:
+    reference = verify.reference(demo_iin, demo_identities[0])
+    images = verify.inputs(64)
+    for image, found in zip(images, verify.on_each(reference, images), strict=True):
+        assert all(np.array_equal(found[name], value) for name, value in reference(image).items())
 
 
 @pytest.mark.parametrize("size", [32, 224])

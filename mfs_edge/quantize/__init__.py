@@ -3,8 +3,9 @@
 Precisions:
 
 * ``fp32``: nothing is quantised.
-* ``fp16``: weights are stored as float16. What computes is each target's business: float32 in
-  onnxruntime on a CPU, float16 on a GPU or Neural Engine.
+* ``fp16``: weights are stored as float16, rounded for the outputs (:mod:`mfs_edge.quantize.half`).
+  What computes is each target's business: float32 in onnxruntime on a CPU, float16 on a GPU or
+  Neural Engine.
 * ``int8``: everything is, from the image to both outputs. Weights are int8, symmetric, one
   scale per output channel; biases int32; activations int8, asymmetric, one scale per tensor.
   Nothing is float inside; at the edges is whatever ``--io`` says.

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mfs_edge.quantize import rounding
+
 MAX_CODE = 127  # symmetric, and clear of -128 (TFLite 8-bit quantisation specification)
 # A bias stays this far inside int32, so that products can be added to it.
 MAX_BIAS = 2**30
 MIN_SCALE = 1e-12
-DAMPING = 1e-3  # of the mean square: keeps the factorisation stable
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def quantise(weight: np.ndarray, bias: np.ndarray, input_scale: float, inputs: n
         bias: float [O].
         input_scale: of the integers that the Conv reads.
         inputs: a sample of what the Conv reads, [n, channels]. Its weights are then rounded
-            so that the outputs change least if it is pointwise, see :func:`_rounded`, and its
+            so that the outputs change least if it is pointwise, see :mod:`rounding`, and its
             bias makes up for the mean of the change. Without one they are rounded to nearest.
     """
     scale = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / MAX_CODE, MIN_SCALE)
@@ -51,7 +52,7 @@ def quantise(weight: np.ndarray, bias: np.ndarray, input_scale: float, inputs: n
     if inputs is not None and weight.shape[1:] == (inputs.shape[1], 1, 1):
         codes = _rounded(exact[:, :, 0, 0], inputs.astype(np.float64), input_scale)[:, :, None, None]
     else:
-        codes = np.clip(np.rint(exact), -MAX_CODE, MAX_CODE)
+        codes = _nearest(exact)
     if inputs is not None:
         bias = bias + _mean_change(exact - codes, inputs.mean(axis=0, dtype=np.float64)) * scale
     bias_scale = (np.float64(input_scale) * scale).astype(np.float32)
@@ -67,26 +68,11 @@ def _mean_change(lost: np.ndarray, means: np.ndarray) -> np.ndarray:
 
 
 def _rounded(exact: np.ndarray, inputs: np.ndarray, step: float) -> np.ndarray:
-    """Round column after column; what each loses, the columns not yet rounded make up for.
-
-    The optimal brain surgeon's rule, on the mean squared change of the outputs (Frantar et
-    al., "GPTQ", ICLR 2023, section 3).
-
-    Args:
-        exact: weights in units of their rows' steps, [O, I].
-        inputs: [n, I].
-        step: of the inputs' own rounding.
-    """
+    """Codes for weights in units of their rows' steps, [O, I]; ``inputs``: [n, I]; ``step``: of their own rounding."""
     moments = inputs.T @ inputs / len(inputs)
-    moments[np.diag_indices_from(moments)] += step**2 / 12 + DAMPING * np.trace(moments) / len(moments)
-    order = np.argsort(-np.diag(moments), kind="stable")
-    inverse = np.linalg.inv(moments[np.ix_(order, order)])
-    upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
-    left = exact[:, order].copy()
-    codes = np.empty_like(left)
-    for i in range(len(order)):
-        codes[:, i] = np.clip(np.rint(left[:, i]), -MAX_CODE, MAX_CODE)
-        left[:, i + 1 :] -= np.outer((left[:, i] - codes[:, i]) / upper[i, i], upper[i, i + 1 :])
-    restored = np.empty_like(codes)
-    restored[:, order] = codes
-    return restored
+    return rounding.compensated(exact[None], moments[None], _nearest, noise=step**2 / 12)[0]
+
+
+def _nearest(values: np.ndarray) -> np.ndarray:
+    codes: np.ndarray = np.clip(np.rint(values), -MAX_CODE, MAX_CODE)
+    return codes

@@ -108,18 +108,21 @@ def main(
 ) -> None:
     rows: list[dict[str, Any]] = []
     speed: list[dict[str, Any]] = []
+    halves: list[dict[str, Any]] = []
     for case in cases(networks, sizes, identities):
         contenders = dict(ours(steps=steps)) | dict(theirs(methods, nncf=nncf))
         rows += [measure(case, name, make) for name, make in contenders.items()]
         peerlib.show(case.name, [row for row in rows if row["network"] == case.name])
+        halves += half_precision(case)
         if latency:
             speed += race(case)
     if len(rows) > len(contenders):
         peerlib.show("mean over identities", means(rows))
+    peerlib.show("Our fp16 from each target's file", halves)
     if speed:
         peerlib.show("Our int8 on each runtime, beside fp32: one thread, in turns", speed)
     if json_path is not None:
-        peerlib.save(json_path, {"rows": rows, "means": means(rows), "latency": speed})
+        peerlib.save(json_path, {"rows": rows, "means": means(rows), "fp16": halves, "latency": speed})
 
 
 # The contenders: each makes a graph of a case.
@@ -313,6 +316,22 @@ def means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _kind(row: Mapping[str, Any]) -> str:
     name, size = str(row["network"]).split(", ")
     return f"{name.split()[0]}, {size}"
+
+
+def half_precision(case: Case) -> list[dict[str, Any]]:
+    """Our fp16 as each target's file gives it, run where it can be and evaluated where not."""
+    rows = []
+    model = half.prepare(case.model, case.calibrate)
+    with tempfile.TemporaryDirectory() as folder:
+        for backend in target.registered().values():
+            if target.missing(backend):
+                continue
+            path = Path(folder) / f"fp16{backend.suffix}"
+            backend.emit(model, path, EmitOptions(precision="fp16"))
+            runner = backend.evaluator(path) or backend.load(path)
+            image, mask = fidelity([runner.run(picture) for picture in case.judge], case.expected)
+            rows.append({"network": case.name, "target": backend.title, "image": image, "mask": mask})
+    return rows
 
 
 def race(case: Case) -> list[dict[str, Any]]:

@@ -38,6 +38,7 @@ class Judge:
         self.graphs = graphs
         self.steps = steps
         self._reference = verify.reference(graphs.checkpoint, graphs.identity)
+        self._saturation: dict[str, dict[str, float]] = {}
 
     def exam(self, precision: str) -> Exam:
         """What an artefact of ``precision`` is judged on: integers on pictures held out from calibration."""
@@ -53,6 +54,16 @@ class Judge:
         pictures = list(calibration.held_out.spread(HELD_OUT))
         return self._exam(f"{len(pictures)} pictures held out from {calibration.source}", pictures)
 
+    def saturation(self, precision: str) -> dict[str, float]:
+        """The share of each tensor's values that clip; the same for every file of one graph."""
+        from mfs_edge.quantize import fidelity
+
+        if precision not in self._saturation:
+            with self.steps.step(f"count what clips in {precision}"):
+                pictures = self.held_out.pictures[:SATURATION_ON]
+                self._saturation[precision] = fidelity.saturation(self.graphs.at(precision), pictures)
+        return self._saturation[precision]
+
     def _exam(self, title: str, pictures: Sequence[np.ndarray]) -> Exam:
         with self.steps.step(f"run the torch reference on {title}"):
             expected = verify.on_each(self._reference, pictures)
@@ -65,6 +76,7 @@ class Judge:
 
 
 HELD_OUT = 32  # pictures at most
+SATURATION_ON = 8  # pictures: every tensor of every one is looked at
 
 
 def prove(
@@ -90,9 +102,9 @@ def prove(
         execution=runner.execution(),
         pictures=exam.title,
         min_psnr=threshold,
-        swapped=records.Fidelity(**vars(found["swapped"])),
-        mask=records.Fidelity(**vars(found["mask"])),
-        **(_damage(artefact, runner, judge, stage) if artefact.precision in INTEGER else {}),
+        swapped=_recorded(found["swapped"]),
+        mask=_recorded(found["mask"]),
+        **(_damage(artefact, runner, judge, found["swapped"].worst, stage) if artefact.precision in INTEGER else {}),
     )
     proven = artefact.model_copy(update={"verification": verification})
     if verification.worst_picture:
@@ -101,20 +113,19 @@ def prove(
     return _reject(proven, stage) if verification.status == "failed" else proven
 
 
-def _damage(artefact: records.Artefact, runner: Swapper, judge: Judge, stage: Path) -> dict[str, Any]:
+def _recorded(found: verify.Fidelity) -> records.Fidelity:
+    return records.Fidelity(max_abs=found.max_abs, psnr_mean=found.psnr_mean, psnr_worst=found.psnr_worst)
+
+
+def _damage(artefact: records.Artefact, runner: Swapper, judge: Judge, worst: int, stage: Path) -> dict[str, Any]:
     """Saturation per tensor of the quantised graph, and the worst held-out picture, drawn."""
     from mfs_edge.quantize import fidelity
 
     exam = judge.held_out
-    worst = fidelity.judge(runner, exam.pictures, exam.expected).worst
     caption = f"{artefact.file}: the worst of {exam.title}"
     name = f"{artefact.file}.worst.png"
     images.write_rgb(stage / name, fidelity.draw_worst(runner, exam.pictures[worst], exam.expected[worst], caption))
-    graph = judge.graphs.at(artefact.precision)
-    return {"worst_picture": name, "saturation": fidelity.saturation(graph, exam.pictures[:SATURATION_ON])}
-
-
-SATURATION_ON = 8  # pictures: every tensor of every one is looked at
+    return {"worst_picture": name, "saturation": judge.saturation(artefact.precision)}
 
 
 def _reject(artefact: records.Artefact, stage: Path) -> records.Artefact:

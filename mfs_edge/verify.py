@@ -36,6 +36,7 @@ class Fidelity:
     max_abs: float
     psnr_mean: float  # dB
     psnr_worst: float  # dB
+    worst: int = 0  # which input that is
 
 
 def default_min_psnr(precision: str, io: str) -> float:
@@ -109,11 +110,12 @@ def compare(runner: Swapper, images: Sequence[np.ndarray], expected: Sequence[Ou
 
 def _fidelity(differences: Sequence[np.ndarray]) -> Fidelity:
     levels = [psnr(difference) for difference in differences]
-    worst = max(float(np.abs(difference).max()) for difference in differences)
+    largest = max(float(np.nan_to_num(np.abs(difference), nan=np.inf).max()) for difference in differences)
     return Fidelity(
-        max_abs=worst if np.isfinite(worst) else float(np.finfo(np.float32).max),
+        max_abs=min(largest, float(np.finfo(np.float32).max)),  # JSON has no infinity
         psnr_mean=float(np.mean(levels)),
         psnr_worst=float(min(levels)),
+        worst=int(np.argmin(levels)),
     )
 
 

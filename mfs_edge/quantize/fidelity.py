@@ -1,55 +1,17 @@
-"""How an artefact does on pictures that it was not calibrated on."""
+"""What quantisation did to pictures that it was not calibrated on: clipped values, and the worst one drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge import images, verify
+from mfs_edge import images
 from mfs_edge.demo import sheet
 from mfs_edge.graph import statistics
 from mfs_edge.target import Swapper
-from mfs_edge.verify import Fidelity, Outputs
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One artefact on the held-out pictures."""
-
-    outputs: dict[str, Fidelity]  # swapped, mask
-    worst: int  # the number of the picture with the lowest PSNR of ``swapped``
-    psnr: dict[str, tuple[float, ...]]  # dB per output and picture
-
-
-def judge(runner: Swapper, pictures: Sequence[np.ndarray], expected: Sequence[Outputs]) -> Judgement:
-    """Compare a loaded artefact with the reference, picture by picture.
-
-    Args:
-        runner: of the written file.
-        pictures: the held-out ones, float32 [1, 3, S, S] in 0..1.
-        expected: the reference's outputs.
-    """
-    differences: dict[str, list[float]] = {name: [] for name in verify.OUTPUT_NAMES}
-    largest = dict.fromkeys(verify.OUTPUT_NAMES, 0.0)
-    for picture, wanted in zip(pictures, expected, strict=True):
-        found = runner.run(picture)
-        for name in verify.OUTPUT_NAMES:
-            difference = found[name] - wanted[name]
-            differences[name].append(verify.psnr(difference))
-            largest[name] = max(largest[name], float(np.nan_to_num(np.abs(difference), nan=np.inf).max()))
-    outputs = {
-        name: Fidelity(
-            max_abs=min(largest[name], float(np.finfo(np.float32).max)),
-            psnr_mean=float(np.mean(levels)),
-            psnr_worst=float(min(levels)),
-        )
-        for name, levels in differences.items()
-    }
-    worst = int(np.argmin(differences["swapped"]))
-    return Judgement(outputs, worst, {name: tuple(levels) for name, levels in differences.items()})
+from mfs_edge.verify import Outputs
 
 
 def saturation(quantised: ir.Model, pictures: Iterable[np.ndarray]) -> dict[str, float]:

@@ -36,11 +36,11 @@ def quantised(optimised: Callable[[int], ir.Model]) -> dict[str, ir.Model]:
 
 
 @pytest.fixture(scope="module")
-def judge(demo_iin: Checkpoint, demo_identities: list[Identity]) -> Callable[..., fidelity.Judgement]:
+def judge(demo_iin: Checkpoint, demo_identities: list[Identity]) -> Callable[..., dict[str, verify.Fidelity]]:
     pictures = [images.to_nchw(demo.target(i)) for i in HELD_OUT]
     reference = verify.reference(demo_iin, demo_identities[0])
     expected = [reference(picture) for picture in pictures]
-    return lambda runner: fidelity.judge(runner, pictures, expected)
+    return lambda runner: verify.compare(runner, pictures, expected)
 
 
 def emitted(model: ir.Model, name: str, precision: str, folder: Path) -> Path:
@@ -52,23 +52,23 @@ def emitted(model: ir.Model, name: str, precision: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize(("precision", "image", "mask"), [("int8", 46, 38), ("int8-mixed", 50, 40)])
 def test_the_written_file_keeps_the_picture(
-    quantised: dict[str, ir.Model], judge: Callable[..., fidelity.Judgement], tmp_path: Path,
+    quantised: dict[str, ir.Model], judge: Callable[..., dict[str, verify.Fidelity]], tmp_path: Path,
     precision: str, image: float, mask: float,
 ) -> None:  # fmt: skip
     path = emitted(quantised[precision], "onnx", precision, tmp_path)
     onnx.checker.check_model(onnx.load(path), full_check=True)
-    found = judge(target.get("onnx").load(path)).outputs
+    found = judge(target.get("onnx").load(path))
     assert found["swapped"].psnr_mean >= image
     assert found["mask"].psnr_mean >= mask
 
 
 def test_litert_keeps_it_as_well_in_one_partition(
-    quantised: dict[str, ir.Model], judge: Callable[..., fidelity.Judgement], tmp_path: Path
+    quantised: dict[str, ir.Model], judge: Callable[..., dict[str, verify.Fidelity]], tmp_path: Path
 ) -> None:
     levels = {}
     for name in ("onnx", "tflite"):
         path = emitted(quantised["int8"], name, "int8", tmp_path)
-        levels[name] = judge(target.get(name).load(path)).outputs["swapped"].psnr_mean
+        levels[name] = judge(target.get(name).load(path))["swapped"].psnr_mean
     assert abs(levels["tflite"] - levels["onnx"]) < 1.5
     delegate = target.get("tflite").describe(tmp_path / "idn-int8.tflite").details["delegate"]
     assert (delegate["partitions"], delegate["outside"]) == (1, {})
@@ -151,11 +151,11 @@ def test_an_extreme_modulation_gives_a_finite_graph_and_an_honest_level(demo_fol
 
 @pytest.mark.parametrize("name", ["onnx", "tflite", "openvino"])
 def test_every_runtime_keeps_what_the_graph_keeps(
-    quantised: dict[str, ir.Model], judge: Callable[..., fidelity.Judgement], tmp_path: Path, name: str
+    quantised: dict[str, ir.Model], judge: Callable[..., dict[str, verify.Fidelity]], tmp_path: Path, name: str
 ) -> None:
     """Within 1.5 dB of the QDQ graph evaluated in float."""
-    exact = judge(execute.Session(quantised["int8"], as_written=True)).outputs
-    found = judge(target.get(name).load(emitted(quantised["int8"], name, "int8", tmp_path))).outputs
+    exact = judge(execute.Session(quantised["int8"], as_written=True))
+    found = judge(target.get(name).load(emitted(quantised["int8"], name, "int8", tmp_path)))
     for output, level in exact.items():
         assert found[output].psnr_mean > level.psnr_mean - 1.5
 

@@ -88,10 +88,11 @@ def _wide(path: Path) -> int:
 def _write_ours(path: Path, size: int) -> float:
     from mfs_edge import target
     from mfs_edge.graph import build, passes
+    from mfs_edge.quantize import half
 
     weights = folded()
     begin = time.perf_counter()
-    graph = passes.optimise(build.build(weights, size=size))
+    graph = half.prepare(passes.optimise(build.build(weights, size=size)))
     target.get("coreml").emit(graph, path, target.EmitOptions(precision="fp16", io="image"))
     return time.perf_counter() - begin
 

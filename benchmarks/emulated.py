@@ -109,7 +109,7 @@ def write_reference(folder: Path, checkpoint: Checkpoint, identity: Identity) ->
     """What the torch reference makes of the drawn faces among the pictures that artefacts are verified on."""
     reference = verify.reference(checkpoint, identity)
     images = verify.inputs(SIZE)[:FRAMES]
-    outputs = [reference(image) for image in images]
+    outputs = verify.on_each(reference, images)
     arrays: dict[str, Any] = {n: np.concatenate([each[n] for each in outputs]) for n in verify.OUTPUT_NAMES}
     np.savez(folder / emulated.REFERENCE, images=np.concatenate(images), **arrays)
 

@@ -28,9 +28,9 @@ class _Group(click.Group):
             ctx.exit(error.exit_code)
 
 
-@click.group(cls=_Group, help="Compare our artefacts with those of other toolchains, on the same network.")
+@click.group(cls=_Group)
 def main() -> None:
-    pass
+    """Compare our artefacts with those of other toolchains, on the same network."""
 
 
 def register() -> None:

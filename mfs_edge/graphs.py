@@ -97,7 +97,7 @@ class Graphs:
     def _half(self) -> ir.Model:
         from mfs_edge.quantize import half
 
-        pictures = self.calibration.images.spread(HALF_ON) if self._calibration else None
+        pictures = self.calibration.images if self._calibration else None
         with self._steps.step("balance and round for half precision"):
             return half.prepare(self.fp32, pictures)
 
@@ -111,6 +111,3 @@ class Graphs:
         with self._steps.counted(f"quantise to {precision}, calibrated on {calibration.source}") as progress:
             found = quantise(self.fp32, calibration, precision=precision, min_psnr=wanted, progress=progress)
         return found.model
-
-
-HALF_ON = 16  # pictures: powers of two, and sums over thousands of pixels, need no more

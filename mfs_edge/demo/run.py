@@ -96,10 +96,12 @@ def _compile(
 def _against_teacher(references: dict[int, Any]) -> tuple[float, float]:
     """Mean PSNR of swapping, and of copying the target, over every known answer."""
     levels = []
-    for number, shown in data.answers():
-        image, answer = images.to_nchw(data.target(shown)), images.to_nchw(data.answer(number, shown))
-        swapped = references[number](image)["swapped"]
-        levels.append((verify.psnr(swapped - answer), verify.psnr(image - answer)))
+    for number, reference in references.items():
+        shown = [face for identity, face in data.answers() if identity == number]
+        targets = [images.to_nchw(data.target(face)) for face in shown]
+        for face, image, found in zip(shown, targets, verify.on_each(reference, targets), strict=True):
+            answer = images.to_nchw(data.answer(number, face))
+            levels.append((verify.psnr(found["swapped"] - answer), verify.psnr(image - answer)))
     teacher, copied = np.mean(levels, axis=0)
     return float(teacher), float(copied)
 

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from mfs_edge.errors import UsageError
 
 FACES = range(32, 64)  # the demo's calibration share; 0..31 are held out
+FEW_FACES = FACES[::8]  # powers of two, and sums over thousands of pixels, need no more
 NOISE = 2
 
 
@@ -27,11 +28,16 @@ def default_images(size: int, *, faces: Sequence[int] = FACES) -> Iterator[np.nd
     Yields:
         float32 [1, 3, size, size], RGB in 0..1; the same ones every time.
     """
+    yield from drawn_faces(size, faces)
+    yield from noise(size)
+
+
+def drawn_faces(size: int, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+    """The demo's targets of these numbers: float32 [1, 3, size, size] in 0..1."""
     from mfs_edge import demo, images
 
-    for number in faces:
+    for number in numbers:
         yield images.to_nchw(images.resize(demo.target(number), size))
-    yield from noise(size)
 
 
 def noise(size: int) -> Iterator[np.ndarray]:

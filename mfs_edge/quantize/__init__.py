@@ -36,7 +36,7 @@ from mfs_edge.quantize import (
     samples,
     split_leaky,
 )
-from mfs_edge.quantize.calibration import CalibrationSet
+from mfs_edge.quantize.calibration import CalibrationSet, evenly
 from mfs_edge.quantize.grid import Grid
 from mfs_edge.quantize.layout import Layout
 from mfs_edge.quantize.samples import Progress
@@ -113,7 +113,7 @@ class _Prepared:
         kept = mixed.closed(self.model.graph, kept)
         where = layout.find(self.model, kept)
         grids = self.grids(where)
-        chosen = _spread(len(self.pictures), CORRECTED_ON)
+        chosen = evenly(len(self.pictures), CORRECTED_ON)
         few = [self.pictures[i] for i in chosen]
         codes = bias_correction.correct(self.model, where, grids, few, self.samples, chosen)
         result = qdq.insert(self.model, where, grids, codes)
@@ -127,13 +127,8 @@ def _searched(
     prepared = _Prepared(model, pictures, (), progress)
     where = layout.find(prepared.model)
     grids = prepared.grids(where)
-    few = [pictures[i] for i in _spread(len(pictures), mixed.RANKED_ON)]
+    few = [pictures[i] for i in evenly(len(pictures), mixed.RANKED_ON)]
     expected = execute.outputs(prepared.model, few)
     ranked = mixed.rank(prepared.model, where, grids, prepared.samples, few, expected)
     found = mixed.search(ranked, lambda kept: prepared.quantised(kept).model, min_psnr, few, expected)
     return mixed.whole(model, prepared.model, found)
-
-
-def _spread(total: int, wanted: int) -> list[int]:
-    """At most ``wanted`` of 0..total - 1, evenly spaced."""
-    return sorted({int(i) for i in np.linspace(0, total - 1, wanted)})

@@ -34,6 +34,11 @@ Read = Callable[[], np.ndarray]
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
 
+def evenly(total: int, wanted: int) -> list[int]:
+    """At most ``wanted`` of 0..total - 1, evenly spaced from the first to the last."""
+    return [int(i) for i in np.linspace(0, total - 1, min(wanted, total))]
+
+
 class Pictures(Sequence[np.ndarray]):
     """float32 [1, 3, S, S] RGB in 0..1 each, made anew whenever they are asked for."""
 
@@ -51,8 +56,7 @@ class Pictures(Sequence[np.ndarray]):
 
     def spread(self, count: int) -> Pictures:
         """At most ``count`` of them, evenly spaced."""
-        step = max(1, len(self) / max(count, 1))
-        return Pictures([self._readers[int(i * step)] for i in range(min(count, len(self)))])
+        return Pictures([self._readers[i] for i in evenly(len(self), count)])
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,12 @@ def load(path: Path | None, size: int, limit: int = LIMIT, progress: Progress | 
     if path is None:
         return _drawn(size, limit)
     candidates = _candidates(Path(path), size)
-    total = min(limit, len(candidates))
-    chosen = [candidates[i * len(candidates) // total] for i in range(total)]
+    chosen = [candidates[i] for i in evenly(len(candidates), limit)]
     found = _Found()
     for number, candidate in enumerate(chosen, start=1):
         found.take(candidate, size)
         if progress is not None:
-            progress(number, total)
+            progress(number, len(chosen))
     return found.split(Path(path), size)
 
 
@@ -151,7 +154,7 @@ def _list_skipped(lines: Sequence[str], total: int) -> str:
 def _drawn(size: int, limit: int) -> CalibrationSet:
     faces = list(statistics.FACES)[:limit]
     readers = _faces(faces, size)
-    noise = [_reader(picture) for picture in statistics.default_images(size, faces=())]
+    noise = [_reader(picture) for picture in statistics.noise(size)]
     return CalibrationSet(
         Pictures([*readers, *noise]), Pictures(_faces(HELD_OUT_FACES, size)), "drawn faces and noise", (DRAWN,)
     )

@@ -7,17 +7,17 @@ is then exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit, passes, statistics
 from mfs_edge.quantize import rounding
+from mfs_edge.quantize.calibration import evenly
 
-FACES = range(32, 64, 8)  # of the drawn faces; sums need few pictures, as each has many pixels
+PICTURES = 16  # at most; sums need few, as each has many pixels
 VALUES = 1 << 16  # read per picture and conv
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -35,28 +35,28 @@ def prepare(model: ir.Model, images: Sequence[np.ndarray] | None = None) -> ir.M
 
     Args:
         model: a float32 graph of any level.
-        images: float32 [1, 3, S, S] each, in 0..1; drawn faces if None.
+        images: float32 [1, 3, S, S] each, in 0..1, of which a few are used; drawn faces if None.
     """
-    return round_weights(passes.balance(model.clone(), images), images)
+    if images is None:
+        pictures = list(statistics.drawn_faces(statistics.image_size(model), statistics.FEW_FACES))
+    else:
+        pictures = [images[i] for i in evenly(len(images), PICTURES)]
+    return round_weights(passes.balance(model.clone(), pictures), pictures)
 
 
-def round_weights(model: ir.Model, images: Iterable[np.ndarray] | None = None) -> ir.Model:
+def round_weights(model: ir.Model, images: Sequence[np.ndarray]) -> ir.Model:
     """Round the weights of ``model`` to float16 values, in place.
 
     Args:
         model: float32, batch norms folded.
-        images: float32 [1, 3, S, S] each, in 0..1; a few drawn faces if None. Noise is always
-            added: what few flat pictures leave idle must not drift.
+        images: float32 [1, 3, S, S] each, in 0..1; samples of all are in memory at once. Noise is
+            always added: what few flat pictures leave idle must not drift.
 
     Returns:
         The same model. A conv with a weight beyond float16 is left as it is: its target says so.
     """
-    size = statistics.image_size(model)
-    if images is None:
-        pictures: Iterable[np.ndarray] = statistics.default_images(size, faces=FACES)
-    else:
-        pictures = chain(images, statistics.noise(size))
-    for conv, inputs in seen(model, pictures).items():
+    noise = statistics.noise(statistics.image_size(model))
+    for conv, inputs in seen(model, [*images, *noise]).items():
         weight = edit.weight(conv, 1)
         if np.abs(weight).max() <= LARGEST:
             _round(model.graph, conv, weight, inputs)
@@ -77,15 +77,15 @@ def _nearest(values: np.ndarray) -> np.ndarray:
     return np.clip(values, -LARGEST, LARGEST).astype(np.float16).astype(np.float64)
 
 
-def seen(model: ir.Model, images: Iterable[np.ndarray]) -> dict[ir.Node, Inputs]:
+def seen(model: ir.Model, images: Sequence[np.ndarray]) -> dict[ir.Node, Inputs]:
     """Statistics of what every Conv reads, from patches at random places of every image."""
     convs = list(edit.of_type(model.graph, "Conv"))
     rng = np.random.default_rng(0)
     collected: dict[ir.Node, list[np.ndarray]] = {conv: [] for conv in convs}
-    pictures, source = list(images), str(model.graph.inputs[0].name)
+    source = str(model.graph.inputs[0].name)
     names = {_operand(conv) for conv in convs} - {source}
-    for picture, values in zip(pictures, statistics.observe(model, pictures, names), strict=True):
-        read = {source: picture, **values}
+    for image, values in zip(images, statistics.observe(model, images, names), strict=True):
+        read = {source: image, **values}
         for conv in convs:
             collected[conv].append(patches(read[_operand(conv)], conv, rng))
     return {conv: _inputs(np.concatenate(found, axis=2)) for conv, found in collected.items()}

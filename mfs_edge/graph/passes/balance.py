@@ -14,7 +14,6 @@ from mfs_edge.graph.passes.base import GraphPass, require_absent, require_float3
 # A channel's largest value comes to lie in 4..8: what is typical of it is then near 1, with
 # 13 bits of headroom for other images and 14 below before half precision thins out.
 PEAK = 3
-IMAGES = range(32, 64, 4)  # of the drawn faces: scales are powers of two, so a few suffice
 # A channel's scale is 2**exponent. Beyond these limits float32 weights could under- or
 # overflow; the widest under which none does is used, and under the last nothing changes.
 EXPONENT_LIMITS = (40, 20, 10, 5, 0)
@@ -66,7 +65,7 @@ class Balance(GraphPass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         size = statistics.image_size(model)
         if self.images is None:
-            images: Iterable[np.ndarray] = statistics.default_images(size, faces=IMAGES)
+            images: Iterable[np.ndarray] = statistics.default_images(size, faces=statistics.FEW_FACES)
         else:
             images = chain(self.images, statistics.noise(size))
         names = [str(conv.outputs[0].name) for conv in edit.of_type(model.graph, "Conv")]

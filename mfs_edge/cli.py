@@ -199,8 +199,12 @@ cli.add_command(bench)
 
 def main() -> None:
     """The console script."""
-    # What converters import stays to the end; walking through it again and again costs half a second.
+    # What converters import stays to the end; to look through it for garbage costs half a second on
+    # the way, and as much again at the end.
     gc.set_threshold(50_000)
-    with contextlib.suppress(BrokenPipeError):  # `mfs-edge inspect ... | head`
-        cli(prog_name="mfs-edge")
+    try:
+        with contextlib.suppress(BrokenPipeError):  # `mfs-edge inspect ... | head`
+            cli(prog_name="mfs-edge")
+    finally:
+        gc.freeze()
     sys.exit(0)

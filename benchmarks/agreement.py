@@ -26,9 +26,9 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
 
-from mfs_edge.bench.devices import Request, Watch
-from mfs_edge.bench.devices.local import LocalDevice
-from mfs_edge.bench.pinning import quiet_cpus
+from mfs_edge.measure.devices import Request, Watch
+from mfs_edge.measure.devices.local import LocalDevice
+from mfs_edge.measure.pinning import quiet_cpus
 
 TOLERANCE = 0.10
 RUNS = 100

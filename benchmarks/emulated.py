@@ -19,16 +19,22 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from mfs_edge import pipeline, verify
-from mfs_edge.bench import gate, results, run
-from mfs_edge.bench.devices import Watch, emulated
-from mfs_edge.bench.emulation import count, setup
-from mfs_edge.bench.emulation.boards import BOARDS
-from mfs_edge.bench.emulation.environment import tell
-from mfs_edge.bench.progress import Bars
-from mfs_edge.checkpoint import Checkpoint
-from mfs_edge.errors import CheckFailed, InputError, MfsEdgeError, UsageError
-from mfs_edge.identity import Identity
+from mfs_edge.base import fidelity
+from mfs_edge.base.errors import CheckFailed, InputError, MfsEdgeError, UsageError
+from mfs_edge.emulation import count, setup
+from mfs_edge.emulation import device as emulated
+from mfs_edge.emulation.boards import BOARDS
+from mfs_edge.emulation.environment import tell
+from mfs_edge.face.crop import arcface_input
+from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.load.embed import Embedder
+from mfs_edge.load.identity import Identity
+from mfs_edge.measure import gate, results, run
+from mfs_edge.measure.devices import Watch
+from mfs_edge.measure.progress import Bars
+from mfs_edge.pipeline import compile as pipeline
+from mfs_edge.sample.pictures import exam_pictures
+from mfs_edge.verify.reference import on_each, reference_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -97,20 +103,19 @@ def compiled(folder: Path, precisions: Sequence[str]) -> list[Path]:
 
 def demo() -> tuple[Checkpoint, Identity]:
     """The embedded weights, and the identity of the first of the embedded pictures."""
-    from mfs_edge import demo as data
-    from mfs_edge import identity as identities
-    from mfs_edge.demo import weights
+    from mfs_edge import sample
+    from mfs_edge.sample import weights
 
-    embed = identities.Embedder(weights.checkpoint("arcface"))
-    return weights.checkpoint("iin"), embed(identities.arcface_input(data.identity_picture(0), "demo identity 0"))
+    embed = Embedder(weights.checkpoint("arcface"))
+    return weights.checkpoint("iin"), embed(arcface_input(sample.identity_picture(0), "demo identity 0"))
 
 
 def write_reference(folder: Path, checkpoint: Checkpoint, identity: Identity) -> None:
     """What the torch reference makes of the drawn faces among the pictures that artefacts are verified on."""
-    reference = verify.reference(checkpoint, identity)
-    images = verify.inputs(SIZE)[:FRAMES]
-    outputs = verify.on_each(reference, images)
-    arrays: dict[str, Any] = {n: np.concatenate([each[n] for each in outputs]) for n in verify.OUTPUT_NAMES}
+    reference = reference_of(checkpoint, identity)
+    images = exam_pictures(SIZE)[:FRAMES]
+    outputs = on_each(reference, images)
+    arrays: dict[str, Any] = {n: np.concatenate([each[n] for each in outputs]) for n in fidelity.OUTPUT_NAMES}
     np.savez(folder / emulated.REFERENCE, images=np.concatenate(images), **arrays)
 
 
@@ -192,7 +197,7 @@ def prove_gate(folder: Path, times: int) -> None:
     Raises:
         CheckFailed: it missed one, or cried wolf.
     """
-    from mfs_edge import graphs as folded
+    from mfs_edge import precisions as folded
     from mfs_edge import target
 
     graphs = folded.Graphs(*demo(), size=SIZE, optimize=1)

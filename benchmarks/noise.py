@@ -26,11 +26,11 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
 
-from mfs_edge.bench import paired, pinning
-from mfs_edge.bench.devices import Request, Watch
-from mfs_edge.bench.devices.local import LocalDevice
-from mfs_edge.bench.results import Comparison
-from tests.bench import plant
+from mfs_edge.measure import paired, pinning
+from mfs_edge.measure.devices import Request, Watch
+from mfs_edge.measure.devices.local import LocalDevice
+from mfs_edge.measure.results import Comparison
+from tests.measure import plant
 
 ALLOWED_ALARMS = 1 / 30
 

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from mfs_edge.errors import MissingDependency
+from mfs_edge.base.errors import MissingDependency
 
 TABLE = Path(__file__).parent / "peers.toml"
 READY = "ready"  # holds what was installed; written last

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mfs_edge.errors import InputError
+from mfs_edge.base.errors import InputError
 
 
 class _Record(BaseModel):
@@ -80,7 +80,7 @@ def load(path: Path) -> Results:
 
 def this_machine() -> Machine:
 
-    from mfs_edge.bench.runner import cpu_model
+    from mfs_edge.measure.runner import cpu_model
 
     return Machine(
         cpu=cpu_model(), cores=os.cpu_count() or 1, system=platform.system(), python=platform.python_version()

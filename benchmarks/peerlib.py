@@ -20,6 +20,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from mfs_edge.face.crop import arcface_input
+from mfs_edge.load.embed import Embedder
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -79,20 +82,20 @@ def race(contenders: Mapping[str, Callable[[], object]], *, runs: int, warmup: i
 
 def demo_weights(identity: int = 0) -> Arrays:
     """The embedded demo's network of one identity, folded, under the IDN's official keys."""
-    from mfs_edge import demo, fold
-    from mfs_edge import identity as identities
-    from mfs_edge.demo import weights
+    from mfs_edge import fold, sample
+    from mfs_edge.sample import weights
 
-    embed = identities.Embedder(weights.checkpoint("arcface"))
-    picture = identities.arcface_input(demo.identity_picture(identity), f"demo identity {identity}")
+    embed = Embedder(weights.checkpoint("arcface"))
+    picture = arcface_input(sample.identity_picture(identity), f"demo identity {identity}")
     return fold.fold(weights.checkpoint("iin"), embed(picture)).weights()
 
 
 def frame(size: int) -> np.ndarray:
     """A drawn face, float32 [1, 3, size, size] in 0..1."""
-    from mfs_edge import demo, images
+    from mfs_edge import sample
+    from mfs_edge.base import images
 
-    return images.to_nchw(images.resize(demo.target(0), size))
+    return images.to_nchw(images.resize(sample.target(0), size))
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

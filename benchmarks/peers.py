@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from mfs_edge.errors import MfsEdgeError
+from mfs_edge.base.errors import MfsEdgeError
 
 HERE = Path(__file__).parent
 

@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks import peer_environments, peer_results, peerlib
 from benchmarks.peer_race import Child, last_line, race
 from benchmarks.peer_results import Results, Row, Timed
-from mfs_edge.errors import CheckFailed, MfsEdgeError
+from mfs_edge.base.errors import CheckFailed, MfsEdgeError
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "peers.json"

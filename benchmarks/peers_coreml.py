@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 
-from mfs_edge import files
+from mfs_edge.base import files
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
 

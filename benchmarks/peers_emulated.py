@@ -19,18 +19,21 @@ import numpy as np
 
 from benchmarks import emulated as demo_gate
 from benchmarks import peerlib, peers_onnx, peers_tflite
-from mfs_edge import graphs, target, verify
-from mfs_edge.bench.devices import Watch, emulated
-from mfs_edge.bench.emulation import count, setup
-from mfs_edge.bench.emulation.boards import BOARDS, Board
-from mfs_edge.bench.emulation.environment import Environment, tell
-from mfs_edge.bench.results import Instructions
-from mfs_edge.errors import CheckFailed
+from mfs_edge import precisions as graphs
+from mfs_edge import target
+from mfs_edge.base import fidelity
+from mfs_edge.base.errors import CheckFailed
+from mfs_edge.emulation import count, setup
+from mfs_edge.emulation import device as emulated
+from mfs_edge.emulation.boards import BOARDS, Board
+from mfs_edge.emulation.environment import Environment, tell
+from mfs_edge.measure.devices import Watch
+from mfs_edge.measure.results import Instructions
 
 OURS, OURS_INT8 = "mfs-edge", "mfs-edge int8"
 # The files must be of one network before their counts mean anything.
 TOLERANCE = 1e-3
-INT8_PSNR = verify.DEFAULT_MIN_PSNR["int8"]
+INT8_PSNR = fidelity.DEFAULT_MIN_PSNR["int8"]
 
 
 @click.command(help=__doc__, short_help="Count instructions on emulated Raspberry Pis.")
@@ -82,11 +85,11 @@ def compare(
     ours = found[OURS]
     for name, (ran, _) in found.items():
         difference = ran.outputs["swapped"] - ours[0].outputs["swapped"]
-        same = verify.psnr(difference) >= INT8_PSNR if name == OURS_INT8 else np.abs(difference).max() <= TOLERANCE
+        same = fidelity.psnr(difference) >= INT8_PSNR if name == OURS_INT8 else np.abs(difference).max() <= TOLERANCE
         if not same:
             raise CheckFailed(
-                f"{name} and {OURS} differ by up to {np.abs(difference).max():.2g} ({verify.psnr(difference):.0f} dB) "
-                f"on {runtime}; they are not of one network"
+                f"{name} and {OURS} differ by up to {np.abs(difference).max():.2g} on {runtime} "
+                f"({fidelity.psnr(difference):.0f} dB); they are not of one network"
             )
     return [_row(runtime, name, board, *pair, ours[1]) for name, pair in found.items()]
 

@@ -23,8 +23,8 @@ import onnx
 import onnx_ir as ir
 
 from benchmarks import peerlib
-from mfs_edge import extras
-from mfs_edge.errors import CheckFailed
+from mfs_edge.base import extras
+from mfs_edge.base.errors import CheckFailed
 from mfs_edge.graph import build, passes
 from mfs_edge.graph.build import MASK, SWAPPED
 

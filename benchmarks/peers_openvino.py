@@ -69,9 +69,9 @@ def _caller(compiled: Any, size: int) -> Any:
 
 def folded() -> dict[str, np.ndarray]:
     """The demo network's static weights for one identity."""
-    from mfs_edge.demo import weights
     from mfs_edge.fold import fold
-    from mfs_edge.identity import Identity
+    from mfs_edge.load.identity import Identity
+    from mfs_edge.sample import weights
 
     with np.load(Path(__file__).parents[1] / "tests" / "golden" / "check.npz") as check:
         identity = Identity(check["identity/embedding"][0], check["identity/feature_map"][0])

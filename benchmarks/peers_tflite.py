@@ -24,7 +24,7 @@ import click
 import numpy as np
 
 from benchmarks import peerlib
-from mfs_edge.errors import CheckFailed, MissingDependency
+from mfs_edge.base.errors import CheckFailed, MissingDependency
 
 CHILD = Path(__file__).with_name("litert_torch_child.py")
 VARIABLE = "MFS_EDGE_LITERT_TORCH_PYTHON"

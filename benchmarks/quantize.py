@@ -31,15 +31,17 @@ import onnx_ir as ir
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # run as a script, only this folder is on the path
 
-from benchmarks import peer_environments, peerlib  # noqa: E402
-from mfs_edge import checkpoint, demo, extras, fold, images, target  # noqa: E402
-from mfs_edge.bench import facts  # noqa: E402
-from mfs_edge.demo import recipe  # noqa: E402
-from mfs_edge.demo import weights as demo_weights  # noqa: E402
-from mfs_edge.errors import CheckFailed  # noqa: E402
-from mfs_edge.graph import build, edit, passes  # noqa: E402
-from mfs_edge.identity import Identity  # noqa: E402
-from mfs_edge.quantize import (  # noqa: E402
+# ruff: noqa: E402
+from benchmarks import peer_environments, peerlib
+from mfs_edge import fold, sample, target
+from mfs_edge.base import extras, images
+from mfs_edge.base.errors import CheckFailed
+from mfs_edge.base.fidelity import psnr
+from mfs_edge.graph import build, edit, passes
+from mfs_edge.load import checkpoint
+from mfs_edge.load.identity import Identity
+from mfs_edge.measure import facts
+from mfs_edge.quantize import (
     bias_correction,
     centre,
     equalise,
@@ -54,8 +56,9 @@ from mfs_edge.quantize import (  # noqa: E402
     split_leaky,
     weights,
 )
-from mfs_edge.target import EmitOptions  # noqa: E402
-from mfs_edge.verify import psnr  # noqa: E402
+from mfs_edge.sample import recipe
+from mfs_edge.sample import weights as demo_weights
+from mfs_edge.target import EmitOptions
 
 GOLDEN = HERE.parent / "tests" / "golden"
 GOLDEN_SEED = 7
@@ -238,7 +241,7 @@ def cases(networks: Sequence[str], sizes: Sequence[int], identities: int) -> Ite
             if network == "golden":
                 yield _case(f"golden, {size} px", _golden(), size, crops(CALIBRATING, size), crops(JUDGING, size))
             else:
-                faces = [images.to_nchw(images.resize(demo.target(i), size)) for i in range(demo.TARGETS)]
+                faces = [images.to_nchw(images.resize(sample.target(i), size)) for i in range(sample.TARGETS)]
                 for number, folded in enumerate(_demo(identities)):
                     yield _case(f"demo {number}, {size} px", folded, size, faces[32:], faces[:32])
 

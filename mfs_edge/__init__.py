@@ -1,7 +1,8 @@
 """mfs-edge: compile MobileFaceSwap to edge devices.
 
 ``mfs_edge.compile(...)`` is ``mfs-edge compile ...`` and ``mfs_edge.bench(...)`` is ``mfs-edge
-bench ...``, with the same names.
+bench ...``, with the same names. Both are plain functions, imported on first use (PEP 562): the
+command line must start fast.
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["bench", "compile"]
+from mfs_edge.base.version import __version__
 
 if TYPE_CHECKING:
-    from mfs_edge import bench
-    from mfs_edge.pipeline import compile
+    from mfs_edge.measure.run import bench
+    from mfs_edge.pipeline.compile import compile
+
+__all__ = ["__version__", "bench", "compile"]
+
+_HOMES = {"bench": "mfs_edge.measure.run", "compile": "mfs_edge.pipeline.compile"}
 
 
 def __getattr__(name: str) -> Any:
-    """Both are imported on first use: the command line must start fast."""
-    if name == "compile":
-        return importlib.import_module("mfs_edge.pipeline").compile
-    if name == "bench":  # the package itself is callable
-        return importlib.import_module("mfs_edge.bench")
-    raise AttributeError(f"module 'mfs_edge' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mfs_edge' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,5 +1,5 @@
 """``python -m mfs_edge``."""
 
-from mfs_edge.cli import main
+from mfs_edge.cli.main import main
 
 main()

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mfs_edge import extras
-from mfs_edge.errors import InputError, MissingDependency, UsageError
+from mfs_edge.base import extras
+from mfs_edge.base.errors import InputError, MissingDependency, UsageError
+from mfs_edge.base.fidelity import Swapper
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,21 +100,6 @@ class Description:
     operators: Mapping[str, int]
     metadata: Mapping[str, str]
     details: Mapping[str, Any] = field(default_factory=dict)  # what only this format has
-
-
-class Swapper(Protocol):
-    """Anything that swaps a face."""
-
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """One frame.
-
-        Args:
-            image: float32 [1, 3, S, S], RGB in 0..1, whatever the file itself takes.
-
-        Returns:
-            ``swapped`` [1, 3, S, S] and ``mask`` [1, 1, S, S], float32 in 0..1.
-        """
-        ...
 
 
 class Runner(Swapper, Protocol):

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mfs_edge.checkpoint import Checkpoint, from_state
-from mfs_edge.demo import recipe
-from mfs_edge.demo import weights as demo_weights
 from mfs_edge.fold import FoldedIDN, fold
-from mfs_edge.identity import Identity
+from mfs_edge.load.checkpoint import Checkpoint, from_state
+from mfs_edge.load.identity import Identity
+from mfs_edge.sample import recipe
+from mfs_edge.sample import weights as demo_weights
 
 # Several workers' OpenMP threads on a few cores spin against each other; torch is not imported yet.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

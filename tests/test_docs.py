@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 import mfs_edge
-from mfs_edge import demo, images, verify
-from mfs_edge.checkpoint import Checkpoint
-from mfs_edge.identity import Identity
+from mfs_edge import sample
+from mfs_edge.base import images
+from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.load.identity import Identity
+from mfs_edge.verify.reference import reference_of
 
 APPS = Path(__file__).parents[1] / "docs" / "apps.md"
 
@@ -44,9 +46,9 @@ def test_a_frame_on_a_raspberry_pi(
     monkeypatch.chdir(build)
     names: dict[str, Any] = {}
     exec(snippet(words), names)
-    crop = demo.target(0)
+    crop = sample.target(0)
     swapped, mask = names["frame"](crop)
-    expected = verify.reference(demo_iin, demo_identities[0])(images.to_nchw(crop))
+    expected = reference_of(demo_iin, demo_identities[0])(images.to_nchw(crop))
     assert swapped.dtype == np.uint8
     assert np.abs(swapped - expected["swapped"][0].transpose(1, 2, 0) * 255).max() < 0.51
     scale = 255 if mask.dtype == np.uint8 else 1
@@ -57,8 +59,8 @@ def test_paste_back() -> None:
     names: dict[str, Any] = {}
     exec(snippet("swap_into"), names)
     swap_into: Callable[..., np.ndarray] = names["swap_into"]
-    landmarks = np.array(json.loads((demo.FACES / "landmarks.json").read_text())["target_00"])
-    frame = demo.target(0)
+    landmarks = np.array(json.loads((sample.FACES / "landmarks.json").read_text())["target_00"])
+    frame = sample.target(0)
 
     def paint(crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mask = np.zeros((224, 224, 1), np.float32)

@@ -29,6 +29,6 @@ def test_the_base_install_is_small() -> None:
 
 
 def test_repository_data_stay_small() -> None:
-    data = [ROOT / "tests/golden", ROOT / "mfs_edge/demo/data", ROOT / "docs", ROOT / "benchmarks"]
+    data = [ROOT / "tests/golden", ROOT / "mfs_edge/sample/data", ROOT / "docs", ROOT / "benchmarks"]
     total = sum(path.stat().st_size for folder in data for path in folder.rglob("*") if path.is_file())
     assert total < 14e6

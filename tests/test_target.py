@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mfs_edge import target
-from mfs_edge.errors import InputError, MissingDependency, UsageError
+from mfs_edge.base.errors import InputError, MissingDependency, UsageError
 
 
 def test_every_backend_fits_the_protocol() -> None:

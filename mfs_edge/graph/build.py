@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from mfs_edge import __version__
-from mfs_edge.errors import UsageError
+from mfs_edge.base.errors import UsageError
+from mfs_edge.base.version import __version__
 from mfs_edge.networks import spec
 
 # Opset 17 (ONNX 1.12) is the newest that the mobile runtimes of the last three years read,

@@ -18,7 +18,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from mfs_edge.errors import InputError
+from mfs_edge.base.errors import InputError
 
 if TYPE_CHECKING:
     import onnx_ir as ir

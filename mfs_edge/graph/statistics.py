@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.errors import UsageError
+from mfs_edge.base.errors import UsageError
 
 FACES = range(32, 64)  # the demo's calibration share; 0..31 are held out
 FEW_FACES = FACES[::8]  # powers of two, and sums over thousands of pixels, need no more
@@ -34,10 +34,11 @@ def default_images(size: int, *, faces: Sequence[int] = FACES) -> Iterator[np.nd
 
 def drawn_faces(size: int, numbers: Sequence[int]) -> Iterator[np.ndarray]:
     """The demo's targets of these numbers: float32 [1, 3, size, size] in 0..1."""
-    from mfs_edge import demo, images
+    from mfs_edge import sample
+    from mfs_edge.base import images
 
     for number in numbers:
-        yield images.to_nchw(images.resize(demo.target(number), size))
+        yield images.to_nchw(images.resize(sample.target(number), size))
 
 
 def noise(size: int) -> Iterator[np.ndarray]:

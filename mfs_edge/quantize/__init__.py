@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.errors import UsageError
+from mfs_edge.base.errors import UsageError
 from mfs_edge.quantize import (
     bias_correction,
     centre,

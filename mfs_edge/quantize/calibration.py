@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mfs_edge import images
-from mfs_edge.errors import InputError
+from mfs_edge.base import images
+from mfs_edge.base.errors import InputError
 from mfs_edge.graph import statistics
 
 LIMIT = 100
@@ -165,10 +165,10 @@ def _reader(picture: np.ndarray) -> Read:
 
 
 def _faces(numbers: Sequence[int], size: int) -> list[Read]:
-    from mfs_edge import demo
+    from mfs_edge import sample
 
     def reader(number: int) -> Read:
-        return lambda: _fit(demo.target(number), size)
+        return lambda: _fit(sample.target(number), size)
 
     return [reader(number) for number in numbers]
 

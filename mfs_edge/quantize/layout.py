@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from mfs_edge.errors import UsageError
+from mfs_edge.base.errors import UsageError
 from mfs_edge.quantize import centre, grid
 from mfs_edge.quantize.grid import Grid
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.errors import UsageError
+from mfs_edge.base.errors import UsageError
 from mfs_edge.quantize.grid import STEPS, Grid
 from mfs_edge.quantize.layout import Layout
 from mfs_edge.quantize.samples import Sample

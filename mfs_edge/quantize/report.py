@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from mfs_edge.base.fidelity import PSNR_CEILING
 from mfs_edge.graph import edit
 from mfs_edge.quantize import pairs
 from mfs_edge.quantize.execute import Outputs, squared_errors
 from mfs_edge.quantize.samples import Progress
 from mfs_edge.target import ACTIVATION, IntegerTensor
-from mfs_edge.verify import PSNR_CEILING
 
 Levels = dict[str, float]  # dB per output
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.errors import InputError
+from mfs_edge.base.errors import InputError
 from mfs_edge.graph import edit, statistics
 from mfs_edge.quantize import layout
 

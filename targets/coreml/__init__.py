@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfs_edge import extras
+from mfs_edge.base import extras
 from mfs_edge.target import Description, EmitOptions, IntegerTensor, Runner, Tensor
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mfs_edge import files
+from mfs_edge.base import files
 from mfs_edge.target import IntegerTensor
 
 from . import package, storage

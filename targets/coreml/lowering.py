@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mfs_edge.errors import LoweringError
+from mfs_edge.base.errors import LoweringError
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mfs_edge import __version__, files
-from mfs_edge.errors import InputError, OutputError
+from mfs_edge.base import files
+from mfs_edge.base.errors import InputError, OutputError
+from mfs_edge.base.version import __version__
 
 from . import program, tools
 

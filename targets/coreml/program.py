@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mfs_edge.errors import LoweringError, UsageError
+from mfs_edge.base.errors import LoweringError, UsageError
 
 from . import quantised
 from .lowering import Lowering

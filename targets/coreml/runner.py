@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfs_edge import extras
-from mfs_edge.errors import InputError, MissingDependency
+from mfs_edge.base import extras
+from mfs_edge.base.errors import InputError, MissingDependency
 
 from . import package, tools
 

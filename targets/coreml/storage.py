@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from coremltools.proto import MIL_pb2
 
-from mfs_edge.errors import InputError
+from mfs_edge.base.errors import InputError
 
 FLOATS = {MIL_pb2.FLOAT16: np.float16, MIL_pb2.FLOAT32: np.float32}
 BYTES = {MIL_pb2.INT8: np.int8, MIL_pb2.UINT8: np.uint8}

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterator
 from types import ModuleType
 
-from mfs_edge import extras
+from mfs_edge.base import extras
 
 EXTRA = "coreml"
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfs_edge import extras, files
-from mfs_edge.errors import LoweringError, OutputError
+from mfs_edge.base import extras, files
+from mfs_edge.base.errors import LoweringError, OutputError
 from mfs_edge.target import EmitOptions
 
 from . import ir_file, quantised

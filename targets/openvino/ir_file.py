@@ -10,8 +10,8 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
 
-from mfs_edge import files
-from mfs_edge.errors import InputError
+from mfs_edge.base import files
+from mfs_edge.base.errors import InputError
 from mfs_edge.target import Description, Tensor
 
 SECTION = "mfs_edge"  # of rt_info

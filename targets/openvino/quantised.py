@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mfs_edge.errors import LoweringError
+from mfs_edge.base.errors import LoweringError
 from mfs_edge.graph import edit
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfs_edge import extras
-from mfs_edge.errors import CheckFailed, InputError
+from mfs_edge.base import extras
+from mfs_edge.base.errors import CheckFailed, InputError
 
 from . import ir_file
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfs_edge import __version__
+from mfs_edge.base.version import __version__
 from mfs_edge.target import Description, EmitOptions, IntegerTensor
 
 from . import runner
@@ -53,7 +53,7 @@ class TfliteTarget:
 
     def to_bytes(self, model: ir.Model, options: EmitOptions) -> bytes:
         """What :meth:`emit` writes."""
-        from mfs_edge import extras
+        from mfs_edge.base import extras
 
         from . import flatbuffer
         from .lowering import lower
@@ -101,7 +101,7 @@ class TfliteTarget:
 
 def _check_precision(model: ir.Model, precision: str) -> None:
     """A file must be what its name says."""
-    from mfs_edge.errors import LoweringError
+    from mfs_edge.base.errors import LoweringError
 
     quantised = any(node.op_type == "QuantizeLinear" for node in model.graph)
     if quantised != precision.startswith("int8"):

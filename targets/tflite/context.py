@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.errors import LoweringError
+from mfs_edge.base.errors import LoweringError
 
 from . import quantised
 from .flatbuffer import Program, Quantisation

@@ -17,7 +17,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from mfs_edge.errors import LoweringError
+from mfs_edge.base.errors import LoweringError
 
 from . import padding, weights
 from .context import Lowering

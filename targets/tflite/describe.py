@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mfs_edge import target
-from mfs_edge.errors import InputError, MissingDependency
+from mfs_edge.base.errors import InputError, MissingDependency
 
 from . import flatbuffer, operators, validate
 from .runner import TfliteRunner

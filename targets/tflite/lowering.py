@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.errors import LoweringError
+from mfs_edge.base.errors import LoweringError
 
 from . import conv, padding, quantised
 from .context import Lowering, Shape

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.errors import LoweringError
+from mfs_edge.base.errors import LoweringError
 
 from . import quantised
 from .context import Lowering, Shape

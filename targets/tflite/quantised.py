@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.errors import LoweringError
+from mfs_edge.base.errors import LoweringError
 
 from .flatbuffer import Quantisation
 

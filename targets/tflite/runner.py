@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mfs_edge import extras
-from mfs_edge.errors import InputError, MissingDependency
+from mfs_edge.base import extras
+from mfs_edge.base.errors import InputError, MissingDependency
 
 from . import delegate, validate
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mfs_edge import files
-from mfs_edge.errors import InputError
+from mfs_edge.base import files
+from mfs_edge.base.errors import InputError
 
 from . import flatbuffer, operators, reader, shapes
 from .reader import Damaged, Model, Operator, Tensor

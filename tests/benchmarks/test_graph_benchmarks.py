@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import passes as passes_table
 from benchmarks import peerlib, peers_onnx
-from mfs_edge.errors import CheckFailed
+from mfs_edge.base.errors import CheckFailed
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import passes
 from mfs_edge.graph.build import build

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import peer_environments, peer_race, peer_results, peers_all
 from benchmarks.peer_results import Results, Row
 from benchmarks.peers_all import OURS, Contender
-from mfs_edge.errors import CheckFailed, InputError, MissingDependency
+from mfs_edge.base.errors import CheckFailed, InputError, MissingDependency
 
 FRAME = np.zeros((1, 3, 4, 4), np.float32)
 SCRIPT = """

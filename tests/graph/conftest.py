@@ -9,7 +9,8 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from mfs_edge import demo, images
+from mfs_edge import sample
+from mfs_edge.base import images
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph.build import build
 
@@ -31,7 +32,7 @@ def random_images(size: int, number: int = 10) -> Images:
 
 
 def natural_images(size: int) -> Images:
-    return [images.to_nchw(images.resize(demo.target(number), size)) for number in NATURAL]
+    return [images.to_nchw(images.resize(sample.target(number), size)) for number in NATURAL]
 
 
 def golden_image(golden: dict[str, np.ndarray], size: int) -> np.ndarray:

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from mfs_edge.checkpoint import from_state
-from mfs_edge.demo import recipe
 from mfs_edge.fold import FoldedIDN, fold
 from mfs_edge.graph import statistics
-from mfs_edge.identity import Identity
+from mfs_edge.load.checkpoint import from_state
+from mfs_edge.load.identity import Identity
 from mfs_edge.networks import loading, spec
 from mfs_edge.networks.idn import IDN
 from mfs_edge.networks.iin import IIN
+from mfs_edge.sample import recipe
 
 
 def folded(seed: int) -> FoldedIDN:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from mfs_edge.errors import UsageError
+from mfs_edge.base.errors import UsageError
 from mfs_edge.fold import FORMS, FoldedIDN
 from mfs_edge.graph.build import build, check_size
 from mfs_edge.networks import loading

@@ -13,7 +13,7 @@ import onnx_ir as ir
 import pytest
 from onnx_ir.passes.common import ShapeInferencePass
 
-from mfs_edge.errors import InputError
+from mfs_edge.base.errors import InputError
 from mfs_edge.graph import passes
 from mfs_edge.graph.cost import Cost, count, live_bytes
 

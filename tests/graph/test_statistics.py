@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mfs_edge.errors import UsageError
+from mfs_edge.base.errors import UsageError
 from mfs_edge.graph import passes, statistics
 from tests.graph.conftest import random_images
 from tests.graph.torch_evaluator import evaluate

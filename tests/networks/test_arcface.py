@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from mfs_edge import identity
-from mfs_edge.checkpoint import Checkpoint
-from mfs_edge.identity import Embedder, Identity
+from mfs_edge.face.crop import arcface_input
+from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.load.embed import Embedder
+from mfs_edge.load.identity import Identity
 from mfs_edge.networks import arcface, loading
 
 Arrays = Mapping[str, np.ndarray]
@@ -18,7 +19,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @pytest.fixture(scope="module")
 def found(golden: Arrays, golden_arcface: Checkpoint) -> Identity:
-    return Embedder(golden_arcface)(identity.arcface_input(golden["identity/image"], "golden"))
+    return Embedder(golden_arcface)(arcface_input(golden["identity/image"], "golden"))
 
 
 def test_golden_embedding(golden: Arrays, found: Identity) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from mfs_edge import verify
-from mfs_edge.checkpoint import Checkpoint
-from mfs_edge.identity import Identity
+from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.load.identity import Identity
 from mfs_edge.networks.idn import IDN
+from mfs_edge.verify.reference import reference_of
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -19,7 +19,7 @@ Arrays = Mapping[str, np.ndarray]
 @pytest.mark.parametrize("size", [224, 256])
 def test_golden_outputs(golden: Arrays, golden_iin: Checkpoint, golden_identity: Identity, size: int) -> None:
     image = golden[f"target{size}/image"].astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255)
-    found = verify.reference(golden_iin, golden_identity)(image)
+    found = reference_of(golden_iin, golden_identity)(image)
     np.testing.assert_allclose(found["swapped"][0], golden[f"target{size}/output"], atol=5e-5, rtol=0)
     np.testing.assert_allclose(found["mask"][0], golden[f"target{size}/mask"], atol=5e-5, rtol=0)
 

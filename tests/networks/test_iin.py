@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mfs_edge.checkpoint import Checkpoint
-from mfs_edge.identity import Identity
+from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.load.identity import Identity
 from mfs_edge.networks import iin, loading
 from mfs_edge.networks.idn import IDN
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from mfs_edge.demo import recipe
 from mfs_edge.networks import spec
 from mfs_edge.networks.arcface import ArcFace
 from mfs_edge.networks.idn import IDN
 from mfs_edge.networks.iin import IIN
+from mfs_edge.sample import recipe
 
 OFFICIAL = json.loads((Path(__file__).parents[1] / "golden" / "shapes.json").read_text())
 MODULES = {"arcface": ArcFace, "iin": IIN}

@@ -6,7 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mfs_edge import demo, images
+from mfs_edge import sample
+from mfs_edge.base import images
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, passes
 from mfs_edge.quantize import samples
@@ -16,7 +17,7 @@ SIZE = 64
 
 
 def faces(numbers: range) -> list[np.ndarray]:
-    return [images.to_nchw(images.resize(demo.target(i), SIZE)) for i in numbers]
+    return [images.to_nchw(images.resize(sample.target(i), SIZE)) for i in numbers]
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mfs_edge import images
-from mfs_edge.demo import FACES
-from mfs_edge.errors import InputError
+from mfs_edge.base import images
+from mfs_edge.base.errors import InputError
 from mfs_edge.quantize import calibration
+from mfs_edge.sample import FACES
 
 
 @pytest.fixture

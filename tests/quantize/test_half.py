@@ -9,11 +9,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mfs_edge.errors import LoweringError
+from mfs_edge.base.errors import LoweringError
+from mfs_edge.base.fidelity import psnr
 from mfs_edge.graph import build, edit, passes
 from mfs_edge.quantize import execute, half
 from mfs_edge.target import EmitOptions, get
-from mfs_edge.verify import psnr
 from tests.graph import seeds
 from tests.quantize.conftest import SIZE
 

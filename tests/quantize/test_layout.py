@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
-from mfs_edge.errors import UsageError
+from mfs_edge.base.errors import UsageError
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build
 from mfs_edge.quantize import grid, layout

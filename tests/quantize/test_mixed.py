@@ -6,10 +6,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mfs_edge.errors import UsageError
+from mfs_edge.base.errors import UsageError
+from mfs_edge.base.fidelity import psnr
 from mfs_edge.quantize import execute, mixed, quantise
 from mfs_edge.quantize.mixed import Unit
-from mfs_edge.verify import psnr
 
 
 def unit(name: str, macs: int, inside: float, output: float, readers: tuple[int, ...]) -> Unit:

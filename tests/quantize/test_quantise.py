@@ -11,15 +11,19 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from mfs_edge import demo, images, target, verify
-from mfs_edge.checkpoint import Checkpoint
-from mfs_edge.errors import UsageError
+from mfs_edge import sample, target
+from mfs_edge.base import fidelity, images
+from mfs_edge.base.errors import UsageError
 from mfs_edge.fold import FoldedIDN, Stage
 from mfs_edge.graph import build, passes
-from mfs_edge.identity import Identity
-from mfs_edge.quantize import execute, fidelity, quantise
+from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.load.identity import Identity
+from mfs_edge.quantize import execute, quantise
 from mfs_edge.quantize.calibration import load
+from mfs_edge.sample.pictures import exam_pictures
 from mfs_edge.target import EmitOptions
+from mfs_edge.verify import damage as damage
+from mfs_edge.verify.reference import reference_of
 
 HELD_OUT = range(0, 32, 3)
 
@@ -36,11 +40,11 @@ def quantised(optimised: Callable[[int], ir.Model]) -> dict[str, ir.Model]:
 
 
 @pytest.fixture(scope="module")
-def judge(demo_iin: Checkpoint, demo_identities: list[Identity]) -> Callable[..., dict[str, verify.Fidelity]]:
-    pictures = [images.to_nchw(demo.target(i)) for i in HELD_OUT]
-    reference = verify.reference(demo_iin, demo_identities[0])
+def judge(demo_iin: Checkpoint, demo_identities: list[Identity]) -> Callable[..., dict[str, fidelity.Fidelity]]:
+    pictures = [images.to_nchw(sample.target(i)) for i in HELD_OUT]
+    reference = reference_of(demo_iin, demo_identities[0])
     expected = [reference(picture) for picture in pictures]
-    return lambda runner: verify.compare(runner, pictures, expected)
+    return lambda runner: fidelity.compare(runner, pictures, expected)
 
 
 def emitted(model: ir.Model, name: str, precision: str, folder: Path) -> Path:
@@ -52,7 +56,7 @@ def emitted(model: ir.Model, name: str, precision: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize(("precision", "image", "mask"), [("int8", 46, 38), ("int8-mixed", 50, 40)])
 def test_the_written_file_keeps_the_picture(
-    quantised: dict[str, ir.Model], judge: Callable[..., dict[str, verify.Fidelity]], tmp_path: Path,
+    quantised: dict[str, ir.Model], judge: Callable[..., dict[str, fidelity.Fidelity]], tmp_path: Path,
     precision: str, image: float, mask: float,
 ) -> None:  # fmt: skip
     path = emitted(quantised[precision], "onnx", precision, tmp_path)
@@ -63,7 +67,7 @@ def test_the_written_file_keeps_the_picture(
 
 
 def test_litert_keeps_it_as_well_in_one_partition(
-    quantised: dict[str, ir.Model], judge: Callable[..., dict[str, verify.Fidelity]], tmp_path: Path
+    quantised: dict[str, ir.Model], judge: Callable[..., dict[str, fidelity.Fidelity]], tmp_path: Path
 ) -> None:
     levels = {}
     for name in ("onnx", "tflite"):
@@ -124,7 +128,7 @@ def test_poor_calibration_gives_a_finite_graph(optimised: Callable[[int], ir.Mod
     result = quantise(optimised(64), pictures)
     for initialiser in result.model.graph.initializers.values():
         assert np.isfinite(initialiser.const_value.numpy().astype(np.float64)).all()
-    outputs = passes.check.evaluate(result.model, verify.inputs(64)[0])
+    outputs = passes.check.evaluate(result.model, exam_pictures(64)[0])
     assert all(np.isfinite(outputs[name]).all() for name in ("swapped", "mask"))
 
 
@@ -143,15 +147,15 @@ def test_an_extreme_modulation_gives_a_finite_graph_and_an_honest_level(demo_fol
     result = quantise(model, load(None, 64, limit=8))
     for initialiser in result.model.graph.initializers.values():
         assert np.isfinite(initialiser.const_value.numpy().astype(np.float64)).all()
-    pictures = verify.inputs(64)
+    pictures = exam_pictures(64)
     for found, wanted in zip(execute.outputs(result.model, pictures), execute.outputs(model, pictures), strict=True):
         assert all(np.isfinite(found[name]).all() for name in wanted)
-        assert verify.psnr(found["swapped"] - wanted["swapped"]) > 20
+        assert fidelity.psnr(found["swapped"] - wanted["swapped"]) > 20
 
 
 @pytest.mark.parametrize("name", ["onnx", "tflite", "openvino"])
 def test_every_runtime_keeps_what_the_graph_keeps(
-    quantised: dict[str, ir.Model], judge: Callable[..., dict[str, verify.Fidelity]], tmp_path: Path, name: str
+    quantised: dict[str, ir.Model], judge: Callable[..., dict[str, fidelity.Fidelity]], tmp_path: Path, name: str
 ) -> None:
     """Within 1.5 dB of the QDQ graph evaluated in float."""
     exact = judge(execute.Session(quantised["int8"], as_written=True))
@@ -161,7 +165,7 @@ def test_every_runtime_keeps_what_the_graph_keeps(
 
 
 def test_saturation_is_a_share_per_tensor(quantised: dict[str, ir.Model]) -> None:
-    rates = fidelity.saturation(quantised["int8"], [images.to_nchw(demo.target(0))])
+    rates = damage.saturation(quantised["int8"], [images.to_nchw(sample.target(0))])
     assert len(rates) > 40
     assert all(0 <= rate <= 1 for rate in rates.values())
     assert np.median(list(rates.values())) < 0.01

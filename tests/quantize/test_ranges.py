@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mfs_edge.errors import UsageError
+from mfs_edge.base.errors import UsageError
 from mfs_edge.quantize import layout, ranges
 from mfs_edge.quantize.samples import Sample
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge import demo, images
+from mfs_edge import sample
+from mfs_edge.base import images
+from mfs_edge.base.fidelity import Swapper, psnr
 from mfs_edge.quantize import execute
-from mfs_edge.target import Swapper
-from mfs_edge.verify import psnr
 
 SIZE = 64
 LOST_DB = 1.5  # a runtime may be this much worse than the graph in float
@@ -19,7 +19,7 @@ Graphs = Callable[[str], ir.Model]  # by precision
 
 def faces(numbers: range) -> list[np.ndarray]:
     """The demo's, small."""
-    return [images.to_nchw(images.resize(demo.target(i), SIZE)) for i in numbers]
+    return [images.to_nchw(images.resize(sample.target(i), SIZE)) for i in numbers]
 
 
 def levels(swapper: Swapper, reference: ir.Model) -> dict[str, float]:

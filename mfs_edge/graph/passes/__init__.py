@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from mfs_edge.errors import PassError, UsageError
+from mfs_edge.base.errors import PassError, UsageError
 from mfs_edge.graph.passes.balance import Balance
 from mfs_edge.graph.passes.base import GraphPass
 from mfs_edge.graph.passes.blend_form import BlendForm

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.errors import PassError
+from mfs_edge.base.errors import PassError
 from mfs_edge.graph import statistics
 from mfs_edge.graph.passes.base import GraphPass
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfs_edge import verify
-from mfs_edge.errors import PassError, UsageError
+from mfs_edge.base import fidelity
+from mfs_edge.base.errors import PassError, UsageError
 from mfs_edge.fold import FORMS, FoldedIDN
 from mfs_edge.graph import edit, passes, statistics
 from mfs_edge.graph.build import build
+from mfs_edge.sample.pictures import exam_pictures
 from tests.graph import seeds
 from tests.graph.conftest import golden_image, natural_images, random_images, runner
 from tests.graph.torch_evaluator import evaluate
@@ -43,7 +44,7 @@ def assert_equal_to_the_bit(before: ir.Model, after: ir.Model, images: list[np.n
 def half_psnr(model: ir.Model, truth: ir.Model, image: np.ndarray) -> dict[str, float]:
     """Of ``model`` computed entirely in half precision, against ``truth`` in float64."""
     expected, found = evaluate(truth, image), evaluate(model, image, half=True)
-    return {name: verify.psnr(found[name] - expected[name]) for name in ("swapped", "mask")}
+    return {name: fidelity.psnr(found[name] - expected[name]) for name in ("swapped", "mask")}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -77,7 +78,7 @@ def test_other_networks_in_half_precision(seed: int) -> None:
     """Mean over faces and noise, as a written file is verified."""
     weights = seeds.folded(seed).weights()
     before, after = balanced_pair(weights, 224)
-    levels = [half_psnr(after, before, image) for image in verify.inputs(224)]
+    levels = [half_psnr(after, before, image) for image in exam_pictures(224)]
     for name in ("swapped", "mask"):
         assert np.mean([level[name] for level in levels]) > HALF_DB
 

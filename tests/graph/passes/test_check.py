@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mfs_edge.errors import PassError
+from mfs_edge.base.errors import PassError
 from mfs_edge.graph import edit, passes
 from mfs_edge.graph.passes.base import GraphPass
 from mfs_edge.graph.passes.check import Checker, evaluate

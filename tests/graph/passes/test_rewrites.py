@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxsim
 import pytest
 
-from mfs_edge.errors import PassError, UsageError
+from mfs_edge.base.errors import PassError, UsageError
 from mfs_edge.fold import FORMS, FoldedIDN
 from mfs_edge.graph import edit, passes
 from mfs_edge.graph.build import build

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from mfs_edge.targets.coreml import evaluator as mil
 
-from mfs_edge import demo, files, images
-from mfs_edge.verify import psnr
+from mfs_edge import sample
+from mfs_edge.base import files, images
+from mfs_edge.base.fidelity import psnr
 
 BYTE_ROUNDING = 0.5 / 255
 GOLDEN_TOLERANCE = 5e-5
@@ -58,7 +59,7 @@ def test_half_precision_overflows_unless_balanced(package: Any, frame: Any, gold
 
 
 def test_half_precision_of_the_demo(package: Any, check: Any) -> None:
-    image = images.to_nchw(demo.target(int(check["0/target"])))
+    image = images.to_nchw(sample.target(int(check["0/target"])))
     outputs = mil.Package.open(package("demo", precision="fp16", io="image")).run(image)
     assert psnr(outputs["swapped"][0] - check["0/output"]) >= HALF_DB
     assert psnr(outputs["mask"][0] - check["0/mask"]) >= HALF_DB

@@ -12,8 +12,8 @@ import pytest
 from coremltools.proto import MIL_pb2
 from mfs_edge.targets.coreml import CoremlTarget, evaluator, package, quantised
 
-from mfs_edge import files
-from mfs_edge.errors import InputError
+from mfs_edge.base import files
+from mfs_edge.base.errors import InputError
 from mfs_edge.graph import edit
 from mfs_edge.quantize import execute, quantise
 from mfs_edge.target import EmitOptions

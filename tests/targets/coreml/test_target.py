@@ -13,8 +13,8 @@ import onnx_ir as ir
 import pytest
 from mfs_edge.targets.coreml import CoremlTarget
 
-from mfs_edge import files
-from mfs_edge.errors import InputError, LoweringError, MissingDependency, OutputError, UsageError
+from mfs_edge.base import files
+from mfs_edge.base.errors import InputError, LoweringError, MissingDependency, OutputError, UsageError
 from mfs_edge.target import EmitOptions
 
 TARGET = CoremlTarget()

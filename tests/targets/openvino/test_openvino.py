@@ -14,11 +14,11 @@ import pytest
 from mfs_edge.targets.openvino import OpenvinoTarget
 from mfs_edge.targets.openvino import runner as openvino_runner
 
-from mfs_edge.errors import CheckFailed, InputError, LoweringError, OutputError
+from mfs_edge.base.errors import CheckFailed, InputError, LoweringError, OutputError
+from mfs_edge.base.fidelity import psnr
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, passes
 from mfs_edge.target import EmitOptions
-from mfs_edge.verify import psnr
 
 TARGET = OpenvinoTarget()
 GOLDEN_TOLERANCE = 5e-5

@@ -14,7 +14,7 @@ import openvino
 import pytest
 from mfs_edge.targets.openvino import OpenvinoTarget, quantised
 
-from mfs_edge.errors import LoweringError
+from mfs_edge.base.errors import LoweringError
 from mfs_edge.graph import edit
 from mfs_edge.quantize import execute
 from mfs_edge.target import EmitOptions

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 from mfs_edge.targets.tflite import TfliteTarget
 
-from mfs_edge.errors import LoweringError
+from mfs_edge.base.errors import LoweringError
 from mfs_edge.target import EmitOptions
 from tests.targets.tflite import graphs, qdq
 

@@ -10,8 +10,9 @@ import onnx_ir as ir
 import pytest
 from mfs_edge.targets.tflite import TfliteTarget, conv, operators, validate
 
-from mfs_edge import fold, verify
-from mfs_edge.errors import LoweringError
+from mfs_edge import fold
+from mfs_edge.base import fidelity
+from mfs_edge.base.errors import LoweringError
 from mfs_edge.target import EmitOptions
 from tests.targets.tflite import graphs, qdq
 
@@ -69,9 +70,9 @@ def test_it_computes_what_the_qdq_graph_says(quantised: ir.Model, tmp_path: Path
     expected = qdq.run(quantised, image)
     for name, reference in expected.items():
         assert np.abs(outputs[name] - reference).max() <= STEPS / 255
-        assert verify.psnr(outputs[name] - reference) > 45
+        assert fidelity.psnr(outputs[name] - reference) > 45
     real = qdq.run(float_graph(), image)
-    assert verify.psnr(outputs["swapped"] - real["swapped"]) > 35  # and that is the network
+    assert fidelity.psnr(outputs["swapped"] - real["swapped"]) > 35  # and that is the network
 
 
 @pytest.mark.parametrize("io", ["float32", "uint8"])
@@ -165,7 +166,7 @@ def test_float_islands_meet_integers_at_their_shore(tmp_path: Path, where: str) 
     assert TARGET.describe(path).details["delegate"]["partitions"] == 1
     outputs, expected = TARGET.load(path).run(graphs.noise(SIZE)), qdq.run(model, graphs.noise(SIZE))
     for name, reference in expected.items():
-        assert verify.psnr(outputs[name] - reference) > 45
+        assert fidelity.psnr(outputs[name] - reference) > 45
 
 
 def test_unequal_scales_are_brought_together(quantised: ir.Model, tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_unequal_scales_are_brought_together(quantised: ir.Model, tmp_path: Path
     path = graphs.write(model, tmp_path, precision="int8")
     assert kinds(path).count("QUANTIZE") == 2
     outputs, expected = TARGET.load(path).run(graphs.noise(SIZE)), qdq.run(model, graphs.noise(SIZE))
-    assert verify.psnr(outputs["swapped"] - expected["swapped"]) > 45
+    assert fidelity.psnr(outputs["swapped"] - expected["swapped"]) > 45
 
 
 def test_a_leaky_relu_onto_a_much_coarser_scale_stays_in_the_delegate(tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_the_whole_network_in_int8(golden_folded: fold.FoldedIDN, golden: graphs
     assert (covered["partitions"], covered["outside"]) == (1, {})
     outputs, evaluated, exact = TARGET.load(path).run(image), qdq.run(model, image), qdq.run(real, image)
     for name, reference in exact.items():
-        ours, theirs = (verify.psnr(result[name] - reference) for result in (outputs, evaluated))
+        ours, theirs = (fidelity.psnr(result[name] - reference) for result in (outputs, evaluated))
         assert ours > theirs - 1.5
 
 

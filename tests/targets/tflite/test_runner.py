@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from mfs_edge.targets.tflite import TfliteTarget, runner
 
-from mfs_edge import extras
-from mfs_edge.errors import InputError, MissingDependency
+from mfs_edge.base import extras
+from mfs_edge.base.errors import InputError, MissingDependency
 from tests.targets.tflite import graphs
 from tests.targets.tflite.conftest import Writer
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from mfs_edge.targets.tflite import TfliteTarget
 
-from mfs_edge import fold, verify
+from mfs_edge import fold
+from mfs_edge.base import fidelity
 from mfs_edge.target import EmitOptions
 from tests.targets.tflite import graphs
 from tests.targets.tflite.conftest import Writer
@@ -39,8 +40,8 @@ def test_golden_outputs_come_out_of_the_file(written: Writer, golden: Arrays, si
 def test_half_precision_weights_keep_the_picture(written: Writer, golden: Arrays, size: int) -> None:
     image = graphs.nchw(golden[f"target{size}/image"])
     outputs = TARGET.load(written(size=size, precision="fp16")).run(image)
-    assert verify.psnr(outputs["swapped"][0] - golden[f"target{size}/output"]) >= 60
-    assert verify.psnr(outputs["mask"][0] - golden[f"target{size}/mask"]) >= 60
+    assert fidelity.psnr(outputs["swapped"][0] - golden[f"target{size}/output"]) >= 60
+    assert fidelity.psnr(outputs["mask"][0] - golden[f"target{size}/mask"]) >= 60
 
 
 def test_bytes_at_the_edges_lose_half_a_level_at_most(written: Writer, golden: Arrays) -> None:

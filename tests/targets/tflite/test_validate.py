@@ -11,7 +11,7 @@ import pytest
 from mfs_edge.targets.tflite import TfliteTarget, flatbuffer, reader, validate
 from mfs_edge.targets.tflite.flatbuffer import Program, Quantisation
 
-from mfs_edge.errors import InputError
+from mfs_edge.base.errors import InputError
 from mfs_edge.fold import FoldedIDN
 from tests.targets.tflite import graphs, qdq
 from tests.targets.tflite.conftest import Writer

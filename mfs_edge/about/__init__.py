@@ -1,0 +1,1 @@
+"""Questions that need no compiler: what is this file, what can this machine do."""

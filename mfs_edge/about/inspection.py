@@ -1,0 +1,198 @@
+"""Tell what a file is, and what is in it, without torch where the format allows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mfs_edge import target
+from mfs_edge.base import extras, files
+from mfs_edge.base.errors import InputError, UsageError
+from mfs_edge.base.progress import Recorded, Steps
+from mfs_edge.bundle import manifest
+from mfs_edge.load import checkpoint, identity
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found: a kind, facts in reading order, and tables."""
+
+    kind: str  # "checkpoint", "identity", "artefact" or "manifest"
+    path: Path
+    facts: dict[str, Any]
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+def inspect(path: Path, *, layers: bool = False, quant: bool = False, steps: Steps | None = None) -> Inspection:
+    """Describe ``path``.
+
+    Args:
+        path: a checkpoint, an identity, an artefact, a manifest or its folder.
+        layers: also what each node of an ONNX artefact costs.
+        quant: also the quantised tensors of an artefact, and what each of them costs in fidelity.
+        steps: told of progress.
+
+    Raises:
+        InputError: it is damaged, or nothing that mfs-edge knows.
+        UsageError: ``layers`` or ``quant`` of something that has none.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file; give a checkpoint, an identity, an artefact or a build folder")
+    if path.suffix in {kind.suffix for kind in target.registered().values()}:
+        return _artefact(path, layers=layers, quant=quant, steps=steps or Recorded())
+    if layers or quant:
+        raise UsageError(f"{path}: has no {'layers' if layers else 'quantised tensors'} to show; give an artefact")
+    if path.is_dir() or path.name == "manifest.json":
+        return _manifest(path / "manifest.json" if path.is_dir() else path)
+    if path.suffix in (".npy", ".npz"):
+        return _identity(path)
+    return _checkpoint(path)
+
+
+def _checkpoint(path: Path) -> Inspection:
+    found = checkpoint.load(path)
+    facts = {
+        "network": checkpoint.TITLES[found.network],
+        "format": found.format,
+        "convention": found.convention,
+        "stored as": found.dtype,
+        "prefix": found.prefix or "none",
+        "tensors": len(found.tensors),
+        "parameters": found.parameters,
+        "bytes": files.size_of(path),
+        "sha256": found.sha256,
+        "use it as": f"{checkpoint.OPTIONS[found.network]} {path}",
+    }
+    return Inspection("checkpoint", path, facts, {"parts": _parts(found)})
+
+
+def _parts(found: checkpoint.Checkpoint) -> list[dict[str, Any]]:
+    """Parameters by the first component of the key."""
+    totals: dict[str, list[int]] = {}
+    for key, tensor in found.tensors.items():
+        entry = totals.setdefault(key.split(".")[0], [0, 0])
+        entry[0] += 1
+        entry[1] += tensor.size
+    return [{"part": part, "tensors": n, "parameters": size} for part, (n, size) in totals.items()]
+
+
+def _identity(path: Path) -> Inspection:
+    found = identity.load(path)
+    facts = {
+        "embedding": f"{found.embedding.size} values, length 1",
+        "feature map": "x".join(map(str, found.feature_map.shape)),
+        "range": f"{found.feature_map.min():.3g} .. {found.feature_map.max():.3g}",
+        "sha256": found.sha256,
+        "notes": "; ".join(found.notes) or "none",
+    }
+    return Inspection("identity", path, facts)
+
+
+def _artefact(path: Path, *, layers: bool, quant: bool, steps: Steps) -> Inspection:
+    backend = target.of_file(path)
+    found = backend.describe(path)
+    facts = {"format": found.format, "bytes": files.size_of(path), "sha256": files.sha256(path)}
+    tables = {
+        "tensors": _tensors("input", found.inputs) + _tensors("output", found.outputs),
+        "operators": [{"operator": op, "count": count} for op, count in found.operators.items()],
+    }
+    if layers:
+        totals, rows = _layers(path)
+        facts, tables = {**facts, **totals}, {**tables, "layers": rows}
+    if quant:
+        costs, rows = _integers(path, backend, steps)
+        facts, tables = {**facts, "alone": costs}, {**tables, "quantised tensors": rows}
+    return Inspection("artefact", path, {**facts, **found.details, **found.metadata}, tables)
+
+
+def _layers(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the graph costs in total and node by node, under the names of ``graph.cost``."""
+    if path.suffix != ".onnx":
+        raise UsageError(f"{path}: layers are counted in the ONNX graph; compile --target onnx too and inspect that")
+    from mfs_edge.graph import cost
+
+    counted = cost.count(extras.require("onnx_ir", "onnx").load(path))
+    columns = ("name", "operator", "shape", "parameters", "weight_bytes", "macs", "flops", "paper", "live_bytes")
+    rows = [{column: getattr(node, column) for column in columns} for node in counted.nodes]
+    totals = ("parameters", "macs", "flops", "paper", "weight_bytes", "peak_bytes", "peak_node")
+    return {name: getattr(counted, name) for name in totals}, rows
+
+
+def _integers(path: Path, backend: target.Target, steps: Steps) -> tuple[str, list[dict[str, Any]]]:
+    """The quantised tensors, with the PSNR of each output when that tensor alone is on integers.
+
+    That is computed with the ONNX form of the same graph: the artefact itself, or the one beside it.
+    """
+    tensors = backend.integers(path)
+    if not tensors:
+        raise UsageError(f"{path}: is not quantised; compile with --precision int8 or int8-mixed")
+    graph = path.with_suffix(".onnx")
+    levels: dict[str, dict[str, float]] = {}
+    told = f"unknown: error contributions need {graph.name} beside it; compile with --target onnx too"
+    if graph.exists():
+        levels, told = _contributions(graph, steps), f"dB with that tensor alone on integers, {JUDGED_ON} drawn faces"
+    plain = {_plain(name): level for name, level in levels.items()}
+    return told, [_integer(tensor, plain.get(_plain(tensor.name))) for tensor in tensors]
+
+
+def _plain(name: str) -> str:
+    """A tensor's name as the most restrictive format, Core ML, allows it."""
+    return re.sub(r"\W", "_", name)
+
+
+JUDGED_ON = 4
+
+
+def _contributions(path: Path, steps: Steps) -> dict[str, dict[str, float]]:
+    from mfs_edge import sample
+    from mfs_edge.base import images
+    from mfs_edge.quantize import execute, pairs, report
+
+    model = extras.require("onnx_ir", "onnx").load(path)
+    size = next(int(n) for n in reversed(target.of_file(path).describe(path).inputs[0].shape) if n > 3)
+    faces = [images.to_nchw(images.resize(sample.target(number), size)) for number in range(JUDGED_ON)]
+    with steps.counted(f"run {path.name} with one tensor on integers at a time") as progress:
+        return report.contributions(model, faces, execute.outputs(pairs.drop(model), faces), progress)
+
+
+def _integer(tensor: target.IntegerTensor, levels: dict[str, float] | None) -> dict[str, Any]:
+    least, most = min(tensor.scales), max(tensor.scales)
+    return {
+        "tensor": tensor.name,
+        "kind": tensor.kind,
+        "type": tensor.dtype,
+        "scale": float(f"{least:.6g}"),
+        "largest scale": float(f"{most:.6g}") if most != least else "",
+        "channels": len(tensor.scales) if len(tensor.scales) > 1 else "",
+        "zero point": tensor.zero_point,
+        "low": round(tensor.low, 4),
+        "high": round(tensor.high, 4),
+        **{f"{name} dB": round(levels[name], 1) if levels else "" for name in ("swapped", "mask")},
+    }
+
+
+def _tensors(role: str, tensors: Iterable[target.Tensor]) -> list[dict[str, Any]]:
+    return [{"role": role, **vars(tensor)} for tensor in tensors]
+
+
+def _manifest(path: Path) -> Inspection:
+    if not path.exists():
+        raise InputError(f"{path.parent}: is a folder without manifest.json; give a build folder or a file")
+    found = manifest.read(path)
+    rows = [
+        {
+            "file": artefact.file,
+            "precision": artefact.precision,
+            "bytes": artefact.bytes,
+            "verification": artefact.verification.status,
+            "intact": all(
+                (path.parent / name).exists() and files.sha256(path.parent / name) == digest
+                for name, digest in artefact.files.items()
+            ),
+        }
+        for artefact in found.artefacts
+    ]
+    return Inspection("manifest", path, {"artefacts": len(rows), **found.versions}, {"artefacts": rows})

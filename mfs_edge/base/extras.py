@@ -1,0 +1,30 @@
+"""Optional dependencies: imported where used, and named when missing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from mfs_edge.base.errors import MissingDependency
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import ``module``, which the pip extra ``extra`` provides.
+
+    Raises:
+        MissingDependency: it is not installed; the message names the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.split(".")[0]
+        raise MissingDependency(
+            f"{package} is needed here and cannot be imported ({error}); "
+            f"install it with: pip install 'mfs-edge[{extra}]'"
+        ) from error
+
+
+def available(module: str) -> bool:
+    """Whether ``module`` is installed, without importing it."""
+    return importlib.util.find_spec(module) is not None

@@ -1,0 +1,119 @@
+"""``manifest.json``: what a folder of artefacts holds, where it came from and what was proven.
+
+Typed, diffable (no clock times, stable order) and strict: an unknown key is an error. An
+identity appears only as a hash.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mfs_edge.base.errors import InputError
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Fidelity(_Record):
+    """How one output differs from the reference; peak value 1."""
+
+    max_abs: float
+    psnr_mean: float  # dB; 200 stands for equality
+    psnr_worst: float
+
+
+class Verification(_Record):
+    """What was compared, and how it went."""
+
+    status: Literal["passed", "failed", "not verified"]
+    verified: Literal["runtime", "evaluator", "no"]  # what executed the written file
+    run: str  # the runtime that ran it, or why none did
+    execution: str = ""  # what that runtime computes on which type
+    pictures: str = ""  # what it was judged on
+    min_psnr: float | None = None  # dB; the mean of each output must reach it
+    swapped: Fidelity | None = None
+    mask: Fidelity | None = None
+    worst_picture: str | None = None  # a PNG beside the artefact; integers only
+    saturation: dict[str, float] | None = None  # share of values beyond each tensor's range; integers only
+
+
+class Tensor(_Record):
+    """One input or output, as an app sees it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    layout: str
+    range: str
+
+
+class Source(_Record):
+    """A file that went in."""
+
+    name: str
+    sha256: str
+
+
+class Artefact(_Record):
+    """One emitted model."""
+
+    file: str  # relative to the manifest; a package is a folder
+    files: dict[str, str]  # every file or folder of it -> sha256
+    bytes: int
+    target: str
+    precision: str
+    io: str
+    size: int  # pixels
+    optimize: int
+    checkpoint: Source
+    identity_sha256: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    operators: dict[str, int]
+    parameters: int
+    macs: int
+    verification: Verification
+    warnings: tuple[str, ...] = ()
+
+
+class Manifest(_Record):
+    """Everything in one output folder."""
+
+    schema_version: Literal[1] = 1
+    notice: str = (
+        "Synthetic media: obtain the consent of whoever is shown and disclose that faces were swapped. "
+        "The identity is recorded as a hash only."
+    )
+    versions: dict[str, str]  # mfs-edge, Python and the libraries that took part
+    artefacts: tuple[Artefact, ...]
+    warnings: tuple[str, ...] = ()
+
+    def dumps(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
+
+    def files(self) -> set[str]:
+        """The first path component of every recorded file."""
+        return {Path(name).parts[0] for artefact in self.artefacts for name in artefact.files}
+
+
+def read(path: Path) -> Manifest:
+    """The manifest in ``path``.
+
+    Raises:
+        InputError: it is missing, damaged, or has keys that this version does not know.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); compile again") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{path}: is not a manifest of this version ({where}: {first['msg']}); compile again"
+        ) from error

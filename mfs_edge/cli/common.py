@@ -1,0 +1,37 @@
+"""What the commands share: the ``--json`` switch and what it makes of failures, and where progress goes."""
+
+from __future__ import annotations
+
+import contextlib
+import json as jsonlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mfs_edge.base.errors import CheckFailed, MfsEdgeError
+
+if TYPE_CHECKING:
+    from mfs_edge.base.progress import Recorded
+
+PATH = click.Path(path_type=Path)
+json_option = click.option("--json", is_flag=True, help="Print one machine-readable object and nothing else.")
+
+
+@contextlib.contextmanager
+def json_errors(enabled: bool) -> Iterator[None]:
+    """With ``--json`` a failure, too, is one object on standard output."""
+    try:
+        yield
+    except MfsEdgeError as error:
+        if enabled and not isinstance(error, CheckFailed):  # those come after the result was printed
+            click.echo(jsonlib.dumps({"error": str(error), "exit_code": error.exit_code}))
+        raise
+
+
+def steps_for(*, json: bool) -> Recorded:
+    """Shown on the terminal, or only remembered."""
+    from mfs_edge.base import progress
+
+    return progress.Recorded() if json else progress.Printed()

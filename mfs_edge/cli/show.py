@@ -1,0 +1,175 @@
+"""What the commands print: rich tables for people, one JSON object for machines."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfs_edge.base.errors import CheckFailed
+from mfs_edge.bundle import manifest as records
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mfs_edge.about.doctor import Diagnosis
+    from mfs_edge.about.inspection import Inspection
+    from mfs_edge.load.identity import Identity
+    from mfs_edge.pipeline.compile import Result
+    from mfs_edge.pipeline.demo import DemoResult
+
+
+LOG_WIDTH = 160
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:  # a log has no width; 80 columns would fold every table
+        console.width = LOG_WIDTH
+    return console
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(jsonlib.dumps(value, indent=2, default=str) + "\n")
+
+
+def _table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    return table
+
+
+def _fidelity(fidelity: records.Fidelity | None) -> tuple[str, str]:
+    return ("-", "-") if fidelity is None else (f"{fidelity.max_abs:.1e}", f"{fidelity.psnr_mean:.1f}")
+
+
+def _artefact_table(artefacts: Iterable[records.Artefact]) -> Any:
+    rows = []
+    for artefact in artefacts:
+        checked = artefact.verification
+        colour = {"passed": "green", "failed": "red"}.get(checked.status, "yellow")
+        rows.append(
+            (
+                artefact.file,
+                *(f"{artefact.bytes / 1e6:.2f}", f"{artefact.parameters / 1e6:.3f}", f"{artefact.macs / 1e6:.1f}"),
+                *_fidelity(checked.swapped),
+                *_fidelity(checked.mask),
+                f"[{colour}]{checked.status}[/]" + (" (evaluator)" if checked.verified == "evaluator" else ""),
+            )
+        )
+    columns = ("file", "MB", "M params", "M MACs", "swapped max", "dB", "mask max", "mask dB", "verified")
+    return _table(None, columns, rows, right=columns[1:-1])
+
+
+def compiled(result: Result, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
+    """The result of ``compile``."""
+    if json:
+        _print_json(
+            {
+                "out": str(result.out),
+                "passed": result.passed,
+                "manifest": result.manifest.model_dump(mode="json"),
+                "notes": list(notes),
+                "seconds": dict(seconds),
+            }
+        )
+        return
+    console = _console()
+    console.print(_artefact_table(result.manifest.artefacts))
+    console.print(f"[dim]Next:[/] mfs-edge inspect {result.out / result.manifest.artefacts[0].file}")
+
+
+def require_passed(result: Result | DemoResult) -> None:
+    """Raises CheckFailed, after the table, if a verification failed."""
+    failed = [a for a in result.manifest.artefacts if a.verification.status == "failed"]
+    if failed:
+        worst = failed[0].verification
+        levels = ", ".join(
+            f"{name} {fidelity.psnr_mean:.1f} dB"
+            for name, fidelity in (("swapped", worst.swapped), ("mask", worst.mask))
+            if fidelity is not None
+        )
+        raise CheckFailed(
+            f"{result.out / failed[0].file}: failed verification ({levels}; {worst.min_psnr:g} dB needed); "
+            "kept under this name for inspection, do not ship it, or accept it with --min-psnr"
+        )
+
+
+def identified(identity: Identity, out: Path, *, seconds: Mapping[str, float], json: bool) -> None:
+    """The result of ``identity``."""
+    if json:
+        _print_json({"out": str(out), "sha256": identity.sha256, "seconds": dict(seconds)})
+        return
+    console = _console()
+    console.print(f"{out}: identity [bold]{identity.sha256[:12]}[/], 512 + 512x7x7 float32")
+    console.print("[dim]An identity is biometric data: store it as you would a photograph of the person.[/]")
+    console.print(f"[dim]Next:[/] mfs-edge compile --identity {out} --target onnx")
+
+
+def inspected(inspection: Inspection, *, json: bool) -> None:
+    """The result of ``inspect``."""
+    if json:
+        _print_json({"kind": inspection.kind, "path": str(inspection.path), **inspection.facts, **inspection.tables})
+        return
+    console = _console()
+    facts = [(key, f"{value:,}" if isinstance(value, int) else value) for key, value in inspection.facts.items()]
+    console.print(_table(f"{inspection.path}: {inspection.kind}", ("", ""), facts))
+    for title, rows in inspection.tables.items():
+        columns = list(rows[0]) if rows else []
+        cells = ([f"{v:,}" if type(v) is int else v for v in row.values()] for row in rows)
+        console.print(_table(title, columns, cells))
+
+
+def demonstrated(result: DemoResult, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
+    """The result of ``demo``."""
+    if json:
+        _print_json({**result.as_json(), "notes": list(notes), "seconds": dict(seconds)})
+        return
+    console = _console()
+    console.print(_artefact_table(result.manifest.artefacts))
+    console.print(
+        f"Swaps agree with the teacher's answers at [bold]{result.teacher_psnr:.1f} dB[/] "
+        f"(copying the target: {result.copy_psnr:.1f} dB)."
+    )
+    console.print(f"Look at [bold]{result.sheet}[/]. These weights were trained on drawn faces, not for photographs.")
+    console.print("[dim]Next:[/] mfs-edge compile --checkpoint YOUR.pdparams --identity id.npy --target all")
+
+
+def diagnosed(diagnosis: Diagnosis, *, json: bool) -> None:
+    """The result of ``doctor``."""
+    if json:
+        _print_json(diagnosis.as_json())
+        return
+    console = _console()
+    console.print(f"mfs-edge {diagnosis.version}, Python {diagnosis.python}, {diagnosis.platform}")
+    console.print(_table("compiler", ("module", "version"), diagnosis.compiler.items()))
+    if not diagnosis.compiles:
+        console.print("To compile: pip install 'mfs-edge\\[compile]'")
+    rows = [
+        (
+            t.name,
+            _tick(t.emits),
+            _tick(t.runs),
+            ", ".join(t.precisions),
+            ", ".join(t.io_forms),
+            t.remedy.replace("[", "\\["),
+        )
+        for t in diagnosis.targets
+    ]
+    console.print(_table("targets", ("target", "emits", "runs", "precisions", "io", "remedy"), rows))
+    emulated = diagnosis.emulation
+    console.print(f"{', '.join(emulated.devices)}: {_tick(emulated.available)}, {emulated.said}")
+
+
+def _tick(value: bool) -> str:
+    return "[green]yes[/]" if value else "[red]no[/]"

@@ -1,0 +1,246 @@
+"""A Raspberry Pi's CPU, emulated: does it give the same picture there, and for how many instructions?
+
+Nothing here is a time. The picture is compared with a reference (an ``.npz`` of ``images``,
+``swapped`` and ``mask``) that is handed in or lies beside the artefact as ``reference.npz``, or
+else with what this machine's own runtime makes of the same file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mfs_edge import bundle
+from mfs_edge.base import extras, fidelity, files
+from mfs_edge.base.errors import CheckFailed, InputError, UsageError
+from mfs_edge.bundle import manifest
+from mfs_edge.emulation import count, run, setup, wheels
+from mfs_edge.emulation.boards import BOARDS, Board
+from mfs_edge.emulation.environment import Environment, Say, tell
+from mfs_edge.measure import programs
+from mfs_edge.measure.devices import THIS_MACHINE, Device, Options, Request, Watch, device
+from mfs_edge.measure.results import Coverage, Machine, Observation
+from mfs_edge.sample.pictures import exam_pictures
+
+MEANING = (
+    "instructions are counted on an emulated CPU: they say how much work a frame is, not how long it takes "
+    "(caches, memory and clock are not emulated), and compare only with counts on the same CPU"
+)
+REFERENCE = "reference.npz"
+# One runtime on two CPUs, dB. Half precision is computed in float where a CPU lacks it; and codes of
+# eight bits that are all rounded to the wrong neighbour are 48 dB away.
+SAME_RUNTIME_PSNR = {"fp32": 80.0, "fp16": 60.0, "int8": 45.0}
+_FORMATS = {
+    ".xml": "the emulated Pi runs .onnx and .tflite; measure OpenVINO files with --device local or ssh:",
+    ".mlpackage": "Core ML runs on macOS only; the emulated Pi runs .onnx and .tflite",
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Pictures and what should come out of them.
+
+    Attributes:
+        images: float32 [N, 3, S, S], RGB in 0..1.
+        outputs: "swapped" [N, 3, S, S] and "mask" [N, 1, S, S], in 0..1.
+        name: for messages.
+        min_psnr: dB that each output must reach.
+    """
+
+    images: np.ndarray
+    outputs: count.Outputs
+    name: str
+    min_psnr: float
+
+
+class EmulatedDevice:
+    """See ``devices.Device``; whoever shows its counts shows :data:`MEANING` once.
+
+    Attributes:
+        reference: an ``.npz`` to compare with; None looks beside the artefact.
+    """
+
+    host = THIS_MACHINE  # it takes the CPU that local timings would be taken on
+
+    def __init__(self, board: Board, *, reference: Path | None = None, say: Say = tell) -> None:
+        self.name = f"emulated:{board.name}"
+        self.board = board
+        self.reference = reference
+        self.say = say
+
+    def check(self) -> None:
+        """Builds the environment where it is not there yet."""
+        setup.ensure(self.say).cpu(self.board)
+
+    def refuses(self, artefact: Path) -> str | None:
+        if artefact.suffix in run.FED:
+            return None
+        return _FORMATS.get(artefact.suffix, "the emulated Pi runs .onnx and .tflite")
+
+    def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
+        """See ``devices.Device``; how many frames and threads is not the request's to say.
+
+        Raises:
+            CheckFailed: the picture is not the reference's.
+        """
+        files.require_file(artefact, "artefact")
+        built = setup.ensure(self.say)
+        expected = self._expected(artefact, watch)
+        images = expected.images if isinstance(expected, Reference) else expected
+        ran, instructions = count.emulate(built, self.board, artefact, images, watch=watch, say=self.say)
+        notes = [self._judge(artefact, expected, ran)]
+        if request.threads not in (None, 1):
+            notes.append(f"{self.name} runs one thread; --threads {request.threads} does not apply")
+        coverage = ran.said["coverage"]
+        return Observation(
+            machine=self._machine(built, ran),
+            instructions=instructions,
+            coverage=Coverage(**coverage) if coverage else None,
+            peak_rss_bytes=ran.said["peak_rss_bytes"],
+            notes=tuple(notes),
+        )
+
+    def _machine(self, built: Environment, ran: count.Ran) -> Machine:
+        return Machine(
+            cpu=f"{built.cpu(self.board)} ({self.board.title}, emulated)",
+            cores=1,
+            os=f"QEMU {built.installed.qemu} user mode",
+            arch=ran.said["arch"],
+            python=ran.said["python"],
+            runtime=ran.said["runtime"],
+            runtime_version=ran.said["runtime_version"],
+            threads=1,
+        )
+
+    def _expected(self, artefact: Path, watch: Watch) -> Reference | np.ndarray:
+        """What to compare with; the bare pictures where nothing is at hand."""
+        kind = Kind.of(artefact)
+        beside = artefact.parent / REFERENCE
+        reference = self.reference or (beside if beside.exists() else None)
+        if reference is not None:
+            return read_reference(reference, kind)
+        pictures = images(kind.size)
+        if not extras.available(wheels.RUNTIMES[artefact.suffix].replace("-", "_")):
+            return pictures
+        ours = count.here(artefact, pictures, python=sys.executable, watch=Watch(cancelled=watch.cancelled))
+        name = f"{ours.said['runtime']} {ours.said['runtime_version']} on this machine{_proof(artefact)}"
+        level = SAME_RUNTIME_PSNR["int8" if kind.io == "uint8" else kind.precision]
+        return Reference(pictures, ours.outputs, name, level)
+
+    def _judge(self, artefact: Path, expected: Reference | np.ndarray, ran: count.Ran) -> str:
+        """One line on the picture.
+
+        Raises:
+            CheckFailed: it is not the reference's.
+        """
+        if not isinstance(expected, Reference):
+            return f"{artefact.name} on {self.name}: its picture was not compared: no runtime for it is installed here"
+        found = compare(ran.outputs, expected)
+        said = ", ".join(f"{name} {_level(f.psnr_mean)} (max {f.max_abs:.1e})" for name, f in found.items())
+        if not fidelity.passes(found, expected.min_psnr):
+            raise CheckFailed(
+                f"{artefact.name}: on {self.name} its picture is not that of {expected.name} "
+                f"({said}; {expected.min_psnr:g} dB are needed); update the runtime, or compile it again"
+            )
+        return f"{artefact.name} on {self.name}: the picture of {expected.name}: {said}"
+
+
+def compare(outputs: count.Outputs, expected: Reference) -> dict[str, fidelity.Fidelity]:
+    """As ``mfs_edge.verify`` compares, over all of the reference's images."""
+
+    class Replay:
+        """What came out, in order."""
+
+        def __init__(self) -> None:
+            self.next = iter(range(len(expected.images)))
+
+        def run(self, image: np.ndarray) -> fidelity.Outputs:
+            number = next(self.next)
+            return {name: values[number : number + 1] for name, values in outputs.items()}
+
+    each = [{name: v[i : i + 1] for name, v in expected.outputs.items()} for i in range(len(expected.images))]
+    return fidelity.compare(Replay(), list(expected.images[:, None]), each)
+
+
+def read_reference(path: Path, kind: Kind) -> Reference:
+    """A reference of ``images``, ``swapped`` and ``mask``.
+
+    Raises:
+        InputError: it is damaged, lacks one of them, or is for another size.
+    """
+    files.require_file(path, "reference (.npz of images, swapped and mask)")
+    try:
+        with np.load(path) as stored:
+            arrays = {name: stored[name] for name in ("images", *fidelity.OUTPUT_NAMES)}
+    except Exception as error:  # zipfile's, numpy's and KeyError share no base
+        raise InputError(f"{path}: is not a reference ({type(error).__name__}: {error}); write it again") from error
+    pictures = np.asarray(arrays.pop("images"), np.float32)
+    side = kind.size
+    if pictures.shape[1:] != (3, side, side) or len(pictures) < 2:
+        raise InputError(f"{path}: its images are {list(pictures.shape)}; needed are 2 or more of [3, {side}, {side}]")
+    level = fidelity.default_min_psnr(kind.precision, kind.io)
+    return Reference(pictures, arrays, f"the reference {path.name}", level)
+
+
+def images(size: int) -> np.ndarray:
+    """The pictures that artefacts are verified on; without OpenCV, noise alone.
+
+    Returns:
+        float32 [N, 3, size, size] in 0..1.
+    """
+    if extras.available("cv2"):
+        return np.concatenate(exam_pictures(size))
+    return np.random.default_rng(0).random((4, 3, size, size), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an artefact takes, read from its file.
+
+    Attributes:
+        size: its side in pixels.
+        precision: as in ``fidelity.DEFAULT_MIN_PSNR``.
+        io: "uint8" or "float32".
+    """
+
+    size: int
+    precision: str
+    io: str
+
+    @classmethod
+    def of(cls, artefact: Path) -> Kind:
+        """Raises InputError if it takes no square picture of known size."""
+        program = programs.read(artefact)
+        value = program.values[program.inputs[0]] if program is not None and program.inputs else None
+        shape = value.shape if value is not None else None
+        if program is None or value is None or shape is None or len(shape) != 4 or shape[2] not in (shape[1], shape[3]):
+            raise InputError(f"{artefact}: takes {shape}, not one square picture; compile it with a fixed size")
+        types = {each.dtype for each in program.values.values()}
+        precision = "int8" if "int8" in types else "fp16" if "float16" in types else "fp32"
+        return cls(shape[2], precision, "uint8" if value.dtype == "uint8" else "float32")
+
+
+def _proof(artefact: Path) -> str:
+    """What the manifest beside it says of this very file's verification."""
+    beside = artefact.parent / bundle.MANIFEST
+    with contextlib.suppress(InputError):
+        entry = next((a for a in manifest.read(beside).artefacts if a.file == artefact.name), None)
+        if entry is not None and entry.files.get(artefact.name) == files.sha256(artefact):
+            return f" (verification there: {entry.verification.status})"
+    return ""
+
+
+def _level(psnr: float) -> str:
+    return "identical" if psnr >= fidelity.PSNR_CEILING else f"{psnr:.0f} dB"
+
+
+@device("emulated", f"emulated:{'|'.join(BOARDS)}")
+def open_emulated(address: str, options: Options) -> Device:
+    if address not in BOARDS:
+        boards = ", ".join(f"emulated:{name}" for name in BOARDS)
+        raise UsageError(f"--device emulated:{address}: is no board; there are {boards}")
+    return EmulatedDevice(BOARDS[address])

@@ -1,0 +1,1 @@
+"""A face in a picture: landmarks, and the crop that the networks read."""

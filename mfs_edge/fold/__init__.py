@@ -1,0 +1,5 @@
+"""Checkpoint x identity -> the static IDN's weights."""
+
+from mfs_edge.fold.folded import FORMS, FoldedIDN, Stage, fold
+
+__all__ = ["FORMS", "FoldedIDN", "Stage", "fold"]

@@ -1,0 +1,1 @@
+"""Bytes in, validated arrays out: checkpoints and identities."""

@@ -1,0 +1,145 @@
+"""Where an artefact is measured: a protocol, and a registry by the scheme of ``--device``.
+
+A device module registers a factory under the word before the colon; a third party's is found
+under the entry-point group ``mfs_edge.devices`` (a module that registers on import)::
+
+    @device("emulated", "emulated:rpi5|rpi4")
+    def open_emulated(address: str, options: Options) -> Device: ...
+
+A device that cannot tell time (an emulator) leaves ``Observation.latency`` empty and fills
+``instructions``; everything downstream copes with either.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from mfs_edge.base.errors import UsageError
+from mfs_edge.measure.results import Observation
+
+GROUP = "mfs_edge.devices"
+THIS_MACHINE = "this machine"
+_BUILT_IN = ("local", "ssh", "adb", "macos")
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to measure. At least this many frames and at least this many seconds of each phase."""
+
+    threads: int | None = None  # None: the CPUs of the device, at most 4
+    warmup: int = 10
+    warmup_seconds: float = 0.5
+    runs: int = 50
+    seconds: float = 1.0
+    cpus: tuple[int, ...] = ()  # bind to these; empty leaves it to the scheduler
+    profile: bool = True  # per layer, in a session of its own
+
+    def quick(self) -> Request:
+        """For one of many paired processes: many short ones beat few long ones.
+
+        Most of the noise of a shared machine lies between processes (placement in memory,
+        neighbours), not between the frames of one.
+        """
+        return replace(
+            self,
+            warmup_seconds=min(self.warmup_seconds, 0.2),
+            runs=min(self.runs, 30),
+            seconds=min(self.seconds, 0.4),
+            profile=False,
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a device is opened with."""
+
+    python: str | None = None  # the interpreter on a device reached by ssh
+    runner: Path | None = None  # a benchmark tool to push over adb
+
+
+@dataclass
+class Watch:
+    """Progress out, cancellation in; one per device."""
+
+    tell: Callable[[float, float], None] = lambda done, left_s: None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class Cancelled(Exception):
+    """The user interrupted; the device has been left clean."""
+
+
+class Device(Protocol):
+    """One device, reached over and over; nothing stays on it between measurements."""
+
+    name: str  # as given to --device
+    host: str  # devices with the same host take turns; others run in parallel
+
+    def check(self) -> None:
+        """Before any work: is it there?
+
+        Raises:
+            DeviceError: it is not.
+            MissingDependency: a tool to reach it is missing.
+        """
+        ...
+
+    def refuses(self, artefact: Path) -> str | None:
+        """Why it cannot run files of this kind; None if it can."""
+        ...
+
+    def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
+        """One fresh process.
+
+        Raises:
+            DeviceError: the device died, is full, or lost.
+            MissingDependency: the runtime is not on it.
+            InputError: its runtime cannot load the file.
+            Cancelled: ``watch.cancelled`` was set.
+        """
+        ...
+
+
+Factory = Callable[[str, Options], Device]
+_FACTORIES: dict[str, tuple[Factory, str]] = {}
+
+
+def device(scheme: str, usage: str) -> Callable[[Factory], Factory]:
+    """Register what opens ``--device SCHEME[:ADDRESS]``."""
+
+    def register(function: Factory) -> Factory:
+        _FACTORIES[scheme] = (function, usage)
+        return function
+
+    return register
+
+
+def known() -> dict[str, str]:
+    """Every scheme and how it is written."""
+    for name in _BUILT_IN:
+        importlib.import_module(f"{__name__}.{name}")
+    for point in importlib.metadata.entry_points(group=GROUP):
+        point.load()
+    return {scheme: usage for scheme, (_, usage) in _FACTORIES.items()}
+
+
+def open_device(spec: str, options: Options) -> Device:
+    """The device that ``spec`` names; nothing is contacted yet.
+
+    Raises:
+        UsageError: no such kind, or an address that cannot be one.
+    """
+    schemes = known()
+    scheme, _, address = spec.partition(":")
+    if scheme not in schemes:
+        near = difflib.get_close_matches(scheme, schemes, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"--device {spec}: is unknown; {hint}there are: {', '.join(schemes.values())}")
+    return _FACTORIES[scheme][0](address, options)

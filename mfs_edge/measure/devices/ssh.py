@@ -1,0 +1,120 @@
+"""A device reached by plain OpenSSH: a Raspberry Pi, a Jetson, a Mac.
+
+One connection per measurement carries everything: the agent as the remote command, the
+artefact and the runner on standard input, results on standard output. No file transfer
+protocol is needed there, only a Python with numpy and the runtime. ssh's own configuration
+(keys, jump hosts, host keys) is the user's; ``$MFS_EDGE_SSH`` replaces the command ``ssh``,
+options included, as ``GIT_SSH_COMMAND`` does for git.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shlex
+import shutil
+from pathlib import Path
+from typing import IO
+
+from mfs_edge.base import files
+from mfs_edge.base.errors import DeviceError, MfsEdgeError, MissingDependency, UsageError
+from mfs_edge.measure import agent, facts, runner
+from mfs_edge.measure.devices import Device, Options, Request, Watch, device, talk
+from mfs_edge.measure.results import Observation
+
+VARIABLE = "MFS_EDGE_SSH"
+_FAILED = 255  # ssh's own exit code; anything else is the remote command's
+_NOT_FOUND = 127
+_OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
+# What OpenSSH says -> what is wrong, and what to do.
+_REASONS = (
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key has changed; if that is right: ssh-keygen -R {host}"),
+    ("Host key verification failed", "its host key is not known here; connect once by hand: ssh {target}"),
+    ("Permission denied", "it refuses the login; set up a key with: ssh-copy-id {target}"),
+    ("Too many authentication failures", "it refuses the login; name the right key in ~/.ssh/config"),
+    ("Could not resolve hostname", "there is no host of this name; check the spelling and the network"),
+    ("Connection refused", "nothing listens there; start its ssh server, or check the port"),
+    ("timed out", "it does not answer; wake it up and check the network"),
+    ("No route to host", "it cannot be reached; check the network"),
+    ("Network is unreachable", "it cannot be reached; check the network"),
+)
+
+
+class SshDevice:
+    """See ``devices.Device``."""
+
+    def __init__(self, address: str, *, python: str) -> None:
+        target, port = _split(address)
+        self.name = f"ssh:{address}"
+        self.target = target
+        self.host = target.rpartition("@")[2]
+        self.python = python.removeprefix("~/")  # ssh starts in the home folder, and quoting keeps ~ as it is
+        self.command = shlex.split(os.environ.get(VARIABLE, "ssh"))
+        self.options = [word for option in _OPTIONS for word in ("-o", option)]
+        if port:
+            self.options += ["-p", port]
+
+    def check(self) -> None:
+        if not self.command or shutil.which(self.command[0]) is None:
+            raise MissingDependency(f"{self.name}: ssh is not installed here; install the OpenSSH client")
+        ended = talk.converse(self._ssh(f"{shlex.quote(self.python)} -c 'import sys; print(sys.version)'"), Watch())
+        if ended.code != 0:
+            raise self._lost(ended, doing="connecting")
+
+    def refuses(self, artefact: Path) -> str | None:
+        return None
+
+    def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
+        source = base64.b64encode(Path(agent.__file__).read_bytes()).decode()
+        remote = f"{shlex.quote(self.python)} -c \"import base64;exec(base64.b64decode('{source}'))\""
+        ended = talk.converse(self._ssh(remote), watch, feed=lambda pipe: self._send(pipe, artefact, request))
+        if ended.result is None and ended.error is None:
+            raise self._lost(ended, doing=f"measuring {artefact.name}")
+        return talk.observation(ended, where=self.name, artefact=artefact.name)
+
+    def _ssh(self, remote: str) -> list[str]:
+        return [*self.command, *self.options, "--", self.target, remote]
+
+    def _send(self, pipe: IO[bytes], artefact: Path, request: Request) -> None:
+        sent = [(Path(runner.__file__), "runner.py")]
+        sent += [(m, m.relative_to(artefact.parent).as_posix()) for m in facts.members(artefact)]
+        header = {
+            "files": [[name, path.stat().st_size, files.sha256(path)] for path, name in sent],
+            "argv": ["runner.py", *talk.arguments(artefact.name, request)],
+        }
+        pipe.write(talk.line(header))
+        for path, _ in sent:
+            pipe.write(path.read_bytes())
+
+    def _lost(self, ended: talk.Ended, *, doing: str) -> MfsEdgeError:
+        """Why a connection ended without a result."""
+        if ended.code == _NOT_FOUND:
+            return MissingDependency(
+                f"{self.name}: has no {self.python}; install Python 3.9 or newer there, or name one with --python PATH"
+            )
+        for words, reason in _REASONS:
+            if ended.code == _FAILED and words in ended.words:
+                hint = reason.format(host=self.host, target=self.target)
+                return DeviceError(f"{self.name}: {hint}")
+        last = ended.words.splitlines()[-1][:200] if ended.words else f"exit code {ended.code}"
+        if ended.code == _FAILED:
+            return DeviceError(
+                f"{self.name}: the connection broke off while {doing} ({last}); nothing was recorded, and the device "
+                "removes by itself what was copied to it: check its power and network, then try again"
+            )
+        return DeviceError(f"{self.name}: its Python ended while {doing} ({last}); nothing was recorded, try again")
+
+
+def _split(address: str) -> tuple[str, str]:
+    """USER@HOST[:PORT], with the port apart."""
+    target, colon, port = address.rpartition(":")
+    if not colon:
+        target, port = address, ""
+    if not target.rpartition("@")[2] or target.startswith("-") or (colon and not port.isdigit()):
+        raise UsageError(f"--device ssh:{address}: is not an address; write ssh:USER@HOST or ssh:USER@HOST:PORT")
+    return target, port
+
+
+@device("ssh", "ssh:USER@HOST[:PORT]")
+def open_ssh(address: str, options: Options) -> Device:
+    return SshDevice(address, python=options.python or "python3")

@@ -1,0 +1,261 @@
+"""What must not grow: budgets, and the deterministic part of the regression gate.
+
+Everything here is exact and repeatable, on any machine: no timing decides anything, except
+a budget that names one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mfs_edge.base.errors import InputError
+from mfs_edge.measure.results import Coverage, Entry, Latency, Report, Trend
+
+# A version number in a file's metadata may grow by a digit; weights do not hide in this.
+BYTES_SLACK = 512
+INSTRUCTIONS_SLACK = 0.02  # an emulated count repeats to about 1 %
+_DEFAULT = "default"
+_PERCENT = "%"
+
+
+def _latency(pick: Callable[[Latency], float | None]) -> Callable[[Entry], float | None]:
+    return lambda entry: None if entry.observation.latency is None else pick(entry.observation.latency)
+
+
+def _coverage(pick: Callable[[Coverage], int]) -> Callable[[Entry], float | None]:
+    return lambda entry: None if entry.observation.coverage is None else pick(entry.observation.coverage)
+
+
+def _instructions(entry: Entry) -> float | None:
+    return None if entry.observation.instructions is None else entry.observation.instructions.median
+
+
+# Everything that a budget can name; a larger value is worse.
+METRICS: dict[str, Callable[[Entry], float | None]] = {
+    "parameters": lambda entry: entry.facts.parameters,
+    "macs": lambda entry: entry.facts.macs,
+    "flops": lambda entry: entry.facts.flops,
+    "paper": lambda entry: entry.facts.paper,
+    "bytes": lambda entry: entry.facts.bytes,
+    "operators": lambda entry: sum(entry.facts.operators.values()) if entry.facts.operators else None,
+    "transposes": lambda entry: entry.facts.transposes,
+    "peak_activation_bytes": lambda entry: entry.facts.peak_activation_bytes,
+    "undelegated": _coverage(lambda coverage: coverage.undelegated),
+    "partitions": _coverage(lambda coverage: coverage.partitions),
+    "instructions": _instructions,
+    "peak_rss_bytes": lambda entry: entry.observation.peak_rss_bytes,
+    "load_ms": _latency(lambda latency: latency.load_ms),
+    "first_ms": _latency(lambda latency: latency.first_ms),
+    "p50_ms": _latency(lambda latency: latency.p50_ms),
+    "p90_ms": _latency(lambda latency: latency.p90_ms),
+    "p99_ms": _latency(lambda latency: latency.p99_ms),
+    "mean_ms": _latency(lambda latency: latency.mean_ms),
+}
+# Of those, what repeats exactly, and by how much it may still grow.
+EXACT: dict[str, Callable[[float], float]] = {
+    "macs": lambda base: 0,
+    "parameters": lambda base: 0,
+    "bytes": lambda base: BYTES_SLACK,
+    "transposes": lambda base: 0,
+    "undelegated": lambda base: 0,
+    "partitions": lambda base: 0,
+    "peak_activation_bytes": lambda base: 0,
+    "instructions": lambda base: base * INSTRUCTIONS_SLACK,
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Why the run fails, and what the user should know besides."""
+
+    causes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __add__(self, other: Found) -> Found:
+        return Found(self.causes + other.causes, self.notes + other.notes)
+
+
+def together(parts: Iterable[Found]) -> Found:
+    return sum(parts, Found())
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits by file-name pattern; ``default`` holds for every artefact."""
+
+    path: Path
+    limits: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def of(self, file: str) -> dict[str, float]:
+        """The limits of one artefact; a pattern's come before the default's."""
+        found = dict(self.limits.get(_DEFAULT, {}))
+        for pattern, limits in self.limits.items():
+            if pattern != _DEFAULT and fnmatch.fnmatchcase(file, pattern):
+                found |= limits
+        return found
+
+
+def read_budget(path: Path) -> Budget:
+    """A TOML file of tables, each a pattern of file names and its limits::
+
+        [default]
+        parameters = 600_000
+        ["*-int8.tflite"]
+        bytes = 700_000
+        p50_ms = 12.5
+
+    Raises:
+        InputError: it is missing or damaged, or names what cannot be measured.
+    """
+    try:
+        tables = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give --budget a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not valid TOML ({error}); correct it") from error
+    for pattern, limits in tables.items():
+        if not isinstance(limits, dict):
+            raise InputError(f"{path}: {pattern} stands outside a table; put it under [{_DEFAULT}]")
+        for name, limit in limits.items():
+            if name not in METRICS:
+                raise InputError(f"{path}: {name} is no budget; there are {', '.join(METRICS)}")
+            if not isinstance(limit, int | float) or isinstance(limit, bool) or not limit >= 0:
+                raise InputError(f"{path}: {name} is not a number of at least 0; correct it")
+    return Budget(path, tables)
+
+
+def check_budget(budget: Budget, entries: Sequence[Entry]) -> Found:
+    """One cause per limit exceeded, one note per limit that nothing was compared with."""
+    found = together(_over_budget(budget, entry) for entry in entries)
+    unused = [
+        p for p in budget.limits if p != _DEFAULT and not any(fnmatch.fnmatchcase(e.facts.file, p) for e in entries)
+    ]
+    return found + Found(notes=tuple(f"{budget.path}: no artefact is called {pattern}" for pattern in unused))
+
+
+def _over_budget(budget: Budget, entry: Entry) -> Found:
+    causes, notes = [], []
+    for name, limit in budget.of(entry.facts.file).items():
+        value = METRICS[name](entry)
+        if value is None:
+            notes.append(f"{entry.facts.file} on {entry.device}: {name} has a budget, but is not known here")
+        elif value > limit:
+            causes.append(
+                f"{entry.facts.file} on {entry.device}: {name} {show(value)} is over its budget of {show(limit)}"
+            )
+    return Found(tuple(causes), tuple(notes))
+
+
+def compare(now: Entry, base: Entry, *, snapshot: bool) -> Found:
+    """The deterministic comparison of two entries.
+
+    Args:
+        snapshot: ``base`` is a stored baseline, recorded anew with every intended change, so
+            that any change of the graph fails. Without it (two files of one run) only what
+            got worse does.
+    """
+    file = now.facts.file
+    worse = [line for name in EXACT if (line := _grown(name, now, base))]
+    worse += _more_operators(now, base)
+    causes = [f"{file} on {now.device}: {line}" for line in worse]
+    notes = [f"{file} on {now.device}: {line}" for name in EXACT if (line := _lost(name, now, base))]
+    if None not in (now.facts.graph_hash, base.facts.graph_hash) and now.facts.graph_hash != base.facts.graph_hash:
+        changed = f"{file}: the graph has changed ({_difference(now, base)})"
+        if snapshot and not worse:
+            causes.append(f"{changed}; if that is meant, record the baseline anew with --json")
+        else:
+            notes.append(changed)
+    return Found(tuple(causes), tuple(notes))
+
+
+def _grown(name: str, now: Entry, base: Entry) -> str | None:
+    value, before = METRICS[name](now), METRICS[name](base)
+    if value is None or before is None or value <= before + EXACT[name](before):
+        return None
+    outside = now.observation.coverage.outside if name == "undelegated" and now.observation.coverage else ()
+    which = f" ({', '.join(sorted(set(outside)))})" if outside else ""
+    return f"{name} {show(value)}{which}, was {show(before)}{_relative(value, before)}"
+
+
+def _lost(name: str, now: Entry, base: Entry) -> str | None:
+    value, before = METRICS[name](now), METRICS[name](base)
+    if value is not None or before is None:
+        return None
+    return f"{name} can no longer be told, was {show(before)}"
+
+
+def _more_operators(now: Entry, base: Entry) -> list[str]:
+    """More operators in all; one kind replaced by another is a change, not a loss."""
+    if sum(now.facts.operators.values()) <= sum(base.facts.operators.values()) or not base.facts.operators:
+        return []
+    return [f"more operators ({_difference(now, base)})"]
+
+
+def _difference(now: Entry, base: Entry) -> str:
+    mine, theirs = now.facts.operators, base.facts.operators
+    changes = {kind: mine.get(kind, 0) - theirs.get(kind, 0) for kind in sorted({*mine, *theirs})}
+    told = ", ".join(f"{delta:+d} {kind}" for kind, delta in changes.items() if delta)
+    return told or "same operators, other shapes or attributes"
+
+
+def _relative(value: float, before: float) -> str:
+    return f" ({(value / before - 1) * 100:+.2g} %)" if before else ""
+
+
+def show(value: float) -> str:
+    """1,234,567 or 12.5."""
+    return f"{value:,.0f}" if value == math.floor(value) and abs(value) < 1e15 else f"{value:,.4g}"
+
+
+def check_baseline(report: Report, path: Path, entries: Sequence[Entry]) -> tuple[Found, tuple[Trend, ...]]:
+    """Against a stored report: the exact part decides, timings are shown as trend.
+
+    Raises:
+        InputError: it holds none of these artefacts, so nothing would be compared.
+    """
+    pairs = [(entry, stored) for entry in entries if (stored := _stored(report, entry)) is not None]
+    if entries and not pairs:
+        held = ", ".join(sorted({entry.facts.file for entry in report.entries})) or "nothing"
+        raise InputError(f"{path}: holds {held}, none of what was measured; record a baseline with --json {path}")
+    missing = {entry.facts.file for entry in entries} - {entry.facts.file for entry, _ in pairs}
+    found = together(compare(entry, stored, snapshot=True) for entry, stored in pairs)
+    notes = tuple(f"{path}: has no {file}; record it anew with --json" for file in sorted(missing))
+    return found + Found(notes=notes), tuple(filter(None, (_trend(e, s) for e, s in pairs)))
+
+
+def _stored(report: Report, entry: Entry) -> Entry | None:
+    """The stored entry of the same file, on the same device where there are several."""
+    same = [stored for stored in report.entries if stored.facts.file == entry.facts.file]
+    return next((stored for stored in same if stored.device == entry.device), same[0] if same else None)
+
+
+def _trend(now: Entry, stored: Entry) -> Trend | None:
+    if now.observation.latency is None or stored.observation.latency is None or now.device != stored.device:
+        return None
+    return Trend(
+        device=now.device,
+        file=now.facts.file,
+        stored_ms=stored.observation.latency.typical_ms,
+        now_ms=now.observation.latency.typical_ms,
+        same_machine=now.machine_key == stored.machine_key,
+    )
+
+
+def percentage(text: str | float) -> float:
+    """``"10%"`` or ``10``, in per cent.
+
+    Raises:
+        InputError: it is not a percentage above 0.
+    """
+    try:
+        value = float(str(text).strip().removesuffix(_PERCENT))
+    except ValueError as error:
+        raise InputError(f"--max-regression {text}: is not a percentage; write it like 10%") from error
+    if not 0 < value < 1000:
+        raise InputError(f"--max-regression {text}: must be above 0 %; write it like 10%")
+    return value

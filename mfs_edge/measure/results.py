@@ -1,0 +1,262 @@
+"""What ``bench`` records: typed, versioned, strict on load, raw samples kept.
+
+Times are milliseconds, sizes bytes. An identity appears nowhere, only files' hashes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mfs_edge.base import files
+from mfs_edge.base.errors import InputError
+
+SCHEMA: Literal[1] = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Machine(_Record):
+    """What timings depend on besides the artefact; two timings are comparable if their keys are equal."""
+
+    cpu: str
+    cores: int
+    governor: str = ""  # of the CPU's clock; empty where the device does not tell
+    os: str
+    arch: str = ""
+    python: str = ""
+    runtime: str
+    runtime_version: str
+    threads: int
+    cpus: tuple[int, ...] = ()  # that the process was bound to; empty if it was not
+
+    @property
+    def key(self) -> str:
+        """One line that names everything above but the interpreter."""
+        pinned = f"on CPUs {','.join(map(str, self.cpus))}" if self.cpus else ""
+        parts = [
+            self.cpu,
+            f"{self.cores} cores",
+            self.governor,
+            self.os,
+            self.arch,
+            f"{self.runtime} {self.runtime_version}",
+            f"{self.threads} threads",
+            pinned,
+        ]
+        return " | ".join(filter(None, parts))
+
+
+class Latency(_Record):
+    """One process: loading, the first frame, and the steady state after warm-up."""
+
+    load_ms: float | None
+    first_ms: float | None
+    warmup_runs: int | None
+    runs: int
+    min_ms: float
+    p50_ms: float | None  # None where a device's tool gives none
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    mean_ms: float
+    std_ms: float | None
+    fps: float
+    samples_ms: tuple[float, ...] = ()  # every frame, none left out; empty where the tool keeps them to itself
+
+    @classmethod
+    def of(
+        cls, samples_ms: Sequence[float], *, load_ms: float | None, first_ms: float | None, warmup_runs: int | None
+    ) -> Latency:
+        """The figures of raw samples."""
+        values = np.asarray(samples_ms, np.float64)
+        p50, p90, p99 = (float(value) for value in np.percentile(values, (50, 90, 99)))
+        return cls(
+            load_ms=load_ms,
+            first_ms=first_ms,
+            warmup_runs=warmup_runs,
+            runs=len(values),
+            min_ms=float(values.min()),
+            p50_ms=p50,
+            p90_ms=p90,
+            p99_ms=p99,
+            mean_ms=float(values.mean()),
+            std_ms=float(values.std()),
+            fps=1000 / float(values.mean()),
+            samples_ms=tuple(samples_ms),
+        )
+
+    @property
+    def typical_ms(self) -> float:
+        """p50, or the mean where the device's tool gives no median."""
+        return self.mean_ms if self.p50_ms is None else self.p50_ms
+
+
+class Instructions(_Record):
+    """Guest instructions per frame on an emulated CPU; no measure of time."""
+
+    cpu: str  # the emulated model
+    median: float
+    spread: float  # half the range of the samples, relative to the median
+    samples: tuple[float, ...]
+
+
+class Coverage(_Record):
+    """What a runtime's delegate took of the graph."""
+
+    delegate: str
+    nodes: int
+    delegated: int
+    partitions: int
+    outside: tuple[str, ...] = ()
+
+    @property
+    def undelegated(self) -> int:
+        return self.nodes - self.delegated
+
+
+class Layer(_Record):
+    """One kernel of the runtime's own profile."""
+
+    name: str
+    kind: str
+    ms: float  # per frame
+
+
+class Observation(_Record):
+    """What a device found out about one artefact."""
+
+    machine: Machine
+    latency: Latency | None = None
+    instructions: Instructions | None = None
+    coverage: Coverage | None = None
+    peak_rss_bytes: int | None = None
+    temperature_c: tuple[float | None, float | None] = (None, None)  # before, after
+    layers: tuple[Layer, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Facts(_Record):
+    """What an artefact costs, counted from its file; None where the file does not tell."""
+
+    file: str
+    format: str
+    sha256: str
+    bytes: int
+    graph_hash: str | None = None  # topology, types and shapes; not the weights' values
+    operators: dict[str, int] = {}
+    parameters: int | None = None
+    macs: int | None = None
+    flops: int | None = None
+    paper: int | None = None  # MobileFaceSwap's own count
+    transposes: int | None = None
+    peak_activation_bytes: int | None = None
+    precision: str | None = None  # from the bundle's manifest
+    verification: str | None = None
+    source: Literal["file", "manifest", "none"] = "file"
+
+
+class Entry(_Record):
+    """One artefact on one device."""
+
+    device: str
+    facts: Facts
+    observation: Observation
+    machine_key: str
+
+
+class Interval(_Record):
+    """A ratio as a percentage change, with its bootstrap interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+Verdict = Literal["ok", "faster", "slower", "inconclusive", "too noisy", "not timed"]
+
+
+class Comparison(_Record):
+    """One artefact against another on one device: fresh processes, interleaved, paired."""
+
+    device: str
+    head: str
+    base: str
+    verdict: Verdict
+    pairs: int
+    max_regression: float  # per cent
+    change: Interval | None = None  # of p50, per cent
+    control: Interval | None = None  # base against itself: the noise floor
+    difference_ms: float | None = None  # median of the pairs
+    head_p50_ms: tuple[float, ...] = ()  # of each pair
+    base_p50_ms: tuple[float, ...] = ()
+    control_p50_ms: tuple[float, ...] = ()
+    machine_key: str | None = None
+    seed: int | None = None  # of the order
+    causes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Trend(_Record):
+    """A stored timing beside today's, for the eye; nothing is decided from it."""
+
+    device: str
+    file: str
+    stored_ms: float
+    now_ms: float
+    same_machine: bool
+
+
+class Report(_Record):
+    """Everything one run of ``bench`` found."""
+
+    schema_version: Literal[1] = SCHEMA
+    kind: Literal["mfs-edge bench"] = "mfs-edge bench"
+    partial: bool = False  # interrupted, or a device failed
+    versions: dict[str, str]
+    entries: tuple[Entry, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    trends: tuple[Trend, ...] = ()
+    causes: tuple[str, ...] = ()  # why the run fails; empty if it does not
+    failures: tuple[str, ...] = ()  # devices that could not be used
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """No budget, regression or strictness was violated, and every device answered."""
+        return not self.causes and not self.failures
+
+    def dumps(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write atomically.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with files.atomic(path) as temporary:
+            temporary.write_text(self.dumps())
+
+
+def load(path: Path) -> Report:
+    """A report that :meth:`Report.save` wrote.
+
+    Raises:
+        InputError: it is missing, damaged, of another version, or has unknown keys.
+    """
+    files.require_file(path, "bench result (--json FILE writes one)")
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(
+            f"{path}: is not a bench result of this version ({where}: {first['msg']}); record it again with --json"
+        ) from error

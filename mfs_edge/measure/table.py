@@ -1,0 +1,94 @@
+"""The rows that the terminal, Markdown and HTML reports share."""
+
+from __future__ import annotations
+
+from mfs_edge.measure.results import Comparison, Entry, Report, Trend
+
+COLUMNS = (
+    "artefact",
+    "device",
+    "MB",
+    "M params",
+    "M MACs",
+    "load",
+    "first",
+    "min",
+    "p50",
+    "p90",
+    "p99",
+    "fps",
+    "RSS MB",
+)
+COMPARED = ("artefact", "against", "device", "verdict", "p50 change", "difference", "noise floor (A/A)", "pairs")
+TREND = ("artefact", "device", "stored p50", "now", "machine")
+
+
+def _scaled(value: float | None, divisor: float, digits: int) -> str:
+    return "-" if value is None else f"{value / divisor:.{digits}f}"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def entry(row: Entry) -> tuple[str, ...]:
+    """Times in ms."""
+    facts, latency = row.facts, row.observation.latency
+    costs = (_scaled(facts.bytes, 1e6, 2), _scaled(facts.parameters, 1e6, 3), _scaled(facts.macs, 1e6, 1))
+    memory = _scaled(row.observation.peak_rss_bytes, 1e6, 0)
+    if latency is None:
+        return (facts.file, row.device, *costs, *("-",) * 7, memory)
+    times = (latency.load_ms, latency.first_ms, latency.min_ms, latency.p50_ms, latency.p90_ms, latency.p99_ms)
+    return (facts.file, row.device, *costs, *map(_ms, times), f"{latency.fps:.1f}", memory)
+
+
+def compared(row: Comparison) -> tuple[str, ...]:
+    change = (
+        "-" if row.change is None else f"{row.change.estimate:+.1f} % [{row.change.low:+.1f}, {row.change.high:+.1f}]"
+    )
+    noise = "-" if row.control is None else f"{row.control.low:+.1f} .. {row.control.high:+.1f} %"
+    difference = "-" if row.difference_ms is None else f"{row.difference_ms:+.2f} ms"
+    return (row.head, row.base, row.device, row.verdict, change, difference, noise, str(row.pairs))
+
+
+def trend(row: Trend) -> tuple[str, ...]:
+    machine = "the same" if row.same_machine else "another: not comparable"
+    return (row.file, row.device, _ms(row.stored_ms), _ms(row.now_ms), machine)
+
+
+def details(row: Entry) -> list[str]:
+    """What stands below a table about one row."""
+    facts, seen = row.facts, row.observation
+    lines = [f"{facts.file} on {row.device}: {row.machine_key}"]
+    counted = [f"{name} {value / 1e6:.1f} M" for name, value in _counts(row) if value is not None]
+    if counted:
+        lines.append("  " + ", ".join(counted))
+    if facts.verification is not None:
+        lines.append(f"  {facts.precision}, verification: {facts.verification}")
+    if seen.coverage is not None:
+        taken = seen.coverage
+        lines.append(f"  {taken.delegate}: {taken.delegated} of {taken.nodes} nodes in {taken.partitions} partitions")
+    if seen.instructions is not None:
+        lines.append(f"  {seen.instructions.median / 1e6:.1f} M instructions per frame (emulated; no measure of time)")
+    before, after = seen.temperature_c
+    if before is not None and after is not None:
+        lines.append(f"  {before:.0f} C before, {after:.0f} C after")
+    return lines + [f"  {note}" for note in seen.notes]
+
+
+def _counts(row: Entry) -> list[tuple[str, float | None]]:
+    facts = row.facts
+    return [
+        ("FLOPs", facts.flops),
+        ("paper's count", facts.paper),
+        ("peak activation bytes", facts.peak_activation_bytes),
+    ]
+
+
+def verdict(report: Report) -> str:
+    """One line for the whole run."""
+    if report.causes:
+        return f"{len(report.causes)} check{'s' * (len(report.causes) > 1)} failed"
+    if report.failures:
+        return f"{len(report.failures)} device{'s' * (len(report.failures) > 1)} could not be used"
+    return "interrupted: partial results" if report.partial else "no check failed"

@@ -1,0 +1,1 @@
+"""The data flow of each job, top to bottom."""

@@ -1,0 +1,144 @@
+"""``mfs-edge demo``: the main job, start to finish, on the embedded faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mfs_edge import bundle, sample, target
+from mfs_edge.base import fidelity, files, images
+from mfs_edge.base.errors import OutputError
+from mfs_edge.base.progress import Steps
+from mfs_edge.bundle import manifest as records
+from mfs_edge.face.crop import arcface_input
+from mfs_edge.load import identity as identities
+from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.load.embed import Embedder
+from mfs_edge.load.identity import Identity
+from mfs_edge.pipeline import compile as pipeline
+from mfs_edge.sample import weights
+from mfs_edge.verify import sheet
+from mfs_edge.verify.reference import on_each, reference_of
+
+SHOWN = ((0, 0), (3, 12), (6, 24))  # (identity, target) pairs on the sheet, whose answers are known
+SHEET = "contact_sheet.png"
+IDENTITIES = "identities"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo wrote and found."""
+
+    out: Path
+    manifest: records.Manifest  # of all identities; file names relative to ``out``
+    sheet: Path
+    teacher_psnr: float  # dB, reference swaps against the teacher's answers, all eight identities
+    copy_psnr: float  # dB, of copying the target instead
+
+    def as_json(self) -> dict[str, Any]:
+        shown = {"out": str(self.out), "sheet": str(self.sheet)}
+        levels = {"teacher_psnr": self.teacher_psnr, "copy_psnr": self.copy_psnr}
+        return {**shown, **levels, "manifest": self.manifest.model_dump(mode="json")}
+
+
+def demo(out: Path, *, overwrite: bool, steps: Steps) -> DemoResult:
+    """Rebuild the checkpoints, read identities from pictures, compile, verify, draw.
+
+    Raises:
+        MfsEdgeError: one line saying what is wrong.
+    """
+    _check_folder(out, overwrite=overwrite)
+    steps.note(sample.WARNING)
+    with steps.step("rebuild the demo checkpoints"):
+        arcface, iin = weights.checkpoint("arcface"), weights.checkpoint("iin")
+    with steps.step(f"read {sample.IDENTITIES} identities from pictures"):
+        embed = Embedder(arcface)
+        crops = [arcface_input(sample.identity_picture(i), f"identity {i}") for i in range(sample.IDENTITIES)]
+        people = [embed(crop) for crop in crops]
+    with steps.step("swap all faces and compare with the teacher"):
+        references = {i: reference_of(iin, person) for i, person in enumerate(people)}
+        teacher, copied = _against_teacher(references)
+    results = []
+    for number, _ in SHOWN:
+        steps.note(f"identity {number}")
+        results.append(_compile(iin, people[number], out, number, overwrite=overwrite, steps=steps))
+    with steps.step("draw the contact sheet"):
+        images.write_rgb(out / SHEET, _sheet(results, references))
+    manifest = _merge(results, out)
+    with files.atomic(out / bundle.MANIFEST) as temporary:
+        temporary.write_text(manifest.dumps())
+    return DemoResult(out, manifest, out / SHEET, teacher, copied)
+
+
+def _check_folder(out: Path, *, overwrite: bool) -> None:
+    """Results of an earlier demo may be replaced, anything else may not."""
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file, not a folder; choose another")
+    ours = {SHEET, IDENTITIES, bundle.MANIFEST, *(f"identity-{i}" for i, _ in SHOWN)}
+    others = sorted({p.name for p in out.iterdir()} - ours) if out.exists() else []
+    if others and not overwrite:
+        raise OutputError(
+            f"{out}: holds files that the demo did not write ({others[0]}, ...); "
+            "choose another folder or add --overwrite"
+        )
+
+
+def _compile(
+    iin: Checkpoint, person: Identity, out: Path, number: int, *, overwrite: bool, steps: Steps
+) -> pipeline.Result:
+    """As a user would: the identity through its file, then ``mfs-edge compile --target all``."""
+    saved = out / IDENTITIES / f"identity-{number}.npy"
+    with files.writing(saved):
+        saved.parent.mkdir(parents=True, exist_ok=True)
+    identities.save(person, saved)
+    folder = out / f"identity-{number}"
+    return pipeline.compile(identity=saved, checkpoint=iin, target="all", out=folder, overwrite=overwrite, steps=steps)
+
+
+def _against_teacher(references: dict[int, Any]) -> tuple[float, float]:
+    """Mean PSNR of swapping, and of copying the target, over every known answer."""
+    levels = []
+    for number, reference in references.items():
+        shown = [face for identity, face in sample.answers() if identity == number]
+        targets = [images.to_nchw(sample.target(face)) for face in shown]
+        for face, image, found in zip(shown, targets, on_each(reference, targets), strict=True):
+            answer = images.to_nchw(sample.answer(number, face))
+            levels.append((fidelity.psnr(found["swapped"] - answer), fidelity.psnr(image - answer)))
+    teacher, copied = np.mean(levels, axis=0)
+    return float(teacher), float(copied)
+
+
+def _sheet(results: list[pipeline.Result], references: dict[int, Any]) -> np.ndarray:
+    """A row per identity: identity, target, reference, then each artefact and its difference."""
+    columns = ["identity", "target", "reference"]
+    rows: list[list[np.ndarray]] = []
+    for (number, shown), result in zip(SHOWN, results, strict=True):
+        image = images.to_nchw(sample.target(shown))
+        expected = references[number](image)["swapped"]
+        row = [sample.identity_picture(number), sample.target(shown), images.to_bytes(expected)]
+        for artefact in result.manifest.artefacts:
+            backend = target.get(artefact.target)
+            path = result.out / artefact.file
+            runner = backend.load(path) if backend.unrunnable() is None else backend.evaluator(path)
+            if runner is None:
+                continue
+            output = runner.run(image)["swapped"]
+            row += [images.to_bytes(output), sheet.difference(expected, output)]
+            if not rows:
+                columns += [f"{artefact.target} {artefact.precision}", f"difference x{sheet.GAIN}"]
+        rows.append(row)
+    return sheet.contact_sheet(columns, rows, "mfs-edge demo: weights trained on drawn faces, not for photographs")
+
+
+def _merge(results: list[pipeline.Result], out: Path) -> records.Manifest:
+    """One manifest for the whole folder, with paths relative to it."""
+    artefacts = []
+    for result in results:
+        folder = result.out.relative_to(out).as_posix()
+        for artefact in result.manifest.artefacts:
+            renamed = {f"{folder}/{name}": digest for name, digest in artefact.files.items()}
+            artefacts.append(artefact.model_copy(update={"file": f"{folder}/{artefact.file}", "files": renamed}))
+    return results[0].manifest.model_copy(update={"artefacts": tuple(artefacts), "warnings": (sample.WARNING,)})

@@ -1,0 +1,1 @@
+"""What was written, run and compared with the reference."""

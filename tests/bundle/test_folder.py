@@ -1,0 +1,125 @@
+"""Output folders: what is refused, what survives, what is cleaned up."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mfs_edge import bundle
+from mfs_edge.base import files
+from mfs_edge.base.errors import InputError, OutputError
+from mfs_edge.bundle.manifest import Artefact, Manifest, Source, Verification, read
+
+
+def artefact(stage: Path, name: str, content: bytes = b"model") -> Artefact:
+    """A staged file and its record."""
+    (stage / name).write_bytes(content)
+    return Artefact(
+        file=name,
+        files={name: files.sha256(stage / name)},
+        bytes=len(content),
+        target="onnx",
+        precision="fp32",
+        io="float32",
+        size=224,
+        optimize=1,
+        checkpoint=Source(name="iin.pdparams", sha256="0" * 64),
+        identity_sha256="1" * 64,
+        inputs=(),
+        outputs=(),
+        operators={},
+        parameters=1,
+        macs=1,
+        verification=Verification(status="not verified", verified="no", run="not run: a test"),
+    )
+
+
+def publish(folder: Path, *names: str, content: bytes = b"model") -> Manifest:
+    with bundle.staging(folder) as stage:
+        made = tuple(artefact(stage, name, content) for name in names)
+        return bundle.publish(stage, folder, Manifest(versions={}, artefacts=made))
+
+
+def test_published_files_are_recorded_and_intact(tmp_path: Path) -> None:
+    publish(tmp_path / "out", "a.onnx", "b.onnx")
+    manifest = read(tmp_path / "out" / bundle.MANIFEST)
+    assert manifest.files() == {"a.onnx", "b.onnx"}
+    for entry in manifest.artefacts:
+        assert files.sha256(tmp_path / "out" / entry.file) == entry.files[entry.file]
+
+
+def test_a_folder_artefact_replaces_a_folder(tmp_path: Path) -> None:
+    for content in (b"old", b"new"):
+        with bundle.staging(tmp_path) as stage:
+            (stage / "m.mlpackage").mkdir()
+            (stage / "m.mlpackage/weight.bin").write_bytes(content)
+            record = artefact(stage, "x", b"").model_copy(update={"file": "m.mlpackage", "files": {"m.mlpackage": "0"}})
+            bundle.publish(stage, tmp_path, Manifest(versions={}, artefacts=(record,)))
+    assert (tmp_path / "m.mlpackage/weight.bin").read_bytes() == b"new"
+
+
+def test_records_of_files_that_were_deleted_are_dropped(tmp_path: Path) -> None:
+    publish(tmp_path, "a.onnx")
+    (tmp_path / "a.onnx").unlink()
+    assert [a.file for a in publish(tmp_path, "b.onnx").artefacts] == ["b.onnx"]
+
+
+def test_foreign_files_are_refused_unless_told(tmp_path: Path) -> None:
+    publish(tmp_path, "a.onnx")
+    bundle.check_folder(tmp_path, overwrite=False)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"notes\.txt"):
+        bundle.check_folder(tmp_path, overwrite=False)
+    bundle.check_folder(tmp_path, overwrite=True)
+
+
+def test_a_file_with_an_artefacts_name_but_no_manifest_is_foreign(tmp_path: Path) -> None:
+    (tmp_path / "idn-224-fp32.onnx").write_bytes(b"somebody's")
+    with pytest.raises(OutputError, match="idn-224-fp32"):
+        bundle.check_folder(tmp_path, overwrite=False)
+
+
+def test_an_unreadable_manifest_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / bundle.MANIFEST).write_text("{}")
+    with pytest.raises(InputError, match="manifest"):
+        bundle.check_folder(tmp_path, overwrite=False)
+
+
+def test_out_may_not_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="not a folder"):
+        bundle.check_folder(tmp_path / "out", overwrite=True)
+
+
+def test_failure_leaves_no_new_folder(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), bundle.staging(tmp_path / "deep/er"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_staging_of_a_killed_run_is_swept(tmp_path: Path) -> None:
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    (tmp_path / f".mfs-edge-staging-{int(dead.stdout)}").mkdir()
+    bundle.check_folder(tmp_path, overwrite=False)
+    publish(tmp_path, "a.onnx")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", bundle.MANIFEST]
+
+
+def test_staging_of_a_living_run_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / ".mfs-edge-staging-1"  # init lives
+    other.mkdir()
+    publish(tmp_path, "a.onnx")
+    assert other.exists()
+    shutil.rmtree(other)
+
+
+def test_the_manifest_rejects_unknown_keys(tmp_path: Path) -> None:
+    publish(tmp_path, "a.onnx")
+    path = tmp_path / bundle.MANIFEST
+    path.write_text(path.read_text().replace('"versions"', '"surprise": 1, "versions"'))
+    with pytest.raises(InputError, match="surprise"):
+        read(path)

@@ -39,6 +39,7 @@ class Verification(_Record):
     swapped: Fidelity | None = None
     mask: Fidelity | None = None
     worst_picture: str | None = None  # a PNG beside the artefact; integers only
+    probe: str | None = None  # what the proven session makes of a fixed picture, see sample.probe
     saturation: dict[str, float] | None = None  # share of values beyond each tensor's range; integers only
 
 

@@ -103,7 +103,12 @@ OPERATIONS = {
 # The paper's count per output element, convolutions aside.
 PAPER = {"BatchNormalization": 1, "LeakyRelu": 1, "PRelu": 1, "Sigmoid": 1, "Tanh": 1, "Resize": 4}
 # Which inputs hold trained numbers. Batch-norm statistics are stored but not trained.
-TRAINED = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "BatchNormalization": (1, 2)}
+TRAINED: dict[str, tuple[int, ...]] = {
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "Gemm": (1, 2),
+    "BatchNormalization": (1, 2),
+}
 TRAINED |= {"PRelu": (1,), "Bias": (1,)}
 
 

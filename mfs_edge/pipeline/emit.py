@@ -17,7 +17,7 @@ def emit(target: Target, options: EmitOptions, graphs: Graphs, stage: Path) -> r
     name = f"idn-{graphs.size}-{options.precision}{target.suffix}"
     with files.writing(stage / name):
         written = _write(target, options, graphs, stage, name)
-    description = target.describe(stage / name)
+    program = target.read(stage / name)
     return records.Artefact(
         file=name,
         files={member: files.sha256(stage / member) for member in written},
@@ -29,13 +29,13 @@ def emit(target: Target, options: EmitOptions, graphs: Graphs, stage: Path) -> r
         optimize=graphs.optimize,
         checkpoint=records.Source(name=graphs.checkpoint.source, sha256=graphs.checkpoint.sha256),
         identity_sha256=graphs.identity.sha256,
-        inputs=tuple(records.Tensor(**vars(t)) for t in description.inputs),
-        outputs=tuple(records.Tensor(**vars(t)) for t in description.outputs),
-        operators=dict(description.operators),
+        inputs=tuple(records.Tensor(**vars(t)) for t in program.takes),
+        outputs=tuple(records.Tensor(**vars(t)) for t in program.gives),
+        operators=program.operators,
         parameters=graphs.cost.parameters,
         macs=graphs.macs_at(options.precision),
         verification=records.Verification(status="not verified", verified="no", run="not run: switched off"),
-        warnings=(*graphs.warnings_at(options.precision), *description.details.get("warnings", ())),
+        warnings=(*graphs.warnings_at(options.precision), *target.remarks(program)),
     )
 
 

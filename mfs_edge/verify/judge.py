@@ -15,7 +15,8 @@ from mfs_edge.base.progress import Steps
 from mfs_edge.bundle import manifest as records
 from mfs_edge.precisions import INTEGER, Graphs
 from mfs_edge.sample.pictures import exam_pictures
-from mfs_edge.target import Target
+from mfs_edge.sample import probe
+from mfs_edge.target import Loaded, Runner, Target
 from mfs_edge.verify.reference import on_each, reference_of
 
 if TYPE_CHECKING:
@@ -104,17 +105,23 @@ def prove(
         verified="runtime" if unrunnable is None else "evaluator",
         run=unrunnable or " / ".join(target.run_needs),
         execution=runner.execution(),
+        probe=probe.encode(probe.seen(runner.run(probe.picture(artefact.size)))),
         pictures=exam.title,
         min_psnr=threshold,
         swapped=_recorded(found["swapped"]),
         mask=_recorded(found["mask"]),
         **(_damage(artefact, runner, judge, found["swapped"].worst, stage) if artefact.precision in INTEGER else {}),
     )
-    proven = artefact.model_copy(update={"verification": verification})
+    proven = artefact.model_copy(update={"verification": verification, "warnings": _warnings(artefact, runner)})
     if verification.worst_picture:
         digest = files.sha256(stage / verification.worst_picture)
         proven = proven.model_copy(update={"files": {**artefact.files, verification.worst_picture: digest}})
     return _reject(proven, stage) if verification.status == "failed" else proven
+
+
+def _warnings(artefact: records.Artefact, runner: Runner) -> tuple[str, ...]:
+    """With what its runtime makes of the file."""
+    return (*artefact.warnings, *(runner.warnings() if isinstance(runner, Loaded) else ()))
 
 
 def _recorded(found: fidelity.Fidelity) -> records.Fidelity:

@@ -10,15 +10,15 @@ options included, as ``GIT_SSH_COMMAND`` does for git.
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import shlex
 import shutil
 from pathlib import Path
 from typing import IO
 
-from mfs_edge.base import files
 from mfs_edge.base.errors import DeviceError, MfsEdgeError, MissingDependency, UsageError
-from mfs_edge.measure import agent, facts, runner
+from mfs_edge.measure import agent, facts, luggage
 from mfs_edge.measure.devices import Device, Options, Request, Watch, device, talk
 from mfs_edge.measure.results import Observation
 
@@ -76,15 +76,16 @@ class SshDevice:
         return [*self.command, *self.options, "--", self.target, remote]
 
     def _send(self, pipe: IO[bytes], artefact: Path, request: Request) -> None:
-        sent = [(Path(runner.__file__), "runner.py")]
-        sent += [(m, m.relative_to(artefact.parent).as_posix()) for m in facts.members(artefact)]
+        taken = luggage.pack(artefact)
+        members = {m.relative_to(artefact.parent).as_posix(): m.read_bytes() for m in facts.members(artefact)}
+        sent = {**taken.files, **members}
         header = {
-            "files": [[name, path.stat().st_size, files.sha256(path)] for path, name in sent],
-            "argv": ["runner.py", *talk.arguments(artefact.name, request)],
+            "files": [[name, len(content), hashlib.sha256(content).hexdigest()] for name, content in sent.items()],
+            "argv": ["runner.py", *talk.arguments(artefact.name, taken, request)],
         }
         pipe.write(talk.line(header))
-        for path, _ in sent:
-            pipe.write(path.read_bytes())
+        for content in sent.values():
+            pipe.write(content)
 
     def _lost(self, ended: talk.Ended, *, doing: str) -> MfsEdgeError:
         """Why a connection ended without a result."""

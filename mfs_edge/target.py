@@ -165,10 +165,10 @@ class Loaded:
     """An artefact in its engine, fed with pictures."""
 
     def __init__(self, target: Target, path: Path, *, threads: int = 0) -> None:
-        if reason := target.unrunnable():
-            raise MissingDependency(f"{path}: {reason}; run it on a machine that can")
         self.target, self.path = target, path
-        self.program = target.read(path)
+        self.program = target.read(path)  # before any runtime sees the file
+        if reason := target.unrunnable():
+            raise MissingDependency(f"{path}: {reason}; copy it to such a machine and run the same command there")
         self.engine = self._engine(threads)
         (self.input,) = self.engine.inputs.items()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-NAMES = {3: "swapped", 1: "mask"}  # by channels
+NAMES = {3: "swapped", 1: "mask"}  # by channels, for outputs that a format calls otherwise
 PEAK = np.float32(255)
 
 
@@ -38,18 +38,19 @@ def as_told(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Outputs as real values, by name: "swapped" [1, 3, S, S] and "mask" [1, 1, S, S], float32 in 0..1.
 
     Args:
-        outputs: of a file: [1, C, S, S] or [1, S, S, C], float in 0..1 or uint8; told apart by C.
+        outputs: of a file: [1, C, S, S] or [1, S, S, C], float in 0..1 or uint8.
 
     Raises:
         ValueError: they are not those of a face swap.
     """
     told = {}
-    for value in outputs.values():
+    for name, value in outputs.items():
         if value.ndim != 4 or not {value.shape[1], value.shape[3]} & set(NAMES):
             raise ValueError(f"an output is {list(value.shape)}; a face swap gives 3 channels, its mask 1")
         planes = value if value.shape[1] in NAMES else value.transpose(0, 3, 1, 2)
         real = np.array(planes, np.float32, order="C")
-        told[NAMES[planes.shape[1]]] = real / PEAK if value.dtype == np.uint8 else real
+        known = name if name in NAMES.values() else NAMES[planes.shape[1]]
+        told[known] = real / PEAK if value.dtype == np.uint8 else real
     if set(told) != set(NAMES.values()):
         raise ValueError(f"it gives {' and '.join(told) or 'nothing'}, not a swapped picture and its mask")
     return told

@@ -14,8 +14,8 @@ from mfs_edge.base.fidelity import Swapper
 from mfs_edge.base.progress import Steps
 from mfs_edge.bundle import manifest as records
 from mfs_edge.precisions import INTEGER, Graphs
-from mfs_edge.sample.pictures import exam_pictures
 from mfs_edge.sample import probe
+from mfs_edge.sample.pictures import exam_pictures
 from mfs_edge.target import Loaded, Runner, Target
 from mfs_edge.verify.reference import on_each, reference_of
 

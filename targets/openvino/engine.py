@@ -13,6 +13,7 @@ DEVICE = "CPU"
 # Without this, CPUs with bf16 or fp16 arithmetic use it unasked (AMX, AVX512-BF16, Arm):
 # OpenVINO's INFERENCE_PRECISION_HINT defaults to the fastest type that the CPU has.
 PRECISION = "f32"
+HINTS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": PRECISION}
 
 
 class Engine:
@@ -32,7 +33,7 @@ class Engine:
         self.version = str(openvino.get_version()).split("-")[0]
         core = openvino.Core()
         self.unpinned = _spell(core.get_property(DEVICE, "INFERENCE_PRECISION_HINT"))
-        config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": PRECISION, "PERF_COUNT": profile}
+        config: dict[str, Any] = {**HINTS, "PERF_COUNT": profile}
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
         self.compiled = core.compile_model(core.read_model(path), DEVICE, config)

@@ -37,7 +37,7 @@ def read(path: Path) -> Program:
     data = path.read_bytes()
     try:
         model = reader.read(data)
-        if flatbuffer.SIGNATURE in model.signatures or flatbuffer.DIGEST in model.metadata:
+        if flatbuffer.DIGEST in model.metadata:
             validate.check_model(data, model)
         return _program(data, model)
     except Damaged as error:

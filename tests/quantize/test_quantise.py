@@ -74,8 +74,8 @@ def test_litert_keeps_it_as_well_in_one_partition(
         path = emitted(quantised["int8"], name, "int8", tmp_path)
         levels[name] = judge(target.get(name).load(path))["swapped"].psnr_mean
     assert abs(levels["tflite"] - levels["onnx"]) < 1.5
-    delegate = target.get("tflite").describe(tmp_path / "idn-int8.tflite").details["delegate"]
-    assert (delegate["partitions"], delegate["outside"]) == (1, {})
+    delegate = target.get("tflite").load(tmp_path / "idn-int8.tflite").coverage()
+    assert (delegate["partitions"], delegate["outside"]) == (1, [])
 
 
 def test_files_are_small(quantised: dict[str, ir.Model], tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def test_before_ios_17_only_weights_are_integers_and_the_manifest_says_so(writte
     found = kinds(written(ios=16))
     assert found["constexpr_affine_dequantize"] == found["conv"]
     assert found["quantize"] == found["dequantize"] == 0
-    assert "only the weights are int8, as iOS 16" in TARGET.describe(written(ios=16)).details["warnings"][0]
-    assert TARGET.describe(written()).details["warnings"] == []
+    assert "only the weights are int8, as iOS 16" in TARGET.remarks(TARGET.read(written(ios=16)))[0]
+    assert TARGET.remarks(TARGET.read(written())) == []
 
 
 def test_a_relu_that_was_saturation_becomes_one_again(integers: Graphs) -> None:
@@ -158,4 +158,4 @@ def test_damaged_integers_are_an_error(written: Writer, tmp_path: Path) -> None:
     weights = copy / package.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-4096])
     with pytest.raises(InputError, match=r"weight\.bin.*(truncated|damaged)"):
-        TARGET.integers(copy)
+        TARGET.read(copy)

@@ -40,7 +40,7 @@ def test_writing_again_replaces(graph: Any, tmp_path: Path) -> None:
     TARGET.emit(graph("demo", size=32), path, EmitOptions(precision="fp16", io="image"))
     (path / "stray").touch()
     TARGET.emit(graph("demo", size=64), path, EmitOptions(precision="fp16", io="image"))
-    assert TARGET.describe(path).inputs[0].shape == (1, 64, 64, 3)
+    assert TARGET.read(path).takes[0].shape == (1, 64, 64, 3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mlpackage"]
     assert not (path / "stray").exists()
 
@@ -51,8 +51,8 @@ def test_writing_again_replaces(graph: Any, tmp_path: Path) -> None:
     ("float32", [("float32", "NCHW", "0..1")] * 3),
 ])  # fmt: skip
 def test_description(package: Any, io: str, kinds: list[tuple[str, str, str]]) -> None:
-    found = TARGET.describe(package(precision="fp16", io=io, size=224))
-    tensors = [*found.inputs, *found.outputs]
+    found = TARGET.read(package(precision="fp16", io=io, size=224))
+    tensors = [*found.takes, *found.gives]
     assert [tensor.name for tensor in tensors] == ["image", "swapped", "mask"]
     assert [(tensor.dtype, tensor.layout, tensor.range) for tensor in tensors] == kinds
     assert found.metadata["identity"] == "abc123"
@@ -77,7 +77,7 @@ def test_min_ios(graph: Any, tmp_path: Path, ios: int, specification: int, opset
     TARGET.emit(
         graph("demo", size=32), tmp_path / "a.mlpackage", EmitOptions(precision="fp16", io="image", min_ios=ios)
     )
-    found = TARGET.describe(tmp_path / "a.mlpackage")
+    found = TARGET.read(tmp_path / "a.mlpackage")
     assert found.format.endswith(f"specification {specification}")
     assert found.details["opset"] == opset
     assert found.metadata["minimum iOS"] == str(ios)
@@ -156,7 +156,7 @@ def change_weights(path: Path) -> None:
 ])  # fmt: skip
 def test_damage_is_reported(broken: Path, damage: Callable[[Path], None], named: str) -> None:
     damage(broken)
-    for attempt in (TARGET.describe, TARGET.load):
+    for attempt in (TARGET.read, TARGET.load):
         with pytest.raises(InputError, match=named) as caught:
             attempt(broken)
         assert "\n" not in str(caught.value)
@@ -167,15 +167,14 @@ def test_neither_a_file_nor_nothing_is_a_package(tmp_path: Path) -> None:
     file.touch()
     for path, why in ((file, "is a file"), (tmp_path / "none.mlpackage", "no such folder")):
         with pytest.raises(InputError, match=why):
-            TARGET.describe(path)
+            TARGET.read(path)
 
 
 def test_running_needs_macos(package: Any) -> None:
     path = package(precision="fp16", io="image", size=224)
     if sys.platform == "darwin":
         assert TARGET.unrunnable() is None
-        report = TARGET.load(path).report()
-        assert report["units"]
+        assert "operators on" in TARGET.load(path).execution()
     else:
         assert TARGET.unrunnable() == "not run: needs macOS"
         with pytest.raises(MissingDependency, match="not run: needs macOS"):

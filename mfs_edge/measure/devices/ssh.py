@@ -67,7 +67,13 @@ class SshDevice:
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
         source = base64.b64encode(Path(agent.__file__).read_bytes()).decode()
         remote = f"{shlex.quote(self.python)} -c \"import base64;exec(base64.b64decode('{source}'))\""
-        ended = talk.converse(self._ssh(remote), watch, feed=lambda pipe: self._send(pipe, artefact, request))
+        header, sent = self._packed(artefact, request)  # what is wrong with the file is found before anything is sent
+
+        def feed(pipe: IO[bytes]) -> None:
+            for content in (talk.line(header), *sent):
+                pipe.write(content)
+
+        ended = talk.converse(self._ssh(remote), watch, feed=feed)
         if ended.result is None and ended.error is None:
             raise self._lost(ended, doing=f"measuring {artefact.name}")
         return talk.observation(ended, where=self.name, artefact=artefact.name)
@@ -75,7 +81,8 @@ class SshDevice:
     def _ssh(self, remote: str) -> list[str]:
         return [*self.command, *self.options, "--", self.target, remote]
 
-    def _send(self, pipe: IO[bytes], artefact: Path, request: Request) -> None:
+    def _packed(self, artefact: Path, request: Request) -> tuple[dict[str, object], list[bytes]]:
+        """What the agent is told, and the files that follow."""
         taken = luggage.pack(artefact)
         members = {m.relative_to(artefact.parent).as_posix(): m.read_bytes() for m in facts.members(artefact)}
         sent = {**taken.files, **members}
@@ -83,9 +90,7 @@ class SshDevice:
             "files": [[name, len(content), hashlib.sha256(content).hexdigest()] for name, content in sent.items()],
             "argv": ["runner.py", *talk.arguments(artefact.name, taken, request)],
         }
-        pipe.write(talk.line(header))
-        for content in sent.values():
-            pipe.write(content)
+        return header, list(sent.values())
 
     def _lost(self, ended: talk.Ended, *, doing: str) -> MfsEdgeError:
         """Why a connection ended without a result."""

@@ -57,7 +57,8 @@ def rounded_weights(conv: ir.Node, input_scale: float, samples: Mapping[str, Sam
     """Integer weights of one Conv, its bias right for unrounded inputs."""
     source = layouts.operands(conv)[0]
     read = samples[str(source.name)].values if str(source.name) in samples else None
-    return weights.quantise(edit.weight(conv, 1), edit.conv_bias(conv), input_scale, read)
+    depthwise = edit.is_depthwise(conv)
+    return weights.quantise(edit.weight(conv, 1), edit.conv_bias(conv), input_scale, read, depthwise=depthwise)
 
 
 class _Walk:

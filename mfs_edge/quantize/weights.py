@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mfs_edge.quantize import rounding
+from mfs_edge.quantize import neighbours, rounding
 
 MAX_CODE = 127  # symmetric, and clear of -128 (TFLite 8-bit quantisation specification)
 # A bias stays this far inside int32, so that products can be added to it.
@@ -34,8 +34,15 @@ class Codes:
         return Codes(self.weight, self.scale, codes.astype(np.int32), self.bias_scale)
 
 
-def quantise(weight: np.ndarray, bias: np.ndarray, input_scale: float, inputs: np.ndarray | None = None) -> Codes:
-    """Round a Conv's weight and bias.
+def quantise(
+    weight: np.ndarray,
+    bias: np.ndarray,
+    input_scale: float,
+    inputs: np.ndarray | None = None,
+    *,
+    depthwise: bool = False,
+) -> Codes:
+    """Round a Conv's weight and bias; no CPU's kernels saturate with them, see :mod:`neighbours`.
 
     Args:
         weight: float [O, I / groups, kh, kw].
@@ -44,8 +51,11 @@ def quantise(weight: np.ndarray, bias: np.ndarray, input_scale: float, inputs: n
         inputs: a sample of what the Conv reads, [n, channels]. Its weights are then rounded
             so that the outputs change least if it is pointwise, see :mod:`rounding`, and its
             bias makes up for the mean of the change. Without one they are rounded to nearest.
+        depthwise: has weights that are no neighbours.
     """
     scale = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / MAX_CODE, MIN_SCALE)
+    if not depthwise:
+        scale = np.maximum(scale, neighbours.largest(weight) / neighbours.LIMIT)
     # A channel of tiny weights under a large bias would overflow int32.
     scale = np.maximum(scale, np.abs(bias) / (input_scale * MAX_BIAS)).astype(np.float32)
     exact = weight / scale[:, None, None, None].astype(np.float64)
@@ -53,6 +63,8 @@ def quantise(weight: np.ndarray, bias: np.ndarray, input_scale: float, inputs: n
         codes = _rounded(exact[:, :, 0, 0], inputs.astype(np.float64), input_scale)[:, :, None, None]
     else:
         codes = _nearest(exact)
+    if not depthwise:
+        codes = neighbours.settled(codes, exact)
     if inputs is not None:
         bias = bias + _mean_change(exact - codes, inputs.mean(axis=0, dtype=np.float64)) * scale
     bias_scale = (np.float64(input_scale) * scale).astype(np.float32)

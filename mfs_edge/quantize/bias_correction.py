@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
+from mfs_edge.graph.session import Session
 from mfs_edge.quantize import layout as layouts
 from mfs_edge.quantize import weights
 from mfs_edge.quantize.grid import Grid
@@ -102,11 +103,9 @@ class _Walk:
 
 
 class _Runner:
-    """One node as an onnxruntime session of its own; its constants are fed like its operands."""
+    """One node in a session of its own; its constants are fed like its operands."""
 
     def __init__(self, node: ir.Node, constants: Sequence[np.ndarray]) -> None:
-        import onnxruntime as ort
-
         self.constants = list(constants)
         operands = layouts.operands(node)
         inputs = [ir.val(f"x{i}", dtype=ir.DataType.FLOAT, shape=value.shape) for i, value in enumerate(operands)]
@@ -120,13 +119,9 @@ class _Runner:
         wired += list(supply)  # a bias that the node lacks
         single = ir.node(node.op_type, wired, dict(node.attributes), outputs=[ir.val("y", dtype=ir.DataType.FLOAT)])
         graph = ir.Graph([*inputs, *fixed], single.outputs, nodes=[single], opset_imports={"": 17}, name="node")
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        proto = ir.to_proto(ir.Model(graph, ir_version=8)).SerializeToString()
-        self.session = ort.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
+        self.session = Session(ir.Model(graph, ir_version=8))
 
     def __call__(self, *frames: np.ndarray) -> np.ndarray:
         feeds = {f"x{i}": frame for i, frame in enumerate(frames)}
         feeds |= {f"c{i}": constant for i, constant in enumerate(self.constants)}
-        output: np.ndarray = self.session.run(["y"], feeds)[0]
-        return output
+        return self.session.run(feeds)["y"]

@@ -25,7 +25,7 @@ import functools
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.errors import PassError
+from mfs_edge.base.errors import PassError
 from mfs_edge.graph import edit
 
 LIMIT = np.iinfo(np.int16).max // np.iinfo(np.uint8).max  # 128

@@ -114,9 +114,6 @@ class OnnxRunner:
         options.intra_op_num_threads = self.threads or 0
         if rewritten is not None:
             options.optimized_model_filepath = str(rewritten)
-        # x86 without VNNI adds products of int8 in saturating int16 unless told not to
-        # (microsoft/onnxruntime#12088).
-        options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             return ort.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base

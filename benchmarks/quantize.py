@@ -41,22 +41,9 @@ from mfs_edge.graph import build, edit, passes
 from mfs_edge.load import checkpoint
 from mfs_edge.load.identity import Identity
 from mfs_edge.measure import facts
-from mfs_edge.quantize import (
-    bias_correction,
-    centre,
-    equalise,
-    execute,
-    half,
-    layout,
-    merge,
-    qdq,
-    quantise,
-    ranges,
-    samples,
-    split_leaky,
-    weights,
-)
-from mfs_edge.sample import recipe
+from mfs_edge.quantize import execute, half, quantise, recipe
+from mfs_edge.quantize.draft import Draft
+from mfs_edge.sample import recipe as sample_recipe
 from mfs_edge.sample import weights as demo_weights
 from mfs_edge.target import EmitOptions
 
@@ -64,13 +51,14 @@ GOLDEN = HERE.parent / "tests" / "golden"
 GOLDEN_SEED = 7
 # Colour photographs that come with scikit-image, and how many crops of each.
 CALIBRATING, JUDGING, CROPS = ("astronaut", "rocket"), ("coffee", "chelsea"), 16
-STEPS = ("equalise", "forms", "mse", "rounding", "bias")
-STEP_TITLES = {
-    "equalise": "+ equalisation",
-    "forms": "+ forms for integers",
-    "mse": "+ MSE ranges",
-    "rounding": "+ weights rounded for outputs",
-    "bias": "+ bias correction",
+# What each contender's title adds to the one before, in steps of the recipe.
+ADDED = {
+    "ours: min-max, to nearest": (),
+    "+ equalisation": ("equalise",),
+    "+ forms for integers": ("centre", "merge", "split"),
+    "+ MSE ranges": ("cut",),
+    "+ weights rounded for outputs": ("rounding",),
+    "ours: int8": ("bias",),
 }
 ORT_METHODS = ("MinMax", "Entropy", "Percentile")
 NNCF_MODES = ("default", "bias correction")
@@ -134,14 +122,19 @@ Make = Callable[[Case], ir.Model]
 
 def ours(*, steps: bool) -> Iterator[tuple[str, Make]]:
     """Our whole recipe, and how it comes about."""
+    left = [step for added in ADDED.values() for step in added]
+    for title, added in ADDED.items():
+        left = [step for step in left if step not in added]
+        if steps or not left:
+            yield title, _without(tuple(left))
     if steps:
-        yield "ours: min-max, to nearest", lambda case: stepped(case, ())
-        for count, step in enumerate(STEPS[:-1], start=1):
-            yield STEP_TITLES[step], _stepped(STEPS[:count])
         yield "fp16, to nearest", lambda case: _nearest(passes.balance(case.model.clone(), case.calibrate))
     yield "ours: fp16", lambda case: half.prepare(case.model, case.calibrate)
-    yield "ours: int8", lambda case: quantise(case.model, case.calibrate).model
     yield "ours: int8-mixed", lambda case: quantise(case.model, case.calibrate, precision="int8-mixed").model
+
+
+def _without(left_out: tuple[str, ...]) -> Make:
+    return lambda case: recipe.run(Draft(case.model, case.calibrate), without=left_out).model
 
 
 def _nearest(model: ir.Model) -> ir.Model:
@@ -149,34 +142,6 @@ def _nearest(model: ir.Model) -> ir.Model:
     for conv in edit.of_type(model.graph, "Conv"):
         edit.set_weight(model.graph, conv, 1, edit.weight(conv, 1).astype(np.float16))
     return model
-
-
-def _stepped(done: tuple[str, ...]) -> Make:
-    return lambda case: stepped(case, done)
-
-
-def stepped(case: Case, done: Sequence[str]) -> ir.Model:
-    """Our int8 with only some of ``STEPS``."""
-    model = case.model
-    if "forms" in done:
-        model = split_leaky.split(merge.merge(centre.in_whole_steps(model)))
-    seen = samples.collect(model, case.calibrate)
-    if "equalise" in done:
-        model, seen = equalise.equalise(model, seen)
-    where = layout.find(model)
-    grids = ranges.choose(model, where, seen, "mse" if "mse" in done else "min-max")
-    if "bias" in done:
-        chosen = list(range(0, len(case.calibrate), 2))
-        codes = bias_correction.correct(model, where, grids, [case.calibrate[i] for i in chosen], seen, chosen)
-        return qdq.insert(model, where, grids, codes)
-    codes = {}
-    for conv in edit.of_type(model.graph, "Conv"):
-        scale = grids[where.group[str(layout.operands(conv)[0].name)]].scale
-        if "rounding" in done:
-            codes[str(conv.name)] = bias_correction.rounded_weights(conv, scale, seen)
-        else:
-            codes[str(conv.name)] = weights.quantise(edit.weight(conv, 1), edit.conv_bias(conv), scale)
-    return qdq.insert(model, where, grids, codes)
 
 
 def theirs(methods: Sequence[str], *, nncf: bool) -> Iterator[tuple[str, Make]]:
@@ -260,7 +225,7 @@ def _demo(identities: int) -> Iterator[fold.FoldedIDN]:
 
 def _golden() -> fold.FoldedIDN:
     with np.load(GOLDEN / "golden.npz") as stored:
-        state = recipe.network_state("iin", seed=GOLDEN_SEED, statistics=stored)
+        state = sample_recipe.network_state("iin", seed=GOLDEN_SEED, statistics=stored)
         identity = Identity(stored["identity/embedding"], stored["identity/feature_map"])
     iin = checkpoint.from_state(state, expect="iin", source="golden", sha256="0" * 64)
     return fold.fold(iin, identity)

@@ -21,12 +21,17 @@ Products of s8 and s8, as on Arm, fit a pair in int16 as long as no weight is -1
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.base.errors import PassError
 from mfs_edge.graph import edit
+
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
 
 LIMIT = np.iinfo(np.int16).max // np.iinfo(np.uint8).max  # 128
 
@@ -75,6 +80,11 @@ def settled(codes: np.ndarray, exact: np.ndarray) -> np.ndarray:
         place = places[raised.argmax(axis=0), np.arange(len(rows))]
         flat[rows, place] -= np.sign(flat[rows, place])
     return found
+
+
+def step(draft: Draft) -> Draft:
+    """With the proof that what was written cannot saturate."""
+    return replace(draft, neighbours=require(draft.model))
 
 
 def require(model: ir.Model) -> int:

@@ -11,13 +11,23 @@ int8 kernels compute eight at a time anyway.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
 
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
+
 CHANNELS = 4
+
+
+def step(draft: Draft) -> Draft:
+    """:func:`split` of the draft's graph."""
+    return replace(draft, model=split(draft.model, draft.float_nodes))
 
 
 def split(model: ir.Model, float_nodes: Collection[str] = ()) -> ir.Model:

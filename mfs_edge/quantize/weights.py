@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx_ir as ir
 
+from mfs_edge.graph import edit
+from mfs_edge.quantize import layout as layouts
 from mfs_edge.quantize import neighbours, rounding
+from mfs_edge.quantize.samples import Sample
+
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
 
 MAX_CODE = 127  # symmetric, and clear of -128 (TFLite 8-bit quantisation specification)
 # A bias stays this far inside int32, so that products can be added to it.
@@ -32,6 +41,37 @@ class Codes:
         limit = np.iinfo(np.int32).max
         codes = np.clip(np.rint(bias / self.bias_scale.astype(np.float64)), -limit, limit)
         return Codes(self.weight, self.scale, codes.astype(np.int32), self.bias_scale)
+
+
+def to_nearest(draft: Draft) -> Draft:
+    """With weights rounded one by one."""
+    return replace(draft, codes=_of_every_conv(draft, {}))
+
+
+def for_outputs(draft: Draft) -> Draft:
+    """With weights rounded so that what the convs compute changes least, see :mod:`rounding`."""
+    return replace(draft, codes=_of_every_conv(draft, draft.samples))
+
+
+def _of_every_conv(draft: Draft, samples: Mapping[str, Sample]) -> dict[str, Codes]:
+    found = {}
+    for conv in edit.of_type(draft.model.graph, "Conv"):
+        if conv.name in draft.layout.integer:
+            scale = draft.grids[draft.layout.group[_source(conv)]].scale
+            found[str(conv.name)] = rounded(conv, scale, samples)
+    return found
+
+
+def rounded(conv: ir.Node, input_scale: float, samples: Mapping[str, Sample]) -> Codes:
+    """One Conv's integers, its bias right for unrounded inputs; rounded to nearest if its input has no sample."""
+    read = samples[_source(conv)].values if _source(conv) in samples else None
+    depthwise = edit.is_depthwise(conv)
+    return quantise(edit.weight(conv, 1), edit.conv_bias(conv), input_scale, read, depthwise=depthwise)
+
+
+def _source(conv: ir.Node) -> str:
+    """The tensor that ``conv`` reads."""
+    return str(layouts.operands(conv)[0].name)
 
 
 def quantise(

@@ -8,8 +8,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mfs_edge.graph import edit, statistics
-from mfs_edge.quantize import bias_correction, layout, neighbours, qdq, ranges, weights
+from mfs_edge.graph import statistics
+from mfs_edge.quantize import bias_correction, neighbours, qdq, recipe, weights
+from mfs_edge.quantize.draft import Draft
 from mfs_edge.quantize.samples import Sample
 
 
@@ -67,21 +68,12 @@ def test_bias_correction_keeps_every_mean(
     small: ir.Model, seen: Mapping[str, Sample], calibrating: list[np.ndarray]
 ) -> None:
     """Of the written graph's conv outputs, on the pictures corrected on."""
-    where = layout.find(small)
-    grids = ranges.choose(small, where, seen)
-    everyone = list(range(len(calibrating)))
-    corrected = bias_correction.correct(small, where, grids, calibrating, seen, everyone)
-    plain = {
-        str(conv.name): weights.quantise(
-            edit.weight(conv, 1),
-            edit.conv_bias(conv),
-            grids[where.group[str(layout.operands(conv)[0].name)]].scale,
-        )
-        for conv in edit.of_type(small.graph, "Conv")
-    }
+    draft = recipe.run(Draft(small, calibrating, samples=seen), recipe.between("layout", "rounding"))
+    rounded = weights.for_outputs(draft)
+    corrected = bias_correction.correct(rounded, list(range(len(calibrating))))
     drift = []
-    for codes in (plain, corrected):
-        model = qdq.insert(small, where, grids, codes)
+    for codes in (draft.codes, corrected):
+        model = qdq.insert(small, draft.layout, draft.grids, codes)
         values = list(statistics.observe(model, calibrating, codes))
         off = []
         for name in codes:

@@ -13,7 +13,9 @@ from mfs_edge.targets.tflite import TfliteTarget, conv, operators, validate
 from mfs_edge import fold
 from mfs_edge.base import fidelity
 from mfs_edge.base.errors import LoweringError
+from mfs_edge.quantize import neighbours
 from mfs_edge.target import EmitOptions
+from tests.targets.integers import largest_sum
 from tests.targets.tflite import graphs, qdq
 
 TARGET = TfliteTarget()
@@ -260,3 +262,19 @@ def test_a_file_is_what_its_name_says(quantised: ir.Model) -> None:
         TARGET.to_bytes(float_graph(), EmitOptions("int8"))
     with pytest.raises(LoweringError, match="fp32 was asked for, but the graph has QuantizeLinear"):
         TARGET.to_bytes(quantised, EmitOptions("fp32"))
+
+
+def test_no_cpu_saturates_with_what_was_written(every_integers: tuple[ir.Model, str], tmp_path: Path) -> None:
+    """XNNPACK adds in 32 bits, so this is for other executors of the file."""
+    model, precision = every_integers
+    artefact = validate.load(graphs.write(model, tmp_path, precision=precision))
+    kernels = []
+    for operator in artefact.model.operators:
+        if operators.BY_CODE[operator.code].name == "CONV_2D":
+            filters = artefact.tensor(operator.inputs[1])
+            start, size = filters.content
+            if filters.dtype == "int8":
+                codes = np.frombuffer(artefact.data[start : start + size], np.int8).reshape(filters.shape)
+                kernels.append(codes.transpose(0, 3, 1, 2))  # [O, h, w, I]
+    assert len(kernels) >= 8
+    assert largest_sum(kernels) <= neighbours.LIMIT

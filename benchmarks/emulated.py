@@ -197,15 +197,16 @@ def prove_gate(folder: Path, times: int) -> None:
     Raises:
         CheckFailed: it missed one, or cried wolf.
     """
-    from mfs_edge import precisions as folded
     from mfs_edge import target
+    from mfs_edge.fold import fold
+    from mfs_edge.graph import build, passes
 
-    graphs = folded.Graphs(*demo(), size=SIZE, optimize=1)
+    graph = passes.optimise(build.build(fold(*demo()).weights(), size=SIZE))
     missed = wolf = 0
     for kind in map(target.get, TARGETS):
         same, worse = folder / f"idn{kind.suffix}", folder / f"worse{kind.suffix}"
-        kind.emit(graphs.fp32, same, target.EmitOptions())
-        kind.emit(redundant_pointwise(graphs.fp32, PLANTED[kind.name]), worse, target.EmitOptions())
+        kind.emit(graph, same, target.EmitOptions())
+        kind.emit(redundant_pointwise(graph, PLANTED[kind.name]), worse, target.EmitOptions())
         before = median(same)
         planted = [median(worse) / before - 1 for _ in range(times)]
         identical = [median(same) / before - 1 for _ in range(2 * times)]

@@ -62,7 +62,7 @@ def _checkpoint(path: Path) -> Inspection:
         "prefix": found.prefix or "none",
         "tensors": len(found.tensors),
         "parameters": found.parameters,
-        "bytes": files.size_of(path),
+        "bytes": path.stat().st_size,
         "sha256": found.sha256,
         "use it as": f"{checkpoint.OPTIONS[found.network]} {path}",
     }
@@ -94,7 +94,7 @@ def _identity(path: Path) -> Inspection:
 def _artefact(path: Path, *, layers: bool, quant: bool, steps: Steps) -> Inspection:
     backend = target.of_file(path)
     found = backend.describe(path)
-    facts = {"format": found.format, "bytes": files.size_of(path), "sha256": files.sha256(path)}
+    facts = {"format": found.format, "bytes": target.artefact(path).size, "sha256": files.sha256(path)}
     tables = {
         "tensors": _tensors("input", found.inputs) + _tensors("output", found.outputs),
         "operators": [{"operator": op, "count": count} for op, count in found.operators.items()],

@@ -75,7 +75,7 @@ def of(path: Path) -> Facts:
     return entry if recorded is None else entry.model_copy(update=_from_manifest(recorded))
 
 
-def _from_manifest(recorded: manifest.Artefact) -> dict[str, object]:
+def _from_manifest(recorded: manifest.ArtefactRecord) -> dict[str, object]:
     return {
         "operators": recorded.operators,
         "parameters": recorded.parameters,
@@ -85,7 +85,7 @@ def _from_manifest(recorded: manifest.Artefact) -> dict[str, object]:
     }
 
 
-def _recorded(path: Path) -> manifest.Artefact | None:
+def _recorded(path: Path) -> manifest.ArtefactRecord | None:
     """The entry of a manifest beside ``path``, if it is about this very file."""
     beside = path.parent / bundle.MANIFEST
     if not beside.exists():

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
 
 from mfs_edge.base import extras
+from mfs_edge.options import TargetOptions
 from mfs_edge.target import Description, EmitOptions, IntegerTensor, Runner, Tensor
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from .runner import CoremlRunner
+
+
+class CoremlOptions(TargetOptions):
+    """What only Core ML asks."""
+
+    min_ios: Literal[16, 17, 18, 26] | None = Field(
+        default=None,
+        description="the oldest iOS (and the macOS of its year) that must run the package; by default 16, or 17 for "
+        "int8, whose activations need it",
+    )
+
+    def oldest(self, precision: str) -> int:
+        """``min_ios``, or what ``precision`` needs."""
+        return self.min_ios or (17 if precision.startswith("int8") else 16)
+
+    def resolved(self, precision: str) -> CoremlOptions:
+        return self.model_copy(update={"min_ios": self.oldest(precision)})
 
 
 class CoremlTarget:
@@ -34,21 +54,18 @@ class CoremlTarget:
     default_io = "image"
     precisions: tuple[str, ...] = ("fp16", "fp32", "int8", "int8-mixed")
     io_forms: tuple[str, ...] = ("image", "float32", "uint8")
+    companions: tuple[str, ...] = ()
+    options: type[TargetOptions] = CoremlOptions
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write the package folder. In fp16 the graph should have been balanced before."""
         from . import package, program, tools
 
         tools.require()
-        mil = program.build(model, precision=options.precision, io=options.io, min_ios=options.min_ios)
-        package.write(
-            mil,
-            path,
-            precision=options.precision,
-            io=options.io,
-            min_ios=options.min_ios,
-            metadata=options.metadata,
-        )
+        own = options.own if isinstance(options.own, CoremlOptions) else CoremlOptions()
+        oldest = own.oldest(options.precision)
+        mil = program.build(model, precision=options.precision, io=options.io, min_ios=oldest)
+        package.write(mil, path, precision=options.precision, io=options.io, min_ios=oldest, metadata=options.metadata)
 
     def unrunnable(self) -> str | None:
         """Off macOS, "not run: needs macOS"; the package can still be written and described."""
@@ -109,7 +126,7 @@ def _warnings(entries: dict[str, str], kinds: Counter[str]) -> list[str]:
     if entries.get("precision", "").startswith("int8") and not kinds["quantize"]:
         return [
             f"only the weights are int8, as iOS {entries.get('minimum iOS')} cannot quantise activations; "
-            "for int8 activations leave out --min-ios, or give 17 or later"
+            "for int8 activations leave out min_ios, or set 17 or later"
         ]
     return []
 

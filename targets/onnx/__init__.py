@@ -11,6 +11,7 @@ import numpy as np
 
 from mfs_edge.base import extras, files
 from mfs_edge.base.errors import InputError, LoweringError
+from mfs_edge.options import TargetOptions
 from mfs_edge.target import Description, EmitOptions, IntegerTensor, Tensor
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class OnnxTarget:
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"
+    companions: tuple[str, ...] = ()
+    options: type[TargetOptions] = TargetOptions
 
     def unrunnable(self) -> str | None:
         return None

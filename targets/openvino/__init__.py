@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mfs_edge.options import TargetOptions
 from mfs_edge.target import Description, EmitOptions, IntegerTensor
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class OpenvinoTarget:
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"
+    companions: tuple[str, ...] = (".bin",)
+    options: type[TargetOptions] = TargetOptions
 
     def unrunnable(self) -> str | None:
         return None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mfs_edge.base.version import __version__
+from mfs_edge.options import TargetOptions
 from mfs_edge.target import Description, EmitOptions, IntegerTensor
 
 from . import runner
@@ -31,6 +32,8 @@ class TfliteTarget:
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"
+    companions: tuple[str, ...] = ()
+    options: type[TargetOptions] = TargetOptions
 
     def unrunnable(self) -> str | None:
         """Nothing: LiteRT runs on every desktop and board that pip serves."""

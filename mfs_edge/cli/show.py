@@ -168,6 +168,8 @@ def diagnosed(diagnosis: Diagnosis, *, json: bool) -> None:
         for t in diagnosis.targets
     ]
     console.print(_table("targets", ("target", "emits", "runs", "precisions", "io", "remedy"), rows))
+    options = [list(vars(option).values()) for t in diagnosis.targets for option in t.options]
+    console.print(_table("target options, for compile --set", ("option", "type", "default", "what it is"), options))
     emulated = diagnosis.emulation
     console.print(f"{', '.join(emulated.devices)}: {_tick(emulated.available)}, {emulated.said}")
 

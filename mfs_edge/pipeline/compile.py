@@ -80,7 +80,7 @@ def compile(
         target=target, precision=precision, io=io, set=set, size=size, optimize=optimize, min_psnr=min_psnr, steps=steps
     )
     bundle.check_folder(out, overwrite=overwrite)
-    from mfs_edge.graph import build, cost, passes  # onnx_ir is there, or the plan would have said so
+    from mfs_edge.graph import build, cost, passes  # the plan has found onnx_ir
 
     iin = _checkpoint(checkpoint, steps)
     person = _identity(identity, arcface, steps)

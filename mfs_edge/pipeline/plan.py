@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mfs_edge.base import extras
 from mfs_edge.base.errors import UsageError
 from mfs_edge.base.progress import Steps
 from mfs_edge.options import TargetOptions
@@ -81,6 +82,7 @@ def own_options(given: Mapping[str, Any] | Sequence[str]) -> dict[str, TargetOpt
 
 
 def _check(*, size: int, min_psnr: float | None) -> None:
+    extras.require("onnx_ir", "compile")
     from mfs_edge.graph import build
 
     build.check_size(size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mfs_edge import bundle
 from mfs_edge.base import fidelity, files, images
@@ -14,7 +14,7 @@ from mfs_edge.base.progress import Steps
 from mfs_edge.bundle.manifest import ArtefactRecord, Verification
 from mfs_edge.precisions import INTEGER, Graph
 from mfs_edge.sample.pictures import exam_pictures
-from mfs_edge.target import Target
+from mfs_edge.target import Runner, Target
 from mfs_edge.verify.reference import on_each
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Exam:
     title: str
     pictures: Sequence[np.ndarray]  # float32 [1, 3, S, S] in 0..1
     expected: Sequence[Outputs]
-    saturation: Mapping[str, float] | None = None  # 0..1 per tensor of a quantised graph
+    saturation: dict[str, float] | None = None  # 0..1 per tensor of a quantised graph
 
 
 Reference = Callable[["np.ndarray"], Outputs]
@@ -94,10 +94,9 @@ def prove(
         min_psnr: dB that each output must reach on average; None is the default of precision and I/O.
         steps: told of progress.
     """
-    path = stage / artefact.file
     unrunnable = target.unrunnable()
     with steps.step(f"verify {artefact.file}"):
-        runner = target.load(path) if unrunnable is None else target.evaluator(path)
+        runner = opened(target, stage / artefact.file)
         found = fidelity.compare(runner, exam.pictures, exam.expected) if runner is not None else None
     if unrunnable is not None:
         steps.note(f"{artefact.file}: {unrunnable}" + ("; evaluated operation by operation" if found else ""))
@@ -114,25 +113,29 @@ def prove(
         min_psnr=threshold,
         swapped=found["swapped"],
         mask=found["mask"],
-        **_damage(artefact.file, runner, exam, found["swapped"].worst, stage),
+        saturation=exam.saturation,
     )
     proven = artefact.model_copy(update={"verification": verification})
-    if verification.worst_picture:
-        digest = files.sha256(stage / verification.worst_picture)
-        proven = proven.model_copy(update={"files": {**artefact.files, verification.worst_picture: digest}})
+    if exam.saturation is not None:
+        proven = _with_worst(proven, runner, exam, found["swapped"].worst, stage)
     return _reject(proven, stage) if verification.status == "failed" else proven
 
 
-def _damage(file: str, runner: Swapper, exam: Exam, worst: int, stage: Path) -> dict[str, Any]:
-    """Of integers: the saturation per tensor, and the worst held-out picture, drawn."""
+def opened(target: Target, path: Path) -> Runner | None:
+    """What executes the artefact at ``path`` here: its runtime, or else its evaluator; None if neither can."""
+    return target.load(path) if target.unrunnable() is None else target.evaluator(path)
+
+
+def _with_worst(artefact: ArtefactRecord, runner: Swapper, exam: Exam, worst: int, stage: Path) -> ArtefactRecord:
+    """The worst picture of ``exam``, drawn beside the artefact and recorded with it."""
     from mfs_edge.verify import damage
 
-    if exam.saturation is None:
-        return {}
-    caption = f"{file}: the worst of {exam.title}"
-    name = f"{file}.worst.png"
+    name = f"{artefact.file}.worst.png"
+    caption = f"{artefact.file}: the worst of {exam.title}"
     images.write_rgb(stage / name, damage.draw_worst(runner, exam.pictures[worst], exam.expected[worst], caption))
-    return {"worst_picture": name, "saturation": exam.saturation}
+    verification = artefact.verification.model_copy(update={"worst_picture": name})
+    recorded = {**artefact.files, name: files.sha256(stage / name)}
+    return artefact.model_copy(update={"verification": verification, "files": recorded})
 
 
 def _reject(artefact: ArtefactRecord, stage: Path) -> ArtefactRecord:

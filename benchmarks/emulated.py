@@ -25,14 +25,13 @@ from mfs_edge.emulation import count, setup
 from mfs_edge.emulation import device as emulated
 from mfs_edge.emulation.boards import BOARDS
 from mfs_edge.emulation.environment import tell
-from mfs_edge.face.crop import arcface_input
 from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
 from mfs_edge.measure import gate, results, run
 from mfs_edge.measure.devices import Watch
 from mfs_edge.measure.progress import Bars
 from mfs_edge.pipeline import compile as pipeline
+from mfs_edge.sample import weights
 from mfs_edge.sample.pictures import exam_pictures
 from mfs_edge.verify.reference import on_each, reference_of
 
@@ -103,11 +102,7 @@ def compiled(folder: Path, precisions: Sequence[str]) -> list[Path]:
 
 def demo() -> tuple[Checkpoint, Identity]:
     """The embedded weights, and the identity of the first of the embedded pictures."""
-    from mfs_edge import sample
-    from mfs_edge.sample import weights
-
-    embed = Embedder(weights.checkpoint("arcface"))
-    return weights.checkpoint("iin"), embed(arcface_input(sample.identity_picture(0), "demo identity 0"))
+    return weights.checkpoint("iin"), weights.identity(0)
 
 
 def write_reference(folder: Path, checkpoint: Checkpoint, identity: Identity) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks import emulated as demo_gate
 from benchmarks import peerlib, peers_onnx, peers_tflite
 from mfs_edge import target
 from mfs_edge.base import fidelity
@@ -26,7 +25,6 @@ from mfs_edge.emulation import count, setup
 from mfs_edge.emulation import device as emulated
 from mfs_edge.emulation.boards import BOARDS, Board
 from mfs_edge.emulation.environment import Environment, tell
-from mfs_edge.fold import fold
 from mfs_edge.graph import build, passes
 from mfs_edge.measure.devices import Watch
 from mfs_edge.measure.results import Instructions
@@ -65,7 +63,7 @@ def contenders(size: int, folder: Path, peer_python: str) -> dict[str, dict[str,
         onnx[name] = folder / f"{number}.onnx"
         onnx[name].write_bytes(model)
     tflite = {name: path for name, (path, _) in peers_tflite.convert(weights, size, folder, peer_python).items()}
-    graph = passes.optimise(build.build(fold(*demo_gate.demo()).weights(), size=size))
+    graph = passes.optimise(build.build(weights, size=size))
     quantised = quantise(graph, calibration.load(None, size)).model
     for kind, files in ((target.get("onnx"), onnx), (target.get("tflite"), tflite)):
         files[OURS_INT8] = folder / f"int8{kind.suffix}"

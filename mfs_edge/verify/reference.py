@@ -1,6 +1,6 @@
-"""Compare a written artefact with the torch reference, on the bytes that were written.
+"""The torch reference that written artefacts are compared with.
 
-The reference runs the authors' path in torch (IIN, modulation, IDN); it shares neither the
+It runs the authors' path in torch (IIN, modulation, IDN); it shares neither the
 fold's arithmetic nor the graph builder with what it judges.
 """
 

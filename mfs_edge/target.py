@@ -8,19 +8,20 @@ methods, readers and engines stand in files of their own.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mfs_edge.base import extras, frames
-from mfs_edge.base.errors import InputError, MissingDependency, UsageError
+from mfs_edge.base.artefact import Artefact
+from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
 from mfs_edge.base.fidelity import Outputs, Swapper
-from mfs_edge.graph.program import Program
+from mfs_edge.options import Option, TargetOptions
+from mfs_edge.program import Program
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,12 +40,7 @@ class EmitOptions:
     precision: str = "fp32"
     io: str = "float32"
     metadata: Mapping[str, str] = field(default_factory=dict)  # written into the file
-    min_ios: int = 16  # the oldest iOS that must run it (and macOS 13 with it); Core ML only
-
-    @staticmethod
-    def default_min_ios(precision: str) -> int:
-        """The oldest iOS that can do ``precision``; Core ML quantises activations from iOS 17 on."""
-        return 17 if precision.startswith("int8") else 16
+    own: TargetOptions | None = None  # of the target's ``options``, resolved; None takes its defaults
 
 
 class Engine(Protocol):
@@ -116,6 +112,8 @@ class Target:
     default_precision: str
     default_io: str
     systems: tuple[str, ...] = ()  # where its runtime exists, as platform.system() calls them; all if empty
+    companions: tuple[str, ...] = ()  # suffixes of what lies beside an artefact, where it is several files
+    options: type[TargetOptions] = TargetOptions
 
     def unrunnable(self) -> str | None:
         """Why no artefact of this kind can run on this machine; None if it can."""
@@ -244,9 +242,7 @@ def get(name: str) -> Target:
     targets = registered()
     if name in targets:
         return targets[name]
-    near = difflib.get_close_matches(name, targets, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"target {name!r} is unknown; {hint}there are: {', '.join(targets)}, all")
+    raise UsageError(f"target {name!r} is unknown; {nearest(name, targets)}there are: {', '.join(targets)}, all")
 
 
 def select(names: tuple[str, ...]) -> tuple[list[Target], list[str]]:
@@ -285,6 +281,20 @@ def of_file(path: Path) -> Target:
             return target
     known = ", ".join(target.suffix for target in targets.values())
     raise InputError(f"{path}: is not an artefact; its name must end in one of {known}")
+
+
+def options_of(target: Target) -> tuple[Option, ...]:
+    """What ``--set`` takes for ``target``, under the full names."""
+    return tuple(replace(option, name=f"{target.name}.{option.name}") for option in target.options.offered())
+
+
+def artefact(path: Path) -> Artefact:
+    """The artefact at ``path`` with what lies beside it and belongs to it.
+
+    Raises:
+        InputError: no backend writes files of this name.
+    """
+    return Artefact.at(path, of_file(path).companions)
 
 
 def check_supported(target: Target, options: EmitOptions) -> None:

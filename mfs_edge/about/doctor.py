@@ -11,6 +11,7 @@ from typing import Any
 from mfs_edge import target
 from mfs_edge.base import extras
 from mfs_edge.base.version import __version__
+from mfs_edge.options import Option
 
 COMPILER = ("torch", "onnx", "onnx_ir", "cv2", "safetensors")
 
@@ -25,6 +26,7 @@ class TargetReport:
     runs: bool
     precisions: tuple[str, ...]
     io_forms: tuple[str, ...]
+    options: tuple[Option, ...]  # of its own, for --set
     versions: dict[str, str]
     remedy: str  # empty if all is well
 
@@ -97,6 +99,7 @@ def _report(kind: target.Target) -> TargetReport:
         runs=lacking.isdisjoint(kind.run_needs) and reason is None,
         precisions=tuple(kind.precisions),
         io_forms=tuple(kind.io_forms),
+        options=target.options_of(kind),
         versions={module: _version(module) for module in dict.fromkeys((*kind.emit_needs, *kind.run_needs))},
         remedy=remedy,
     )

@@ -14,8 +14,8 @@ from mfs_edge.base.errors import InputError, MissingDependency, UsageError
 from mfs_edge.base.progress import Recorded, Steps
 from mfs_edge.bundle import manifest
 from mfs_edge.graph import cost
-from mfs_edge.graph.program import IntegerTensor, Program, Tensor
 from mfs_edge.load import checkpoint, identity
+from mfs_edge.program import IntegerTensor, Program, Tensor
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _checkpoint(path: Path) -> Inspection:
         "prefix": found.prefix or "none",
         "tensors": len(found.tensors),
         "parameters": found.parameters,
-        "bytes": files.size_of(path),
+        "bytes": path.stat().st_size,
         "sha256": found.sha256,
         "use it as": f"{checkpoint.OPTIONS[found.network]} {path}",
     }
@@ -96,7 +96,7 @@ def _identity(path: Path) -> Inspection:
 def _artefact(path: Path, *, layers: bool, quant: bool, steps: Steps) -> Inspection:
     backend = target.of_file(path)
     found = backend.read(path)
-    facts = {"format": found.format, "bytes": files.size_of(path), "sha256": files.sha256(path)}
+    facts = {"format": found.format, "bytes": target.artefact(path).size, "sha256": files.sha256(path)}
     tables = {
         "tensors": _tensors("input", found.takes) + _tensors("output", found.gives),
         "operators": [{"operator": op, "count": count} for op, count in found.operators.items()],

@@ -12,19 +12,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError
+from mfs_edge.base.fidelity import Fidelity
+from mfs_edge.program import Tensor
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Fidelity(_Record):
-    """How one output differs from the reference; peak value 1."""
-
-    max_abs: float
-    psnr_mean: float  # dB; 200 stands for equality
-    psnr_worst: float
 
 
 class Verification(_Record):
@@ -43,16 +38,6 @@ class Verification(_Record):
     saturation: dict[str, float] | None = None  # share of values beyond each tensor's range; integers only
 
 
-class Tensor(_Record):
-    """One input or output, as an app sees it."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    layout: str
-    range: str
-
-
 class Source(_Record):
     """A file that went in."""
 
@@ -60,7 +45,7 @@ class Source(_Record):
     sha256: str
 
 
-class Artefact(_Record):
+class ArtefactRecord(_Record):
     """One emitted model."""
 
     file: str  # relative to the manifest; a package is a folder
@@ -71,6 +56,7 @@ class Artefact(_Record):
     io: str
     size: int  # pixels
     optimize: int
+    options: dict[str, str | int | float | bool | None] = {}  # the target's own, as they were used
     checkpoint: Source
     identity_sha256: str
     inputs: tuple[Tensor, ...]
@@ -78,8 +64,13 @@ class Artefact(_Record):
     operators: dict[str, int]
     parameters: int
     macs: int
+    arithmetic: str = ""  # what was done so that integers mean the same on every CPU; integers only
     verification: Verification
     warnings: tuple[str, ...] = ()
+
+    def within(self, folder: Path) -> Artefact:
+        """Everything recorded here, in ``folder``."""
+        return Artefact(folder / self.file, tuple(Path(name).name for name in self.files if name != self.file))
 
 
 class Manifest(_Record):
@@ -91,7 +82,7 @@ class Manifest(_Record):
         "The identity is recorded as a hash only."
     )
     versions: dict[str, str]  # mfs-edge, Python and the libraries that took part
-    artefacts: tuple[Artefact, ...]
+    artefacts: tuple[ArtefactRecord, ...]
     warnings: tuple[str, ...] = ()
 
     def dumps(self) -> str:

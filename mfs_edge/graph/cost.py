@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mfs_edge.base.errors import InputError
-from mfs_edge.graph.program import Origins, Program, Step
+from mfs_edge.program import Origins, Program, Step
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -7,7 +7,7 @@ import math
 import onnx_ir as ir
 
 from mfs_edge.base.errors import InputError
-from mfs_edge.graph.program import Program, Step, Value
+from mfs_edge.program import Program, Step, Value
 
 
 def program(model: ir.Model) -> Program:

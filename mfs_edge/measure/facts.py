@@ -11,8 +11,8 @@ from mfs_edge.base import files
 from mfs_edge.base.errors import InputError
 from mfs_edge.bundle import manifest
 from mfs_edge.graph import cost
-from mfs_edge.graph.program import Program
 from mfs_edge.measure.results import Facts
+from mfs_edge.program import Program
 
 
 def suffixes() -> list[str]:
@@ -51,14 +51,6 @@ def _expand(path: Path) -> list[Path]:
     return inside
 
 
-def members(path: Path) -> list[Path]:
-    """The files that belong to an artefact: itself, OpenVINO's weights, everything in a package."""
-    if path.is_dir():
-        return sorted(member for member in path.rglob("*") if member.is_file())
-    weights = path.with_suffix(".bin")
-    return [path, weights] if path.suffix == ".xml" and weights.exists() else [path]
-
-
 def of(path: Path) -> Facts:
     """Counts, hash and size of an artefact.
 
@@ -71,7 +63,7 @@ def of(path: Path) -> Facts:
         file=path.name,
         format=kind.title,
         sha256=files.sha256(path),
-        bytes=sum(member.stat().st_size for member in members(path)),
+        bytes=target.artefact(path).size,
         precision=entry.precision if entry else None,
         verification=entry.verification.status if entry else None,
         **_counted(kind.read(path)),
@@ -93,7 +85,7 @@ def _counted(program: Program) -> dict[str, Any]:
     return found
 
 
-def recorded(path: Path) -> manifest.Artefact | None:
+def recorded(path: Path) -> manifest.ArtefactRecord | None:
     """The entry of a manifest beside ``path``, if it is about these very bytes, every member's."""
     beside = path.parent / bundle.MANIFEST
     if not beside.exists():

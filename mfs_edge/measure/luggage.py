@@ -11,8 +11,8 @@ import numpy as np
 
 from mfs_edge import target
 from mfs_edge.base import frames
-from mfs_edge.graph.program import Program
 from mfs_edge.measure import runner
+from mfs_edge.program import Program
 from mfs_edge.sample import probe
 
 PICTURE = "picture.npz"

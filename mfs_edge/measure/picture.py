@@ -23,7 +23,7 @@ SAME_RUNTIME_PSNR = {"fp32": 80.0, "fp16": 60.0, "int8": 45.0, "int8-mixed": 45.
 BYTES_PSNR = 45.0
 
 
-def judge(path: Path, recorded: manifest.Artefact | None, seen: Observation, *, device: str) -> str:
+def judge(path: Path, recorded: manifest.ArtefactRecord | None, seen: Observation, *, device: str) -> str:
     """One line on the picture of a measurement.
 
     Args:
@@ -52,7 +52,7 @@ def judge(path: Path, recorded: manifest.Artefact | None, seen: Observation, *, 
     return f"{path.name} on {device}: the picture that was proven ({said})"
 
 
-def _needed(recorded: manifest.Artefact, seen: Observation) -> dict[str, float]:
+def _needed(recorded: manifest.ArtefactRecord, seen: Observation) -> dict[str, float]:
     """dB that each output must agree to with the proven one."""
     proof, machine = recorded.verification, seen.machine
     if proof.execution.startswith(f"{machine.runtime} {machine.runtime_version}:"):

@@ -173,7 +173,7 @@ class _Task:
     comparisons: dict[tuple[int, int], Comparison] = field(default_factory=dict)
     failures: dict[int, MfsEdgeError] = field(default_factory=dict)
     facts: dict[Path, Facts] = field(default_factory=dict)
-    recorded: dict[Path, manifest.Artefact | None] = field(default_factory=dict)
+    recorded: dict[Path, manifest.ArtefactRecord | None] = field(default_factory=dict)
     causes: list[str] = field(default_factory=list)  # pictures that are not the proven ones
 
     @property

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
 
 from mfs_edge.base import extras
-from mfs_edge.graph.program import Program
+from mfs_edge.options import TargetOptions
+from mfs_edge.program import Program
 from mfs_edge.target import EmitOptions, Runner, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+class CoremlOptions(TargetOptions):
+    """What only Core ML asks."""
+
+    min_ios: Literal[16, 17, 18, 26] | None = Field(
+        default=None,
+        description="the oldest iOS (and the macOS of its year) that must run the package; by default 16, or 17 for "
+        "int8, whose activations need it",
+    )
+
+    def oldest(self, precision: str) -> int:
+        """``min_ios``, or what ``precision`` needs."""
+        return self.min_ios or (17 if precision.startswith("int8") else 16)
+
+    def resolved(self, precision: str) -> CoremlOptions:
+        return self.model_copy(update={"min_ios": self.oldest(precision)})
 
 
 class CoremlTarget(Target):
@@ -34,21 +54,17 @@ class CoremlTarget(Target):
     default_io = "image"
     precisions: tuple[str, ...] = ("fp16", "fp32", "int8", "int8-mixed")
     io_forms: tuple[str, ...] = ("image", "float32", "uint8")
+    options: type[TargetOptions] = CoremlOptions
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write the package folder. In fp16 the graph should have been balanced before."""
         from . import package, program, tools
 
         tools.require()
-        mil = program.build(model, precision=options.precision, io=options.io, min_ios=options.min_ios)
-        package.write(
-            mil,
-            path,
-            precision=options.precision,
-            io=options.io,
-            min_ios=options.min_ios,
-            metadata=options.metadata,
-        )
+        own = options.own if isinstance(options.own, CoremlOptions) else CoremlOptions()
+        oldest = own.oldest(options.precision)
+        mil = program.build(model, precision=options.precision, io=options.io, min_ios=oldest)
+        package.write(mil, path, precision=options.precision, io=options.io, min_ios=oldest, metadata=options.metadata)
 
     def evaluator(self, path: Path) -> Runner:
         """The saved package, executed operation by operation from the MIL specification.
@@ -80,6 +96,6 @@ class CoremlTarget(Target):
         if entries.get("precision", "").startswith("int8") and "quantize" not in program.operators:
             return [
                 f"only the weights are int8, as iOS {entries.get('minimum iOS')} cannot quantise activations; "
-                "for int8 activations leave out --min-ios, or give 17 or later"
+                "for int8 activations leave out min_ios, or set 17 or later"
             ]
         return []

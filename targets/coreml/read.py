@@ -20,7 +20,7 @@ import numpy as np
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError
 from mfs_edge.base.protobuf import Message
-from mfs_edge.graph.program import IntegerTensor, Program, Step, Tensor, Value
+from mfs_edge.program import IntegerTensor, Program, Step, Tensor, Value
 
 SUFFIX = ".mlpackage"
 MODEL = Path("Data/com.apple.CoreML/model.mlmodel")

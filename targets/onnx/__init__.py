@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfs_edge.graph.program import Program
+from mfs_edge.program import Program
 from mfs_edge.target import EmitOptions, Target
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfs_edge.graph.program import Program
+from mfs_edge.program import Program
 from mfs_edge.target import EmitOptions, Target
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class OpenvinoTarget(Target):
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"
+    companions: tuple[str, ...] = (".bin",)
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write ``path`` and the weights beside it, under the same name with ``.bin``.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mfs_edge.base.errors import InputError
-from mfs_edge.graph.program import Program, Step, Tensor, Value
+from mfs_edge.program import Program, Step, Tensor, Value
 
 from . import integers, ir_file
 

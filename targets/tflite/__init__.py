@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mfs_edge.base import extras
 from mfs_edge.base.version import __version__
-from mfs_edge.graph.program import Program
+from mfs_edge.program import Program
 from mfs_edge.target import EmitOptions, Loaded, Target
 
 from .engine import DISTRIBUTIONS

@@ -13,7 +13,7 @@ import numpy as np
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError
-from mfs_edge.graph.program import IntegerTensor, Program, Step, Tensor, Value
+from mfs_edge.program import IntegerTensor, Program, Step, Tensor, Value
 
 from . import flatbuffer, operators, reader, validate
 from .reader import Damaged, Model, Operator

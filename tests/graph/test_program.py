@@ -15,8 +15,8 @@ from mfs_edge.base import images
 from mfs_edge.base.errors import InputError
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, cost, passes
-from mfs_edge.graph.program import Program
 from mfs_edge.measure import facts
+from mfs_edge.program import Program
 from mfs_edge.quantize import quantise
 from tests.conftest import ARTEFACT_SIZE as SIZE
 from tests.measure.plant import insert_transposes, widen

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mfs_edge import target
 from mfs_edge.base.errors import InputError
 from mfs_edge.measure import facts
 
@@ -27,4 +28,4 @@ def test_a_bundle_folder_and_foreign_files(artefacts: Path, tmp_path: Path) -> N
 def test_openvino_weights_belong_to_the_file(artefacts: Path) -> None:
     found = facts.of(artefacts / "idn.xml")
     assert found.bytes == (artefacts / "idn.xml").stat().st_size + (artefacts / "idn.bin").stat().st_size
-    assert facts.members(artefacts / "idn.xml") == [artefacts / "idn.xml", artefacts / "idn.bin"]
+    assert list(target.artefact(artefacts / "idn.xml").members) == [artefacts / "idn.xml", artefacts / "idn.bin"]

@@ -17,8 +17,9 @@ import shutil
 from pathlib import Path
 from typing import IO
 
+from mfs_edge import target
 from mfs_edge.base.errors import DeviceError, MfsEdgeError, MissingDependency, UsageError
-from mfs_edge.measure import agent, facts, luggage
+from mfs_edge.measure import agent, luggage
 from mfs_edge.measure.devices import Device, Options, Request, Watch, device, talk
 from mfs_edge.measure.results import Observation
 
@@ -84,7 +85,7 @@ class SshDevice:
     def _packed(self, artefact: Path, request: Request) -> tuple[dict[str, object], list[bytes]]:
         """What the agent is told, and the files that follow."""
         taken = luggage.pack(artefact)
-        members = {m.relative_to(artefact.parent).as_posix(): m.read_bytes() for m in facts.members(artefact)}
+        members = {m.relative_to(artefact.parent).as_posix(): m.read_bytes() for m in target.artefact(artefact).members}
         sent = {**taken.files, **members}
         header = {
             "files": [[name, len(content), hashlib.sha256(content).hexdigest()] for name, content in sent.items()],

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coremltools.proto import MIL_pb2
-from mfs_edge.targets.coreml import CoremlTarget, evaluator, package, quantised
+from mfs_edge.targets.coreml import CoremlOptions, CoremlTarget, evaluator, package, quantised
 
 from mfs_edge.base import files
+from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError
 from mfs_edge.graph import edit
 from mfs_edge.quantize import execute, quantise
@@ -30,7 +31,7 @@ def written(integers: Graphs, tmp_path_factory: pytest.TempPathFactory) -> Write
     @functools.cache
     def write(precision: str = "int8", *, io: str = "float32", ios: int = 17) -> Path:
         path = folder / f"{precision}-{io}-{ios}.mlpackage"
-        TARGET.emit(integers(precision), path, EmitOptions(precision=precision, io=io, min_ios=ios))
+        TARGET.emit(integers(precision), path, EmitOptions(precision=precision, io=io, own=CoremlOptions(min_ios=ios)))
         return path
 
     return write
@@ -96,19 +97,19 @@ def test_a_dead_tensor_has_a_scale_that_half_precision_holds(integers: Graphs, t
     edit.set_weight(plain.graph, next(edit.of_type(plain.graph, "Conv")), 1, np.zeros((3, 1, 4, 4)))
     dead = quantise(plain, faces(range(32, 36))).model
     path = tmp_path / "dead.mlpackage"
-    TARGET.emit(dead, path, EmitOptions(precision="int8", min_ios=17))
+    TARGET.emit(dead, path, EmitOptions(precision="int8"))
     outputs = TARGET.evaluator(path).run(faces(range(1))[0])
     assert all(np.isfinite(value).all() for value in outputs.values())
 
 
 def test_equal_graphs_make_equal_bytes(written: Writer, integers: Graphs, tmp_path: Path) -> None:
     again = tmp_path / written().name
-    TARGET.emit(integers("int8"), again, EmitOptions(precision="int8", min_ios=17))
+    TARGET.emit(integers("int8"), again, EmitOptions(precision="int8"))
     assert files.sha256(again) == files.sha256(written())
 
 
 def test_size_budget(written: Writer) -> None:
-    assert files.size_of(written()) <= 660_000
+    assert Artefact(written()).size <= 660_000
 
 
 def scaled_weights(opened: evaluator.Package) -> None:

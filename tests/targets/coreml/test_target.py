@@ -6,12 +6,14 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import coremltools
 import onnx_ir as ir
 import pytest
-from mfs_edge.targets.coreml import CoremlTarget
+from mfs_edge.targets.coreml import CoremlOptions, CoremlTarget
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError, LoweringError, MissingDependency, OutputError, UsageError
@@ -74,20 +76,26 @@ def test_every_feature_is_described(package: Any) -> None:
     ("ios", "specification", "opset"), [(16, 7, "CoreML6"), (17, 8, "CoreML7"), (18, 9, "CoreML8")]
 )
 def test_min_ios(graph: Any, tmp_path: Path, ios: int, specification: int, opset: str) -> None:
-    TARGET.emit(
-        graph("demo", size=32), tmp_path / "a.mlpackage", EmitOptions(precision="fp16", io="image", min_ios=ios)
-    )
+    options = EmitOptions(precision="fp16", io="image", own=CoremlOptions(min_ios=ios))
+    TARGET.emit(graph("demo", size=32), tmp_path / "a.mlpackage", options)
     found = TARGET.read(tmp_path / "a.mlpackage")
     assert found.format.endswith(f"specification {specification}")
     assert found.details["opset"] == opset
     assert found.metadata["minimum iOS"] == str(ios)
 
 
-@pytest.mark.parametrize("ios", [15, 99])
-def test_unknown_min_ios(graph: Any, tmp_path: Path, ios: int) -> None:
-    with pytest.raises(UsageError, match=f"--min-ios {ios} .* 16, 17, 18"):
-        TARGET.emit(graph("demo", size=32), tmp_path / "a.mlpackage", EmitOptions(min_ios=ios))
+def test_an_ios_that_this_coremltools_does_not_know(
+    graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coremltools, "target", Enum("target", ["iOS16"]))
+    with pytest.raises(UsageError, match=r"min_ios=26 is unknown to coremltools \d"):
+        TARGET.emit(graph("demo", size=32), tmp_path / "a.mlpackage", EmitOptions(own=CoremlOptions(min_ios=26)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("precision", "given", "oldest"), [("int8", None, 17), ("fp16", None, 16), ("int8", 16, 16)])
+def test_integers_ask_for_ios_17_unless_told_otherwise(precision: str, given: Any, oldest: int) -> None:
+    assert CoremlOptions(min_ios=given).resolved(precision).min_ios == oldest
 
 
 def one_node(op_type: str, **attributes: Any) -> ir.Model:

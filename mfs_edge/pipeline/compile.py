@@ -22,6 +22,7 @@ from mfs_edge.load import identity as identities
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
+from mfs_edge.networks import spec
 from mfs_edge.pipeline.emit import emit
 from mfs_edge.precisions import Graphs
 from mfs_edge.target import EmitOptions, Target, check_supported, select
@@ -142,9 +143,7 @@ def plan(
         UsageError: an option that cannot be used.
         MissingDependency: a target named outright is not installed.
     """
-    from mfs_edge.graph import build
-
-    build.check_size(size)
+    spec.check_size(size)
     if min_psnr is not None and not 0 <= min_psnr <= MAX_PSNR:
         raise UsageError(f"--min-psnr {min_psnr:g} is not a level in dB; give a number from 0 to {MAX_PSNR:g}")
     names = (target,) if isinstance(target, str) else tuple(target)

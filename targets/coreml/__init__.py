@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mfs_edge.base import extras
 from mfs_edge.target import Description, EmitOptions, IntegerTensor, Runner, Tensor
@@ -29,6 +29,10 @@ class CoremlTarget:
     extra = "coreml"
     emit_needs = ("onnx_ir", "coremltools")
     run_needs = ("coremltools",)
+    uses: ClassVar[dict[str, str]] = {
+        "coremltools": "from coremltools.converters.mil import Builder\nfrom coremltools.proto import MIL_pb2\n"
+        "from coremltools.libmilstoragepython import _BlobStorageReader"
+    }
     # What Core ML and the Neural Engine compute in, and what an app has in its hands.
     default_precision = "fp16"
     default_io = "image"

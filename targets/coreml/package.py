@@ -20,7 +20,7 @@ from mfs_edge.base import files
 from mfs_edge.base.errors import InputError, OutputError
 from mfs_edge.base.version import __version__
 
-from . import program, tools
+from . import tools
 
 SUFFIX = ".mlpackage"
 MODEL = Path("Data/com.apple.CoreML/model.mlmodel")
@@ -67,6 +67,8 @@ def write(mil: Any, path: Path, *, precision: str, io: str, min_ios: int, metada
 
 def _convert(mil: Any, path: Path, *, io: str, min_ios: int) -> Any:
     """Serialise the program to ``path``; returns its protobuf ``Model``."""
+    from . import program  # which needs the compiler; reading needs none
+
     ct = tools.require()
     images = program.IMAGES[io]
     function = mil.functions["main"]
@@ -105,6 +107,8 @@ def _colours(ct: Any, shape: tuple[int, ...]) -> Any:
 
 def _describe(model: Any, entries: Mapping[str, str], *, io: str) -> None:
     """What Xcode shows, and our own entries; coremltools' date would make every file new."""
+    from . import program
+
     ct = tools.require()
     about = model.description.metadata
     about.shortDescription = "MobileFaceSwap: swaps one identity onto a face crop"

@@ -21,11 +21,11 @@ def read(path: Path) -> list[IntegerTensor]:
         InputError: the package is damaged or foreign.
     """
     model = package.read(path)
-    weights = files.require_file(path / package.WEIGHTS, "package's weights").read_bytes()
+    weights = files.require_file(path / package.WEIGHTS, "package's weights")
     return list(_tensors(list(package.operations(model)), weights))
 
 
-def _tensors(operations: list[Any], weights: bytes) -> Iterator[IntegerTensor]:
+def _tensors(operations: list[Any], weights: Path) -> Iterator[IntegerTensor]:
     constants = {o.outputs[0].name: o.attributes["val"] for o in operations if o.type == "const"}
     for operation in operations:
         name = operation.outputs[0].name

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+
+import platformdirs
 
 from mfs_edge.base.errors import MissingDependency
 
@@ -25,8 +26,7 @@ def requirements(name: str) -> list[str]:
 
 def cache() -> Path:
     """Where they are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "mfs-edge" / "peers"
+    return Path(platformdirs.user_cache_dir("mfs-edge"), "peers")
 
 
 def ensure(name: str, say: Callable[[str], None]) -> Path:

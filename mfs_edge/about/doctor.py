@@ -1,9 +1,17 @@
-"""What is installed here, and what each target can therefore do."""
+"""What works here, and what each target can therefore do.
+
+A name that is found proves little: a library may be too old, or broken. So what is used is tried,
+each module in a process of its own, which keeps this one light and survives whatever happens there.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -11,9 +19,20 @@ from typing import Any
 from mfs_edge import target
 from mfs_edge.base import extras
 from mfs_edge.base.version import __version__
+from mfs_edge.measure import devices
 from mfs_edge.options import Option
 
-COMPILER = ("torch", "onnx", "onnx_ir", "cv2", "safetensors")
+MISSING = "missing"
+PATIENCE = 120.0  # s, for one module
+# What compiling needs to whatever target, as it is used. torch is big: that it is there must do, unless asked for.
+COMPILER = {
+    "torch": "",
+    "onnx": "import onnx.checker, onnx.helper",
+    "onnx_ir": "import onnx_ir.passes.common as passes; passes.ShapeInferencePass, passes.RemoveUnusedNodesPass",
+    "onnxruntime": 'import onnxruntime as o; o.SessionOptions(); "CPUExecutionProvider" in o.get_available_providers()',
+    "cv2": "import mfs_edge.base.images as images; images.self_test()",
+    "safetensors": "from safetensors.numpy import load, save; load(save({}))",
+}
 
 
 @dataclass(frozen=True)
@@ -32,84 +51,105 @@ class TargetReport:
 
 
 @dataclass(frozen=True)
-class EmulationReport:
-    """The emulated Raspberry Pis on this machine.
+class Diagnosis:
+    """This machine.
 
     Attributes:
-        devices: what ``bench --device`` calls them.
-        available: they can be had, at once or after the first use has built them.
-        built: at once.
-        said: where they are, or what will be fetched, or what is missing and the way out.
+        compiler: module -> version, or "missing".
+        problems: a line for each module that is installed and does not work, with the way out.
+        devices: what ``bench --device`` calls them -> whether they can be had; only those that must be built first.
     """
-
-    devices: tuple[str, ...]
-    available: bool
-    built: bool
-    said: str
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """This machine."""
 
     version: str
     python: str
     platform: str
-    compiler: dict[str, str]  # module -> version, or "missing"
+    compiler: dict[str, str]
     compiles: bool
     targets: tuple[TargetReport, ...]
-    emulation: EmulationReport
+    devices: dict[str, devices.Availability]
+    problems: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def diagnose() -> Diagnosis:
-    """Look, without importing anything heavy."""
+def diagnose(*, thorough: bool = False) -> Diagnosis:
+    """Try what is installed; nothing heavy is imported into this process.
+
+    Args:
+        thorough: torch, too.
+    """
+    kinds = target.registered().values()
+    needs = {module: "" for kind in kinds for module in (*kind.emit_needs, *kind.run_needs)}
+    uses = needs | COMPILER | {module: code for kind in kinds for module, code in getattr(kind, "uses", {}).items()}
+    broken = _broken({module: code for module, code in uses.items() if thorough or module != "torch"})
     compiler = {module: _version(module) for module in COMPILER}
+    compiles = MISSING not in compiler.values() and broken.keys().isdisjoint(compiler)
     return Diagnosis(
         version=__version__,
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         compiler=compiler,
-        compiles="missing" not in compiler.values(),
-        targets=tuple(_report(kind) for kind in target.registered().values()),
-        emulation=_emulation(),
+        compiles=compiles,
+        targets=tuple(_report(kind, broken, compiles) for kind in kinds),
+        devices=devices.availability(),
+        problems=tuple(broken.values()),
     )
 
 
-def _emulation() -> EmulationReport:
-    """Nothing is started, fetched or written for it."""
-    from mfs_edge.emulation import setup
-    from mfs_edge.emulation.boards import BOARDS
+def _broken(uses: Mapping[str, str]) -> dict[str, str]:
+    """Of the modules that are installed, those that cannot be used, with what to say of them."""
+    installed = [module for module in uses if extras.available(module)]
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip(installed, pool.map(lambda module: _try(module, uses[module]), installed), strict=True))
+    return {
+        module: f"{module} {_version(module)} does not work here ({reason}); "
+        f"pip install --upgrade {extras.distribution(module)}"
+        for module, reason in found.items()
+        if reason
+    }
 
-    devices = tuple(f"emulated:{name}" for name in BOARDS)
-    found = setup.available()
-    return EmulationReport(devices, found.possible, found.built, found.said)
+
+def _try(module: str, code: str) -> str:
+    """Why ``code`` fails in a fresh process; empty if it does not."""
+    # Converters import torch where they find it, and nothing of theirs that is used here needs it.
+    hidden = "" if module == "torch" else "import sys; sys.modules['torch'] = None\n"
+    command = [sys.executable, "-c", f"{hidden}import {module}\n{code}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return ""
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:200]
 
 
-def _report(kind: target.Target) -> TargetReport:
-    lacking = set(target.missing(kind))
+def _report(kind: target.Target, broken: Mapping[str, str], compiles: bool) -> TargetReport:
+    def lacks(needs: Iterable[str]) -> bool:
+        return any(module in broken or not extras.available(module) for module in needs)
+
     reason = kind.unrunnable()
-    remedy = f"pip install 'mfs-edge[{kind.extra}]'" if lacking else reason or ""
+    emits, runs = compiles and not lacks(kind.emit_needs), not lacks(kind.run_needs) and reason is None
+    remedies = [] if emits else [f"pip install 'mfs-edge[{kind.extra}]'"]
+    if lacks(kind.run_needs):
+        remedies.append(f"to run only: pip install {' '.join(map(extras.distribution, kind.run_needs))}")
     return TargetReport(
         name=kind.name,
         title=kind.title,
-        emits=lacking.isdisjoint(kind.emit_needs),
-        runs=lacking.isdisjoint(kind.run_needs) and reason is None,
+        emits=emits,
+        runs=runs,
         precisions=tuple(kind.precisions),
         io_forms=tuple(kind.io_forms),
         options=target.options_of(kind),
         versions={module: _version(module) for module in dict.fromkeys((*kind.emit_needs, *kind.run_needs))},
-        remedy=remedy,
+        remedy="; ".join(remedies) or reason or "",
     )
 
 
 def _version(module: str) -> str:
     if not extras.available(module):
-        return "missing"
-    distributions = {"cv2": ("opencv-python-headless", "opencv-python")}.get(module, (module,))
-    for distribution in distributions:
+        return MISSING
+    for distribution in (extras.distribution(module), module, "opencv-python"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             return metadata.version(distribution)
     return "installed"

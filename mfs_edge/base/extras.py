@@ -28,3 +28,8 @@ def require(module: str, extra: str) -> ModuleType:
 def available(module: str) -> bool:
     """Whether ``module`` is installed, without importing it."""
     return importlib.util.find_spec(module) is not None
+
+
+def distribution(module: str) -> str:
+    """What pip calls the distribution of a module."""
+    return {"cv2": "opencv-python-headless"}.get(module, module.replace("_", "-"))

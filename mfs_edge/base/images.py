@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -77,6 +78,16 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     resized: np.ndarray = cv2.resize(image, (size, size), interpolation=method)
     return resized
+
+
+def self_test() -> None:
+    """Write, read and shrink a picture; for ``doctor``: some builds of OpenCV lack what is used here."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "tiny.png")
+        picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+        write_rgb(path, picture)
+        if not np.array_equal(read_rgb(path), picture) or resize(picture, 2).shape != (2, 2, 3):
+            raise InputError(f"{path}: OpenCV read another picture than it wrote; install another version of it")
 
 
 def to_nchw(image: np.ndarray) -> np.ndarray:

@@ -8,10 +8,11 @@ from mfs_edge.cli.common import json_option
 
 
 @click.command()
+@click.option("--thorough", is_flag=True, help="Try torch, too.")
 @json_option
-def doctor(json: bool) -> None:
-    """What is installed, and what each target can do here."""
+def doctor(thorough: bool, json: bool) -> None:
+    """What works here, and what each target can therefore do."""
     from mfs_edge.about import doctor as doctors
     from mfs_edge.cli import show as report
 
-    report.diagnosed(doctors.diagnose(), json=json)
+    report.diagnosed(doctors.diagnose(thorough=thorough), json=json)

@@ -148,14 +148,16 @@ def demonstrated(result: DemoResult, *, seconds: Mapping[str, float], notes: Seq
 
 def diagnosed(diagnosis: Diagnosis, *, json: bool) -> None:
     """The result of ``doctor``."""
+    from rich.markup import escape
+
     if json:
         _print_json(diagnosis.as_json())
         return
     console = _console()
     console.print(f"mfs-edge {diagnosis.version}, Python {diagnosis.python}, {diagnosis.platform}")
     console.print(_table("compiler", ("module", "version"), diagnosis.compiler.items()))
-    if not diagnosis.compiles:
-        console.print("To compile: pip install 'mfs-edge\\[compile]'")
+    for problem in diagnosis.problems:
+        console.print(f"[red]![/] {escape(problem)}")
     rows = [
         (
             t.name,
@@ -163,15 +165,15 @@ def diagnosed(diagnosis: Diagnosis, *, json: bool) -> None:
             _tick(t.runs),
             ", ".join(t.precisions),
             ", ".join(t.io_forms),
-            t.remedy.replace("[", "\\["),
+            escape(t.remedy),
         )
         for t in diagnosis.targets
     ]
     console.print(_table("targets", ("target", "emits", "runs", "precisions", "io", "remedy"), rows))
     options = [list(vars(option).values()) for t in diagnosis.targets for option in t.options]
     console.print(_table("target options, for compile --set", ("option", "type", "default", "what it is"), options))
-    emulated = diagnosis.emulation
-    console.print(f"{', '.join(emulated.devices)}: {_tick(emulated.available)}, {emulated.said}")
+    for name, found in diagnosis.devices.items():
+        console.print(f"{name}: {_tick(found.possible)}, {escape(found.said)}")
 
 
 def _tick(value: bool) -> str:

@@ -227,7 +227,7 @@ def _level(psnr: float) -> str:
     return "identical" if psnr >= fidelity.PSNR_CEILING else f"{psnr:.0f} dB"
 
 
-@device("emulated", f"emulated:{'|'.join(BOARDS)}")
+@device("emulated", f"emulated:{'|'.join(BOARDS)}", available=setup.available)
 def open_emulated(address: str, options: Options) -> Device:
     if address not in BOARDS:
         boards = ", ".join(f"emulated:{name}" for name in BOARDS)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mfs_edge.base import extras
 from mfs_edge.base.errors import MissingDependency
 from mfs_edge.emulation import apt, wheels
 from mfs_edge.emulation.boards import Board
@@ -85,34 +85,29 @@ class Environment:
 
 
 def cache() -> Path:
-    """Where environments live."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "mfs-edge" / "emulated"
+    """Where environments live; ``$XDG_CACHE_HOME`` names another place."""
+    return Path(extras.require("platformdirs", "emulated").user_cache_dir("mfs-edge"), "emulated")
 
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """One builder at a time; the others wait and find it built."""
-    import fcntl  # not on Windows, where this module is still imported
+    """One builder at a time; the others wait and find it built.
 
+    Raises:
+        MissingDependency: ``folder`` cannot be written, or the disk is full.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
-    except OSError as error:
-        raise MissingDependency(
-            f"{folder}: cannot be written ({error.strerror}); name another place in $XDG_CACHE_HOME"
-        ) from error
-    with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
+        with extras.require("filelock", "emulated").FileLock(folder / ".lock"):
             for stale in (*folder.glob(f"{UNFINISHED}*"), *folder.glob(f"*/wheels/{UNFINISHED}*")):
                 shutil.rmtree(stale)  # of a builder that was killed
             yield
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise MissingDependency(
-                f"{folder}: the emulated device cannot be built ({reason}); free space, or set $XDG_CACHE_HOME"
-            ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise MissingDependency(
+            f"{folder}: the emulated device cannot be built ({reason}); free space, or name another place in "
+            "$XDG_CACHE_HOME"
+        ) from error
 
 
 def emulator(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Build the emulated environment in a cache folder, once; ``python -m mfs_edge.measure.emulation.setup``.
+"""Build the emulated environment in a cache folder, once; ``python -m mfs_edge.emulation.setup``.
 
 The folder is ``$XDG_CACHE_HOME/mfs-edge/emulated`` (``~/.cache/...``) and may be deleted at any
 time. Inside, per distribution and version of this recipe:
@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from mfs_edge import target
@@ -41,6 +41,7 @@ from mfs_edge.emulation.environment import (
     megabytes,
     tell,
 )
+from mfs_edge.measure.devices import Availability
 
 RECIPE = 1  # raise when what is installed changes
 HOST_PACKAGES = ("qemu-user",)
@@ -59,25 +60,12 @@ _QUESTION = (
 )
 
 
-@dataclass(frozen=True)
-class Availability:
-    """Whether an emulated device can be had here.
-
-    Attributes:
-        possible: it is built, or what building it takes is here; the network is not asked.
-        built: it is there.
-        said: where, or what will be fetched, or what is missing and the way out.
-    """
-
-    possible: bool
-    built: bool
-    said: str
-
-
 def available() -> Availability:
-    """Looks, but starts, fetches and writes nothing."""
+    """Looks, but starts, fetches and writes nothing; the network is not asked."""
     if not sys.platform.startswith("linux"):
         return Availability(False, False, "QEMU's user-mode emulator exists on Linux only")
+    if absent := [module for module in ("platformdirs", "filelock") if not extras.available(module)]:
+        return Availability(False, False, f"{' and '.join(absent)} missing; pip install 'mfs-edge[emulated]'")
     folder = _place()
     built = (folder / "installed.json").exists()
     if _compiler() is None and not (built and any(folder.glob(_plugin_name("*")))):

@@ -13,7 +13,6 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from mfs_edge.base.errors import UsageError
 from mfs_edge.base.version import __version__
 from mfs_edge.networks import spec
 
@@ -23,24 +22,6 @@ OPSET = 17
 IR_VERSION = 8
 
 IMAGE, SWAPPED, MASK = "image", "swapped", "mask"
-MAX_SIZE = 4096
-
-
-def check_size(size: int) -> int:
-    """``size`` if the network can run at it.
-
-    Raises:
-        UsageError: it is not a multiple of 32 in 32..4096.
-    """
-    if size % spec.SIZE_MULTIPLE or not spec.SIZE_MULTIPLE <= size <= MAX_SIZE:
-        below = max(spec.SIZE_MULTIPLE, min(size, MAX_SIZE) // spec.SIZE_MULTIPLE * spec.SIZE_MULTIPLE)
-        nearest = min(below, MAX_SIZE)
-        raise UsageError(
-            f"size {size} does not work: the encoder halves the image five times, so it must be a multiple of "
-            f"{spec.SIZE_MULTIPLE} from {spec.SIZE_MULTIPLE} to {MAX_SIZE}; try {nearest} "
-            "(models are trained at 224 or 256)"
-        )
-    return size
 
 
 def build(weights: Mapping[str, np.ndarray], *, size: int) -> ir.Model:
@@ -57,7 +38,7 @@ def build(weights: Mapping[str, np.ndarray], *, size: int) -> ir.Model:
     Raises:
         UsageError: the network cannot run at this size.
     """
-    check_size(size)
+    spec.check_size(size)
     net = _Builder(weights, size)
     x = net.normalise()
     skips = []

@@ -11,7 +11,7 @@ from pathlib import Path
 from mfs_edge.base.errors import CheckFailed, DeviceError, MfsEdgeError, UsageError
 from mfs_edge.base.version import __version__
 from mfs_edge.bundle import manifest
-from mfs_edge.measure import facts, gate, history, paired, picture, pinning, results
+from mfs_edge.measure import facts, gate, history, page, paired, picture, pinning, results, summary
 from mfs_edge.measure.devices import Cancelled, Device, Options, Request, Watch, open_device
 from mfs_edge.measure.progress import Progress, Silent
 from mfs_edge.measure.results import Comparison, Entry, Facts, Observation, Report
@@ -142,10 +142,10 @@ class _Outputs:
             if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
                 what = "is a folder" if path.is_dir() else "its folder does not exist"
                 raise UsageError(f"{path}: cannot be written ({what}); name a file in an existing folder")
+        if self.html:
+            page.template()
 
     def write(self, report: Report, folders: Sequence[Path]) -> None:
-        from mfs_edge.measure import page, summary
-
         if self.json:
             report.save(self.json)
         if self.markdown:

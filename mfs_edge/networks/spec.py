@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from mfs_edge.base.errors import UsageError
+
 Shapes = dict[str, tuple[int, ...]]
 
 EMBEDDING = 512
@@ -45,6 +47,24 @@ ARCFACE_REDUCTION = 16
 ARCFACE_INPUT = 112
 
 SIZE_MULTIPLE = 32  # five stride-2 stages
+MAX_SIZE = 4096
+
+
+def check_size(size: int) -> int:
+    """``size`` if the network can run at it.
+
+    Raises:
+        UsageError: it is not a multiple of 32 in 32..4096.
+    """
+    if size % SIZE_MULTIPLE or not SIZE_MULTIPLE <= size <= MAX_SIZE:
+        below = max(SIZE_MULTIPLE, min(size, MAX_SIZE) // SIZE_MULTIPLE * SIZE_MULTIPLE)
+        nearest = min(below, MAX_SIZE)
+        raise UsageError(
+            f"size {size} does not work: the encoder halves the image five times, so it must be a multiple of "
+            f"{SIZE_MULTIPLE} from {SIZE_MULTIPLE} to {MAX_SIZE}; try {nearest} "
+            "(models are trained at 224 or 256)"
+        )
+    return size
 
 
 def _batch_norm(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -9,6 +9,7 @@ from typing import Any
 from mfs_edge.base import extras
 from mfs_edge.base.errors import UsageError
 from mfs_edge.base.progress import Steps
+from mfs_edge.networks import spec
 from mfs_edge.options import TargetOptions
 from mfs_edge.precisions import INTEGER
 from mfs_edge.target import EmitOptions, Target, check_supported, get, select
@@ -83,9 +84,7 @@ def own_options(given: Mapping[str, Any] | Sequence[str]) -> dict[str, TargetOpt
 
 def _check(*, size: int, min_psnr: float | None) -> None:
     extras.require("onnx_ir", "compile")
-    from mfs_edge.graph import build
-
-    build.check_size(size)
+    spec.check_size(size)
     if min_psnr is not None and not 0 <= min_psnr <= MAX_PSNR:
         raise UsageError(f"--min-psnr {min_psnr:g} is not a level in dB; give a number from 0 to {MAX_PSNR:g}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -49,6 +49,10 @@ class CoremlTarget(Target):
     emit_needs = ("onnx_ir", "coremltools")
     run_needs = ("coremltools",)
     systems = ("Darwin",)
+    uses: ClassVar[dict[str, str]] = {
+        "coremltools": "from coremltools.converters.mil import Builder\nfrom coremltools.proto import MIL_pb2\n"
+        "from coremltools.libmilstoragepython import _BlobStorageReader"
+    }
     # What Core ML and the Neural Engine compute in, and what an app has in its hands.
     default_precision = "fp16"
     default_io = "image"

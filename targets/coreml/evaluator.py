@@ -37,11 +37,11 @@ class Package:
 
     Attributes:
         model: the protobuf ``Model``.
-        weights: the weight file's bytes.
+        weights: the weight file.
     """
 
     model: Model_pb2.Model
-    weights: bytes
+    weights: Path
 
     @classmethod
     def open(cls, path: Path) -> Package:
@@ -50,7 +50,7 @@ class Package:
         model = Model_pb2.Model()
         model.ParseFromString((path / "Data" / items[manifest["rootModelIdentifier"]]["path"]).read_bytes())
         folder = next(item["path"] for item in items.values() if item["name"] == "weights")
-        return cls(model, (path / "Data" / folder / "weight.bin").read_bytes())
+        return cls(model, path / "Data" / folder / "weight.bin")
 
     @property
     def function(self) -> Any:

@@ -1,14 +1,15 @@
 """Values stored in a package: inside the program, or in its weight file.
 
-``MIL.proto`` for the program, ``StorageFormat.hpp`` (both coremltools) for the weight file.
+``MIL.proto`` (coremltools) for the program; the weight file is coremltools' own to read.
 """
 
 from __future__ import annotations
 
-import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from coremltools.libmilstoragepython import _BlobStorageReader
 from coremltools.proto import MIL_pb2
 
 from mfs_edge.base.errors import InputError
@@ -16,11 +17,10 @@ from mfs_edge.base.errors import InputError
 FLOATS = {MIL_pb2.FLOAT16: np.float16, MIL_pb2.FLOAT32: np.float32}
 BYTES = {MIL_pb2.INT8: np.int8, MIL_pb2.UINT8: np.uint8}
 NUMPY = {**FLOATS, **BYTES, MIL_pb2.INT32: np.int32, MIL_pb2.BOOL: np.bool_}
-# BlobDataType in StorageFormat.hpp
-BLOB_TYPES = {1: np.float16, 2: np.float32, 3: np.uint8, 4: np.int8}
-BLOB_RECORD = struct.Struct("<IIQQ")
-BLOB_MAGIC = 0xDEADBEEF
-STORAGE_VERSION = 2
+READ: dict[Any, str] = {
+    **{np.float16: "read_fp16_data", np.float32: "read_float_data"},
+    **{np.int8: "read_int8_data", np.uint8: "read_uint8_data"},
+}
 
 
 class EvaluationError(InputError):
@@ -32,7 +32,7 @@ def require(condition: bool, message: str) -> None:
         raise EvaluationError(message)
 
 
-def value(value: Any, weights: bytes) -> Any:
+def value(value: Any, weights: Path) -> Any:
     """A constant as an array of its declared shape, or a string.
 
     Args:
@@ -51,16 +51,14 @@ def value(value: Any, weights: bytes) -> Any:
     return array.reshape(shape)
 
 
-def blob(reference: Any, dtype: Any, weights: bytes) -> np.ndarray:
-    """A blob of the weight file; the reference points at its record, which points at the data."""
+def blob(reference: Any, dtype: Any, weights: Path) -> np.ndarray:
+    """A blob of the weight file, by coremltools' own reader, which checks its record and its type."""
     require(reference.fileName == "@model_path/weights/weight.bin", f"weights in {reference.fileName}")
-    count, version = struct.unpack_from("<II", weights)
-    require(version == STORAGE_VERSION and count > 0, f"weight file version {version} with {count} blobs")
-    magic, kind, size, offset = BLOB_RECORD.unpack_from(weights, reference.offset)
-    require(magic == BLOB_MAGIC, f"no blob at {reference.offset}")
-    require(BLOB_TYPES.get(kind) is dtype, f"blob type {kind} where the program says {dtype.__name__}")
-    require(offset + size <= len(weights), "a blob reaches beyond the file")
-    return np.frombuffer(weights, dtype, count=size // np.dtype(dtype).itemsize, offset=offset)
+    try:
+        found: np.ndarray = getattr(_BlobStorageReader(str(weights)), READ[dtype])(reference.offset)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise EvaluationError(f"{weights}: no {dtype.__name__} at {reference.offset} ({error})") from error
+    return found.view(dtype)  # half precision arrives as uint16
 
 
 def immediate(tensor: Any, dtype: Any) -> np.ndarray:

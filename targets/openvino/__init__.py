@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mfs_edge.program import Program
 from mfs_edge.target import EmitOptions, Target
@@ -22,6 +22,7 @@ class OpenvinoTarget(Target):
     engine = f"{__name__}.engine"
     emit_needs = ("onnx_ir", "onnx", "openvino")
     run_needs = ("openvino",)
+    uses: ClassVar[dict[str, str]] = {"openvino": "from openvino import Core, opset13; Core().get_versions('CPU')"}
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-mixed")
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mfs_edge.base import extras
 from mfs_edge.base.version import __version__
@@ -28,8 +28,14 @@ class TfliteTarget(Target):
     suffix = ".tflite"
     extra = "tflite"
     engine = f"{__name__}.engine"
-    emit_needs = ("onnx_ir", "ai_edge_litert")
+    emit_needs = ("onnx_ir", "ai_edge_litert", "flatbuffers")
     run_needs = (next(filter(extras.available, DISTRIBUTIONS), next(iter(DISTRIBUTIONS))),)
+    uses: ClassVar[dict[str, str]] = {  # for doctor: how; ai-edge-litert before 2.1 has another schema
+        "ai_edge_litert": "from ai_edge_litert.interpreter import Interpreter\n"
+        "from ai_edge_litert.schema_py_generated import OperatorT; OperatorT(opcodeIndex=0)",
+        "tflite_runtime": "from tflite_runtime.interpreter import Interpreter",
+        "flatbuffers": "import flatbuffers; flatbuffers.Builder(64)",
+    }
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-mixed")
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"

@@ -15,7 +15,6 @@ import pytest
 from mfs_edge.targets.tflite import TfliteTarget
 
 from benchmarks.emulated import PLANTED, compare, redundant_pointwise
-from mfs_edge.about import doctor
 from mfs_edge.base import fidelity
 from mfs_edge.base.errors import CheckFailed, DeviceError, InputError, MissingDependency, UsageError
 from mfs_edge.emulation import apt, count, setup, wheels
@@ -27,7 +26,7 @@ from mfs_edge.graph import build, passes
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
 from mfs_edge.measure import facts, gate
-from mfs_edge.measure.devices import Options, Request, Watch, open_device
+from mfs_edge.measure.devices import Options, Request, Watch, availability, open_device
 from mfs_edge.measure.results import Entry, Observation, Report
 from mfs_edge.sample.pictures import exam_pictures
 from mfs_edge.target import EmitOptions
@@ -259,6 +258,9 @@ def test_an_unknown_board_is_refused() -> None:
         open_device("emulated:rpi3", Options())
 
 
+USAGE = "emulated:rpi5|rpi4"
+
+
 class TestWithoutACache:
     """On a machine where nothing has been built yet."""
 
@@ -275,11 +277,10 @@ class TestWithoutACache:
             assert not left.exists()
 
     def test_doctor_says_beforehand_that_it_can_be_had(self, tmp_path: Path) -> None:
-        found = doctor.diagnose().emulation
-        assert (found.available, found.built) == (True, False)
+        found = availability()[USAGE]
+        assert (found.possible, found.built) == (True, False)
         assert "first use" in found.said
         assert "MB" in found.said
-        assert found.devices == tuple(f"emulated:{name}" for name in BOARDS)
         assert not list(tmp_path.iterdir()), "something was written to find out"
 
     def test_missing_tools_are_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +291,7 @@ class TestWithoutACache:
         (tmp_path / "cc").symlink_to("/bin/true")
         with pytest.raises(MissingDependency, match="apt-get, dpkg-deb, dpkg is missing"):
             setup.ensure(lambda line: None)
-        assert not doctor.diagnose().emulation.available
+        assert not availability()[USAGE].possible
 
     def test_a_full_disk_is_told_beforehand(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(setup, "NEEDED", 1 << 60)
@@ -305,8 +306,8 @@ class TestWithoutACache:
 
 
 def test_doctor_says_where_it_is(environment: Environment) -> None:
-    found = doctor.diagnose().emulation
-    assert (found.available, found.built) == (True, True)
+    found = availability()[USAGE]
+    assert (found.possible, found.built) == (True, True)
     assert str(environment.folder) in found.said
     assert "MB" in found.said
 

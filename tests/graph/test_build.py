@@ -13,9 +13,10 @@ import torch
 
 from mfs_edge.base.errors import UsageError
 from mfs_edge.fold import FORMS, FoldedIDN
-from mfs_edge.graph.build import build, check_size
+from mfs_edge.graph.build import build
 from mfs_edge.networks import loading
 from mfs_edge.networks.idn import IDN
+from mfs_edge.networks.spec import check_size
 from tests.graph.conftest import golden_image, random_images, runner
 from tests.graph.torch_evaluator import evaluate
 

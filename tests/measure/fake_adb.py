@@ -58,9 +58,9 @@ def push(local: str, remote: str) -> int:
 
 
 def run_tool(command: str) -> int:
-    """``trap ...; cd FOLDER && [taskset MASK] ./runner ... 2>&1; echo mfs-edge-exit=$?``"""
+    """``trap ...; cd FOLDER && [taskset MASK] ./runner ... 2>&1; code=$?; cat RESULTS; echo mfs-edge-exit=$code``"""
     folder = re.search(r"cd (\S+) &&", command)
-    graph = re.search(r"--graph=(\S+)", command) or re.search(r"(\S+\.onnx) 2>&1", command)
+    graph = re.search(r"--graph=(\S+)", command) or re.search(r"(\S+\.onnx) results.csv 2>&1", command)
     assert folder
     assert graph
     there = on_device(folder.group(1))
@@ -68,7 +68,9 @@ def run_tool(command: str) -> int:
         say("/system/bin/sh: ./runner: No such file or directory\nmfs-edge-exit=127")
         return 0
     name = SCENARIO["profile"] if "--enable_op_profiling" in command else SCENARIO["transcript"]
-    sys.stdout.write((TRANSCRIPTS / f"{name}.txt").read_text())
+    for written in ("txt", "csv"):
+        if (TRANSCRIPTS / f"{name}.{written}").exists():
+            sys.stdout.write((TRANSCRIPTS / f"{name}.{written}").read_text())
     sys.stdout.flush()
     if SCENARIO.get("unplugged"):
         SCENARIO["get-state"] = "offline"

@@ -107,18 +107,44 @@ class Device(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Availability:
+    """Whether a device that must be built or fetched before its first use can be had here.
+
+    Attributes:
+        possible: it is there, or what building it takes is.
+        built: it is there.
+        said: where, or what will be fetched, or what is missing and the way out.
+    """
+
+    possible: bool
+    built: bool
+    said: str
+
+
 Factory = Callable[[str, Options], Device]
 _FACTORIES: dict[str, tuple[Factory, str]] = {}
+_AVAILABLE: dict[str, Callable[[], Availability]] = {}
 
 
-def device(scheme: str, usage: str) -> Callable[[Factory], Factory]:
-    """Register what opens ``--device SCHEME[:ADDRESS]``."""
+def device(
+    scheme: str, usage: str, *, available: Callable[[], Availability] | None = None
+) -> Callable[[Factory], Factory]:
+    """Register what opens ``--device SCHEME[:ADDRESS]``; ``available`` starts, fetches and writes nothing."""
 
     def register(function: Factory) -> Factory:
         _FACTORIES[scheme] = (function, usage)
+        if available is not None:
+            _AVAILABLE[usage] = available
         return function
 
     return register
+
+
+def availability() -> dict[str, Availability]:
+    """What ``doctor`` says of the devices that must be built first, by how they are written."""
+    known()
+    return {usage: look() for usage, look in _AVAILABLE.items()}
 
 
 def known() -> dict[str, str]:

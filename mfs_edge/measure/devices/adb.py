@@ -104,7 +104,10 @@ class AdbDevice:
     def _tool(self, folder: str, given: list[str], artefact: Path, request: Request, watch: Watch) -> list[str]:
         """Run it, bound to its CPUs. The trap cleans up where the cable is pulled: adbd hangs the shell up."""
         pinned = f"taskset {sum(1 << cpu for cpu in request.cpus):x} " if request.cpus else ""
-        command = f"trap 'rm -rf {folder}' HUP; cd {folder} && {pinned}./runner {' '.join(given)} 2>&1; echo {_EXIT}$?"
+        command = (
+            f"trap 'rm -rf {folder}' HUP; cd {folder} && {pinned}./runner {' '.join(given)} 2>&1; "
+            f"code=$?; cat {tools.RESULTS} 2>/dev/null; echo {_EXIT}$code"
+        )
         watch.tell(0.1, request.warmup_seconds + request.seconds)
         lines = self._shell(command, watch, doing=f"measuring {artefact.name}")
         code = next((line.removeprefix(_EXIT) for line in reversed(lines) if line.startswith(_EXIT)), None)

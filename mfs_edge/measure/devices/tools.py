@@ -3,6 +3,10 @@
 The formats were taken from the tools' own sources (tensorflow/lite/tools/benchmark and
 onnxruntime/test/perftest) and from logs of several versions; lines that a version lacks leave
 their figure empty, but without the figures that matter :func:`parse` returns None.
+
+``onnxruntime_perf_test`` has always written a file of one row per frame, and that is read.
+``benchmark_model`` writes its figures to the log alone (its profile also as CSV, of the very table
+that the log shows), so the log is read, by regular expressions.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from mfs_edge.measure.results import Coverage, Latency, Layer
 
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
 _PROFILED_RUNS = 20
+RESULTS = "results.csv"  # what a tool writes where it runs, read after its log
 
 
 @dataclass(frozen=True)
@@ -148,41 +153,31 @@ def _average(cells: Sequence[str]) -> float | None:
 
 
 def _ort(artefact: str, request: Request) -> list[str]:
-    """-I makes its own inputs, -s prints percentiles."""
-    threads = str(request.threads or 4)
-    return ["-I", "-s", "-m", "times", "-r", str(request.warmup + request.runs), "-x", threads, "-y", "1", artefact]
+    """-I makes its own inputs; what every frame took goes into a file."""
+    threads, runs = str(request.threads or 4), str(request.warmup + request.runs)
+    return ["-I", "-m", "times", "-r", runs, "-x", threads, "-y", "1", artefact, RESULTS]
 
 
 def _parse_ort(lines: Sequence[str]) -> Reading | None:
-    """``onnxruntime_perf_test`` prints seconds but for the averages; old versions say "is ... sec"."""
-    text = "\n".join(lines)
-    found = dict(re.findall(rf"(\w+) Latency(?: is|:) {_NUMBER} s", text))
-    mean = _figure(rf"Average inference time cost(?: total)?: ?{_NUMBER} ms", text)
-    runs = _figure(r"Total inference requests: ?(\d+)", text)
-    if mean is None or runs is None or "Min" not in found or "P50" not in found:
+    """A row of ``onnxruntime_perf_test``'s file is model, seconds, peak bytes, CPU %, number, in every version.
+
+    What comes before the frames it tells in English alone.
+    """
+    rows = [row for row in (line.rsplit(",", 4) for line in lines) if len(row) == 5 and row[4].isdigit()]
+    if not rows:
         return None
-    load, memory = (
-        _figure(rf"Session creation time cost: ?{_NUMBER} s", text),
-        _figure(r"Peak working set size: (\d+)", text),
-    )
-    percentile = {name: float(found[name]) * 1000 for name in ("P50", "P90", "P99") if name in found}
-    latency = Latency(
+    text = "\n".join(lines)
+    load = _figure(rf"Session creation time cost: ?{_NUMBER} s", text)
+    latency = Latency.of(
+        [float(seconds) * 1000 for _, seconds, *_ in rows],
         load_ms=None if load is None else load * 1000,
         first_ms=_figure(rf"First inference time cost: ?{_NUMBER} ms", text),
         warmup_runs=1,
-        runs=int(runs),
-        min_ms=float(found["Min"]) * 1000,
-        p50_ms=percentile["P50"],
-        p90_ms=percentile.get("P90"),
-        p99_ms=percentile.get("P99"),
-        mean_ms=mean,
-        std_ms=None,
-        fps=1000 / mean,
     )
     return Reading(
         runtime="onnxruntime_perf_test",
         latency=latency,
-        peak_bytes=None if memory is None else int(memory),
+        peak_bytes=int(rows[-1][2]) or None,
         note="onnxruntime_perf_test warms up with a single frame",
     )
 

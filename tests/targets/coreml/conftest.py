@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import pytest
-from mfs_edge.targets.coreml import CoremlTarget
+from mfs_edge.targets.coreml import CoremlTarget, evaluator
 
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, passes
@@ -19,6 +22,18 @@ from mfs_edge.target import EmitOptions
 
 Writer = Callable[..., Path]
 WILD = np.float32(2.0**13)
+
+
+@contextlib.contextmanager
+def altered_blob(opened: evaluator.Package, value: Any) -> Iterator[bytearray]:
+    """The bytes of a constant, to be changed; ``opened`` then reads a weight file of its own."""
+    data = bytearray(opened.weights.read_bytes())
+    _, _, size, start = struct.unpack_from("<IIQQ", data, value.blobFileValue.offset)
+    blob = data[start : start + size]
+    yield blob
+    data[start : start + size] = blob
+    opened.weights = Path(tempfile.mkdtemp(), "weight.bin")
+    opened.weights.write_bytes(data)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from mfs_edge import sample
 from mfs_edge.base import images
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.fidelity import psnr
+from tests.targets.coreml.conftest import altered_blob
 
 BYTE_ROUNDING = 0.5 / 255
 GOLDEN_TOLERANCE = 5e-5
@@ -159,10 +160,8 @@ def flip_weight_byte(name: str, index: int) -> Mutation:
 
     def mutate(opened: mil.Package) -> None:
         value = next(o for o in opened.operations("const") if o.outputs[0].name == name).attributes["val"]
-        _, _, _, start = mil.storage.BLOB_RECORD.unpack_from(opened.weights, value.blobFileValue.offset)
-        data = bytearray(opened.weights)
-        data[start + 4 * index + 3] ^= 0x80
-        opened.weights = bytes(data)
+        with altered_blob(opened, value) as data:
+            data[4 * index + 3] ^= 0x80
 
     return mutate
 

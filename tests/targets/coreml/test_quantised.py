@@ -18,6 +18,7 @@ from mfs_edge.base.errors import InputError
 from mfs_edge.graph import edit
 from mfs_edge.quantize import execute, quantise
 from mfs_edge.target import EmitOptions
+from tests.targets.coreml.conftest import altered_blob
 from tests.targets.integers import LOST_DB, Graphs, faces, levels
 
 TARGET = CoremlTarget()
@@ -117,13 +118,9 @@ def scaled_weights(opened: evaluator.Package) -> None:
     held = next(
         o for o in opened.operations("constexpr_affine_dequantize") if o.outputs[0].name == "tail_1_norm_weight"
     )
-    start = evaluator.storage.BLOB_RECORD.unpack_from(
-        opened.weights, held.attributes["quantized_data"].blobFileValue.offset
-    )[3]
-    data = bytearray(opened.weights)
-    for index in range(start, start + 64):
-        data[index] = (-data[index]) % 256
-    opened.weights = bytes(data)
+    with altered_blob(opened, held.attributes["quantized_data"]) as data:
+        for index in range(64):
+            data[index] = -data[index] % 256
 
 
 def moved_zero_point(opened: evaluator.Package) -> None:

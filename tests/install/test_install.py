@@ -1,0 +1,87 @@
+"""What ``pip install mfs-edge`` and each of its extras alone can do, at both ends of the versions that are admitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.install.conftest import SIZE, Install
+
+pytestmark = pytest.mark.install
+TARGETS = ("coreml", "onnx", "openvino", "tflite")
+RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "tflite": "ai-edge-litert"}
+COMPILER = {"torch", "onnx", "onnx-ir", "opencv-python-headless", "safetensors"}
+resolutions = pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
+
+
+@resolutions
+def test_the_base_alone(install: Install, formats: dict[str, Path], identity_file: Path, resolution: str) -> None:
+    """It reads every format; for the rest it names what to install before any work."""
+    there = install(resolution=resolution)
+    assert COMPILER.isdisjoint(there.modules())
+    found = there.json("doctor")
+    assert not found["problems"]
+    assert not found["compiles"]
+    for report in found["targets"]:
+        assert (report["emits"], report["runs"]) == (False, False)
+        assert f"mfs-edge[{report['name']}]" in report["remedy"]
+    assert "mfs-edge[emulated]" in there.succeeds("doctor")
+    for name in TARGETS:
+        said = there.refuses(3, "compile", "--identity", identity_file, "--target", name)
+        assert f"mfs-edge[{name}]" in said
+    for name, distribution in RUNTIMES.items():
+        assert f"pip install {distribution}" in there.refuses(3, "bench", formats[name])
+    assert "mfs-edge[report]" in there.refuses(3, "bench", formats["onnx"], "--html", "report.html")
+    assert "mfs-edge[emulated]" in there.refuses(3, "bench", formats["onnx"], "--device", "emulated:rpi5")
+
+
+@resolutions
+def test_the_base_alone_reads_every_format(install: Install, formats: dict[str, Path], resolution: str) -> None:
+    there = install(resolution=resolution)
+    for path in formats.values():
+        assert "image" in there.succeeds("inspect", path)
+
+
+@resolutions
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_extra_alone_compiles_to_its_target(
+    install: Install, identity_file: Path, target: str, resolution: str
+) -> None:
+    there = install(target, resolution=resolution)
+    strangers = {*RUNTIMES.values(), "coremltools"} - {RUNTIMES.get(target, "coremltools"), "onnxruntime"}
+    assert strangers.isdisjoint(there.modules())
+    found = there.json("doctor", "--thorough")
+    report = next(each for each in found["targets"] if each["name"] == target)
+    assert (found["problems"], found["compiles"], report["emits"]) == ([], True, True)
+    for options in ([], ["--precision", "int8"]):
+        size = ("--size", str(SIZE), "--out", "build")
+        made = there.json("compile", "--identity", identity_file, "--target", target, *size, *options)
+        (artefact,) = made["manifest"]["artefacts"]
+        assert artefact["verification"]["status"] == "passed"
+        there.succeeds("inspect", there.folder / "build" / artefact["file"])
+    if target in RUNTIMES:
+        assert report["runs"]
+        there.succeeds("bench", "build", "--no-time")
+
+
+@resolutions
+def test_a_device_needs_the_base_and_a_runtime(install: Install, formats: dict[str, Path], resolution: str) -> None:
+    there = install(resolution=resolution, runtimes=tuple(RUNTIMES.values()))
+    assert COMPILER.isdisjoint(there.modules())
+    found = there.json("doctor")
+    assert not found["problems"]
+    assert {each["name"] for each in found["targets"] if each["runs"]} == set(RUNTIMES)
+    for name in RUNTIMES:
+        there.succeeds("inspect", formats[name])
+    there.succeeds("bench", *(formats[name] for name in RUNTIMES), "--threads", "1", "--json", "report.json")
+    assert "p50_ms" in (there.folder / "report.json").read_text()
+
+
+@resolutions
+def test_reports_and_the_emulated_devices(install: Install, formats: dict[str, Path], resolution: str) -> None:
+    there = install("report", "emulated", resolution=resolution, runtimes=("onnxruntime",))
+    there.succeeds("bench", formats["onnx"], "--no-time", "--html", "report.html")
+    assert "<!doctype html>" in (there.folder / "report.html").read_text()
+    (device,) = there.json("doctor")["devices"].values()
+    assert "mfs-edge[emulated]" not in device["said"]

@@ -66,7 +66,7 @@ def compile(
         calibration: a folder of face crops or an ``.npz`` to quantise and balance with; None takes drawn faces.
         io: "float32", "uint8" or "image"; None is each target's default.
         optimize: 0 for the plain graph, 1 for all exact passes.
-        set: options of single targets: {"coreml.min_ios": 17} or ["coreml.min_ios=17"].
+        set: options of single targets: {"TARGET.OPTION": value}, or strings TARGET.OPTION=VALUE.
         out: the folder for artefacts and ``manifest.json``; ``overwrite`` allows one that holds other files.
         min_psnr: dB that each output must reach; None is the default of precision and I/O.
         verify: False leaves the files unproven, and says so in the manifest.

@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint install bench clean
 
 demo: $(READY)
 	$(BIN)/mfs-edge demo demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2
+
+install: $(READY)  # a part of `make test`
+	$(BIN)/python -m pytest -q -n 2 -m install
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -45,15 +45,6 @@ from mfs_edge.quantize import execute, half, quantise, recipe
 from mfs_edge.quantize.draft import Draft
 from mfs_edge.target import EmitOptions
 
-# What each contender's title adds to the one before, in steps of the recipe.
-ADDED = {
-    "ours: min-max, to nearest": (),
-    "+ equalisation": ("equalise",),
-    "+ forms for integers": ("centre", "merge", "split"),
-    "+ MSE ranges": ("cut",),
-    "+ weights rounded for outputs": ("rounding",),
-    "ours: int8": ("bias",),
-}
 ORT_METHODS = ("MinMax", "Entropy", "Percentile")
 NNCF_MODES = ("default", "bias correction")
 # Per target, what is raced: OpenVINO's convolutions can be kept from using VNNI.
@@ -106,8 +97,8 @@ Make = Callable[[Case], ir.Model]
 
 def ours(*, steps: bool) -> Iterator[tuple[str, Make]]:
     """Our whole recipe, and how it comes about."""
-    left = [step for added in ADDED.values() for step in added]
-    for title, added in ADDED.items():
+    left = [step for added in recipe.SHARES.values() for step in added]
+    for title, added in recipe.SHARES.items():
         left = [step for step in left if step not in added]
         if steps or not left:
             yield title, _without(tuple(left))

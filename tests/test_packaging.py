@@ -1,4 +1,4 @@
-"""What a wheel would hold."""
+"""What the project declares; ``tests/install`` tries it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,17 @@ def test_backends_are_reached_through_the_registry_only() -> None:
 def test_torch_is_pinned_for_everyone_and_free_for_users() -> None:
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().split()
     assert "torch>=2.13" in PROJECT["project"]["optional-dependencies"]["compile"]
+
+
+def test_a_target_needs_no_other_extra_than_its_own() -> None:
+    """Each brings the compiler, and "all" is every one of them."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    for name in PROJECT["project"]["entry-points"]["mfs_edge.targets"]:
+        assert "mfs-edge[compile]" in extras[name]
+    (everything,) = extras["all"]
+    assert set(everything.removeprefix("mfs-edge[").removesuffix("]").split(",")) == extras.keys() - {
+        *("all", "compile", "dev")
+    }
 
 
 def test_the_base_install_is_small() -> None:

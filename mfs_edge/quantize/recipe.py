@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from mfs_edge.base.errors import UsageError
@@ -46,6 +46,15 @@ RECIPE: tuple[Step, ...] = (
     Step("write", qdq.step),
     Step("neighbours", neighbours.step),
 )
+# What the benchmark shows the worth of, one after another; the titles of its contenders.
+SHARES: Mapping[str, tuple[str, ...]] = {
+    "ours: min-max, to nearest": (),
+    "+ equalisation": ("equalise",),
+    "+ forms for integers": ("centre", "merge", "split"),
+    "+ MSE ranges": ("cut",),
+    "+ weights rounded for outputs": ("rounding",),
+    "ours: int8": ("bias",),
+}
 
 
 def run(draft: Draft, steps: Sequence[Step] = RECIPE, *, without: Collection[str] = ()) -> Draft:

@@ -94,7 +94,7 @@ def wheels(shared: Path) -> Path:
             copy = shared / "source"  # a build writes into the folder that it builds
             copy.mkdir()
             for name in SOURCES:
-                clean = shutil.ignore_patterns("__pycache__")
+                clean = shutil.ignore_patterns("__pycache__", "*.egg-info")
                 if (REPOSITORY / name).is_dir():
                     shutil.copytree(REPOSITORY / name, copy / name, ignore=clean)
                 else:

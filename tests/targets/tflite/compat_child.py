@@ -1,4 +1,4 @@
-"""Runs inside an environment with numpy and tflite_runtime alone; see ``test_compat``.
+"""Runs inside an environment with numpy, pydantic and tflite_runtime alone; see ``test_compat``.
 
 Arguments: the repository, an artefact, an input (.npy), where to put the outputs (.npz).
 """

@@ -44,6 +44,7 @@ def old_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--only-binary=:all:",
         "tflite-runtime==2.14.0",
         "numpy<2",
+        "pydantic>=2.7",  # of every install of mfs-edge; a target declares its options with it
     ]
     done = subprocess.run(install, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -17,13 +17,11 @@ import click
 import numpy as np
 
 from mfs_edge import target
-from mfs_edge.face.crop import arcface_input
 from mfs_edge.fold import fold
 from mfs_edge.graph import build, passes
 from mfs_edge.load import identity as identities
 from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.load.embed import Embedder
-from mfs_edge.sample import identity_picture, weights
+from mfs_edge.sample import weights
 from mfs_edge.target import EmitOptions
 
 
@@ -32,8 +30,7 @@ from mfs_edge.target import EmitOptions
 def main(runs: int) -> None:
     """Time the compiler on the embedded demo."""
     checkpoint = weights.checkpoint("iin")
-    embed = Embedder(weights.checkpoint("arcface"))
-    person = embed(arcface_input(identity_picture(0), "identity 0"))
+    person = weights.identity(0)
     with tempfile.TemporaryDirectory() as folder:
         seconds = [_once(checkpoint, person, Path(folder)) for _ in range(runs + 1)]
         click.echo(f"first run: {seconds[0]:.3f} s")

@@ -25,14 +25,13 @@ from mfs_edge.emulation import count, setup
 from mfs_edge.emulation import device as emulated
 from mfs_edge.emulation.boards import BOARDS
 from mfs_edge.emulation.environment import tell
-from mfs_edge.face.crop import arcface_input
 from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
 from mfs_edge.measure import gate, results, run
 from mfs_edge.measure.devices import Watch
 from mfs_edge.measure.progress import Bars
 from mfs_edge.pipeline import compile as pipeline
+from mfs_edge.sample import weights
 from mfs_edge.sample.pictures import exam_pictures
 from mfs_edge.verify.reference import on_each, reference_of
 
@@ -103,11 +102,7 @@ def compiled(folder: Path, precisions: Sequence[str]) -> list[Path]:
 
 def demo() -> tuple[Checkpoint, Identity]:
     """The embedded weights, and the identity of the first of the embedded pictures."""
-    from mfs_edge import sample
-    from mfs_edge.sample import weights
-
-    embed = Embedder(weights.checkpoint("arcface"))
-    return weights.checkpoint("iin"), embed(arcface_input(sample.identity_picture(0), "demo identity 0"))
+    return weights.checkpoint("iin"), weights.identity(0)
 
 
 def write_reference(folder: Path, checkpoint: Checkpoint, identity: Identity) -> None:
@@ -197,15 +192,16 @@ def prove_gate(folder: Path, times: int) -> None:
     Raises:
         CheckFailed: it missed one, or cried wolf.
     """
-    from mfs_edge import precisions as folded
     from mfs_edge import target
+    from mfs_edge.fold import fold
+    from mfs_edge.graph import build, passes
 
-    graphs = folded.Graphs(*demo(), size=SIZE, optimize=1)
+    graph = passes.optimise(build.build(fold(*demo()).weights(), size=SIZE))
     missed = wolf = 0
     for kind in map(target.get, TARGETS):
         same, worse = folder / f"idn{kind.suffix}", folder / f"worse{kind.suffix}"
-        kind.emit(graphs.fp32, same, target.EmitOptions())
-        kind.emit(redundant_pointwise(graphs.fp32, PLANTED[kind.name]), worse, target.EmitOptions())
+        kind.emit(graph, same, target.EmitOptions())
+        kind.emit(redundant_pointwise(graph, PLANTED[kind.name]), worse, target.EmitOptions())
         before = median(same)
         planted = [median(worse) / before - 1 for _ in range(times)]
         identical = [median(same) / before - 1 for _ in range(2 * times)]

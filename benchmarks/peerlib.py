@@ -20,9 +20,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mfs_edge.face.crop import arcface_input
-from mfs_edge.load.embed import Embedder
-
 Arrays = dict[str, np.ndarray]
 
 
@@ -82,12 +79,10 @@ def race(contenders: Mapping[str, Callable[[], object]], *, runs: int, warmup: i
 
 def demo_weights(identity: int = 0) -> Arrays:
     """The embedded demo's network of one identity, folded, under the IDN's official keys."""
-    from mfs_edge import fold, sample
+    from mfs_edge.fold import fold
     from mfs_edge.sample import weights
 
-    embed = Embedder(weights.checkpoint("arcface"))
-    picture = arcface_input(sample.identity_picture(identity), f"demo identity {identity}")
-    return fold.fold(weights.checkpoint("iin"), embed(picture)).weights()
+    return fold(weights.checkpoint("iin"), weights.identity(identity)).weights()
 
 
 def frame(size: int) -> np.ndarray:

@@ -27,6 +27,7 @@ import numpy as np
 from benchmarks import peer_environments, peer_results, peerlib
 from benchmarks.peer_race import Child, last_line, race
 from benchmarks.peer_results import Results, Row, Timed
+from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import CheckFailed, MfsEdgeError
 
 HERE = Path(__file__).parent
@@ -53,9 +54,7 @@ class Contender:
 
     @property
     def bytes(self) -> int:
-        beside = self.path.with_suffix(".bin")
-        parts = [part for part in self.path.rglob("*") if part.is_file()] if self.path.is_dir() else [self.path]
-        return sum(part.stat().st_size for part in [*parts, *([beside] if beside.exists() else [])])
+        return Artefact.at(self.path, (".bin",)).size
 
 
 @click.command(help=__doc__, short_help="Everything a user would pick instead, in one run.")

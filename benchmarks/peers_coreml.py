@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 
-from mfs_edge.base import files
+from mfs_edge.base.artefact import Artefact
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
 
@@ -48,7 +48,7 @@ def run(*, size: int = 224) -> list[dict[str, Any]]:
                     "casts": kinds["cast"],
                     "in float32": _wide(path),
                     "constants": constants,
-                    "bytes": files.size_of(path),
+                    "bytes": Artefact(path).size,
                     "conversion s": round(spent, 3),
                 }
             )

@@ -17,9 +17,7 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks import emulated as demo_gate
 from benchmarks import peerlib, peers_onnx, peers_tflite
-from mfs_edge import precisions as graphs
 from mfs_edge import target
 from mfs_edge.base import fidelity
 from mfs_edge.base.errors import CheckFailed
@@ -27,8 +25,10 @@ from mfs_edge.emulation import count, setup
 from mfs_edge.emulation import device as emulated
 from mfs_edge.emulation.boards import BOARDS, Board
 from mfs_edge.emulation.environment import Environment, tell
+from mfs_edge.graph import build, passes
 from mfs_edge.measure.devices import Watch
 from mfs_edge.measure.results import Instructions
+from mfs_edge.quantize import calibration, quantise
 
 OURS, OURS_INT8 = "mfs-edge", "mfs-edge int8"
 # The files must be of one network before their counts mean anything.
@@ -63,7 +63,8 @@ def contenders(size: int, folder: Path, peer_python: str) -> dict[str, dict[str,
         onnx[name] = folder / f"{number}.onnx"
         onnx[name].write_bytes(model)
     tflite = {name: path for name, (path, _) in peers_tflite.convert(weights, size, folder, peer_python).items()}
-    quantised = graphs.Graphs(*demo_gate.demo(), size=size, optimize=1).at("int8")
+    graph = passes.optimise(build.build(weights, size=size))
+    quantised = quantise(graph, calibration.load(None, size)).model
     for kind, files in ((target.get("onnx"), onnx), (target.get("tflite"), tflite)):
         files[OURS_INT8] = folder / f"int8{kind.suffix}"
         kind.emit(quantised, files[OURS_INT8], target.EmitOptions(precision="int8"))

@@ -4,7 +4,8 @@ The same float graph, calibration pictures and judging pictures for everyone: th
 demo (drawn faces, 32 calibrate and 32 others judge) and the golden network of random weights
 (crops of two photographs calibrate, crops of two others judge). Every figure is PSNR in dB
 against the float graph, mean over the judging pictures, measured on onnxruntime; the last
-column is the seconds taken.
+column is the seconds taken. Then our int8 file on each runtime, beside the graph in float, with
+VNNI (where this CPU has it) and without.
 
     python benchmarks/quantize.py --network demo --size 224
     python benchmarks/quantize.py --json benchmarks/results/quantize.json
@@ -14,13 +15,14 @@ NNCF runs in an environment of its own (``peers.toml``; kept in the cache folder
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,61 +35,22 @@ sys.path.insert(0, str(HERE.parent))  # run as a script, only this folder is on 
 
 # ruff: noqa: E402
 from benchmarks import peer_environments, peerlib
-from mfs_edge import fold, sample, target
-from mfs_edge.base import extras, images
+from benchmarks.quantize_cases import Case, cases
+from mfs_edge import target
 from mfs_edge.base.errors import CheckFailed
 from mfs_edge.base.fidelity import psnr
-from mfs_edge.graph import build, edit, passes
-from mfs_edge.load import checkpoint
-from mfs_edge.load.identity import Identity
-from mfs_edge.measure import facts
-from mfs_edge.quantize import (
-    bias_correction,
-    centre,
-    equalise,
-    execute,
-    half,
-    layout,
-    merge,
-    qdq,
-    quantise,
-    ranges,
-    samples,
-    split_leaky,
-    weights,
-)
-from mfs_edge.sample import recipe
-from mfs_edge.sample import weights as demo_weights
+from mfs_edge.graph import edit, passes
+from mfs_edge.measure import facts, runner
+from mfs_edge.quantize import execute, half, quantise, recipe
+from mfs_edge.quantize.draft import Draft
 from mfs_edge.target import EmitOptions
 
-GOLDEN = HERE.parent / "tests" / "golden"
-GOLDEN_SEED = 7
-# Colour photographs that come with scikit-image, and how many crops of each.
-CALIBRATING, JUDGING, CROPS = ("astronaut", "rocket"), ("coffee", "chelsea"), 16
-STEPS = ("equalise", "forms", "mse", "rounding", "bias")
-STEP_TITLES = {
-    "equalise": "+ equalisation",
-    "forms": "+ forms for integers",
-    "mse": "+ MSE ranges",
-    "rounding": "+ weights rounded for outputs",
-    "bias": "+ bias correction",
-}
 ORT_METHODS = ("MinMax", "Entropy", "Percentile")
 NNCF_MODES = ("default", "bias correction")
-LATENCY_RUNS = 60
-
-Pictures = Sequence[np.ndarray]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One network at one size, with its pictures."""
-
-    name: str
-    model: ir.Model
-    calibrate: Pictures
-    judge: Pictures
-    expected: Sequence[execute.Outputs]
+# Per target, what is raced: OpenVINO's convolutions can be kept from using VNNI.
+ISA: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "openvino": {"": {}, ", AVX2 only": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
+}
 
 
 @click.command(help=__doc__)
@@ -123,9 +86,9 @@ def main(
         peerlib.show("mean over identities", means(rows))
     peerlib.show("Our fp16 from each target's file", halves)
     if speed:
-        peerlib.show("Our int8 on each runtime, beside fp32: one thread, in turns", speed)
+        peerlib.show(f"Our int8 on each runtime, beside fp32: one thread, in turns, on {cpu()}", speed)
     if json_path is not None:
-        peerlib.save(json_path, {"rows": rows, "means": means(rows), "fp16": halves, "latency": speed})
+        peerlib.save(json_path, {"cpu": cpu(), "rows": rows, "means": means(rows), "fp16": halves, "latency": speed})
 
 
 # The contenders: each makes a graph of a case.
@@ -134,14 +97,19 @@ Make = Callable[[Case], ir.Model]
 
 def ours(*, steps: bool) -> Iterator[tuple[str, Make]]:
     """Our whole recipe, and how it comes about."""
+    left = [step for added in recipe.SHARES.values() for step in added]
+    for title, added in recipe.SHARES.items():
+        left = [step for step in left if step not in added]
+        if steps or not left:
+            yield title, _without(tuple(left))
     if steps:
-        yield "ours: min-max, to nearest", lambda case: stepped(case, ())
-        for count, step in enumerate(STEPS[:-1], start=1):
-            yield STEP_TITLES[step], _stepped(STEPS[:count])
         yield "fp16, to nearest", lambda case: _nearest(passes.balance(case.model.clone(), case.calibrate))
     yield "ours: fp16", lambda case: half.prepare(case.model, case.calibrate)
-    yield "ours: int8", lambda case: quantise(case.model, case.calibrate).model
     yield "ours: int8-mixed", lambda case: quantise(case.model, case.calibrate, precision="int8-mixed").model
+
+
+def _without(left_out: tuple[str, ...]) -> Make:
+    return lambda case: recipe.run(Draft(case.model, case.calibrate), without=left_out).model
 
 
 def _nearest(model: ir.Model) -> ir.Model:
@@ -149,34 +117,6 @@ def _nearest(model: ir.Model) -> ir.Model:
     for conv in edit.of_type(model.graph, "Conv"):
         edit.set_weight(model.graph, conv, 1, edit.weight(conv, 1).astype(np.float16))
     return model
-
-
-def _stepped(done: tuple[str, ...]) -> Make:
-    return lambda case: stepped(case, done)
-
-
-def stepped(case: Case, done: Sequence[str]) -> ir.Model:
-    """Our int8 with only some of ``STEPS``."""
-    model = case.model
-    if "forms" in done:
-        model = split_leaky.split(merge.merge(centre.in_whole_steps(model)))
-    seen = samples.collect(model, case.calibrate)
-    if "equalise" in done:
-        model, seen = equalise.equalise(model, seen)
-    where = layout.find(model)
-    grids = ranges.choose(model, where, seen, "mse" if "mse" in done else "min-max")
-    if "bias" in done:
-        chosen = list(range(0, len(case.calibrate), 2))
-        codes = bias_correction.correct(model, where, grids, [case.calibrate[i] for i in chosen], seen, chosen)
-        return qdq.insert(model, where, grids, codes)
-    codes = {}
-    for conv in edit.of_type(model.graph, "Conv"):
-        scale = grids[where.group[str(layout.operands(conv)[0].name)]].scale
-        if "rounding" in done:
-            codes[str(conv.name)] = bias_correction.rounded_weights(conv, scale, seen)
-        else:
-            codes[str(conv.name)] = weights.quantise(edit.weight(conv, 1), edit.conv_bias(conv), scale)
-    return qdq.insert(model, where, grids, codes)
 
 
 def theirs(methods: Sequence[str], *, nncf: bool) -> Iterator[tuple[str, Make]]:
@@ -231,56 +171,6 @@ def _nncf(mode: str, python: Path) -> Make:
     return make
 
 
-# The cases.
-
-
-def cases(networks: Sequence[str], sizes: Sequence[int], identities: int) -> Iterator[Case]:
-    """Each network at each size."""
-    for size in sizes:
-        for network in networks:
-            if network == "golden":
-                yield _case(f"golden, {size} px", _golden(), size, crops(CALIBRATING, size), crops(JUDGING, size))
-            else:
-                faces = [images.to_nchw(images.resize(sample.target(i), size)) for i in range(sample.TARGETS)]
-                for number, folded in enumerate(_demo(identities)):
-                    yield _case(f"demo {number}, {size} px", folded, size, faces[32:], faces[:32])
-
-
-def _case(name: str, folded: fold.FoldedIDN, size: int, calibrate: Pictures, judge: Pictures) -> Case:
-    model = passes.optimise(build.build(folded.weights(), size=size))
-    return Case(name, model, calibrate, judge, execute.outputs(model, judge))
-
-
-def _demo(identities: int) -> Iterator[fold.FoldedIDN]:
-    with np.load(GOLDEN / "check.npz") as stored:
-        pairs = list(zip(stored["identity/embedding"], stored["identity/feature_map"], strict=True))
-    for embedding, feature_map in pairs[:identities]:
-        yield fold.fold(demo_weights.checkpoint("iin"), Identity(embedding, feature_map))
-
-
-def _golden() -> fold.FoldedIDN:
-    with np.load(GOLDEN / "golden.npz") as stored:
-        state = recipe.network_state("iin", seed=GOLDEN_SEED, statistics=stored)
-        identity = Identity(stored["identity/embedding"], stored["identity/feature_map"])
-    iin = checkpoint.from_state(state, expect="iin", source="golden", sha256="0" * 64)
-    return fold.fold(iin, identity)
-
-
-def crops(photographs: Sequence[str], size: int) -> list[np.ndarray]:
-    """``CROPS`` random squares of each photograph, from half its height upwards, the same ones every time."""
-    data = extras.require("skimage.data", "dev")
-    found = []
-    rng = np.random.default_rng(0)
-    for name in photographs:
-        photograph = getattr(data, name)()[..., :3]
-        for _ in range(CROPS):
-            side = int(rng.integers(photograph.shape[0] // 2, photograph.shape[0]))
-            top, left = (int(rng.integers(extent - side + 1)) for extent in photograph.shape[:2])
-            square = np.ascontiguousarray(photograph[top : top + side, left : left + side])
-            found.append(images.to_nchw(images.resize(square, size)))
-    return found
-
-
 # The figures.
 
 
@@ -331,43 +221,58 @@ def half_precision(case: Case) -> list[dict[str, Any]]:
                 continue
             path = Path(folder) / f"fp16{backend.suffix}"
             backend.emit(model, path, EmitOptions(precision="fp16"))
-            runner = backend.evaluator(path) or backend.load(path)
-            image, mask = fidelity([runner.run(picture) for picture in case.judge], case.expected)
+            loaded = backend.evaluator(path) or backend.load(path)
+            image, mask = fidelity([loaded.run(picture) for picture in case.judge], case.expected)
             rows.append({"network": case.name, "target": backend.title, "image": image, "mask": mask})
     return rows
 
 
 def race(case: Case) -> list[dict[str, Any]]:
-    """Our int8 beside our fp32 on every installed runtime, one thread."""
+    """Our int8 beside our fp32 on every installed runtime, one thread; OpenVINO also without VNNI."""
     graphs = {"fp32": case.model, "int8": quantise(case.model, case.calibrate).model}
     rows = [_exactly(case, graphs["int8"])]
     with tempfile.TemporaryDirectory() as folder:
+        pictures = Path(folder) / "pictures.npy"
+        np.save(pictures, np.stack(list(case.judge)))
         for backend in target.registered().values():
             if target.missing(backend) or backend.unrunnable() is not None or "int8" not in backend.precisions:
                 continue
-            runners = {}
-            for precision, graph in graphs.items():
-                path = Path(folder) / f"{precision}{backend.suffix}"
+            paths = [Path(folder) / f"{precision}{backend.suffix}" for precision in graphs]
+            for path, (precision, graph) in zip(paths, graphs.items(), strict=True):
                 backend.emit(graph, path, EmitOptions(precision=precision))
-                runners[precision] = backend.load(path, threads=1)
-            calls = {precision: _call(runner, case.judge[0]) for precision, runner in runners.items()}
-            found = peerlib.race(calls, runs=LATENCY_RUNS, warmup=LATENCY_RUNS // 6)
-            image, mask = fidelity([runners["int8"].run(picture) for picture in case.judge], case.expected)
-            rows.append(
-                {
-                    **{"network": case.name, "runtime": backend.title, "image": image, "mask": mask},
-                    **{"bytes": facts.of(path).bytes, "fp32, ms": str(found.timing("fp32"))},
-                    **{"int8, ms": str(found.timing("int8")), "int8 times as fast": found.ratio("fp32", "int8")[0]},
-                }
-            )
+            for suffix, variables in ISA.get(backend.name, {"": {}}).items():
+                raced = _raced(case, [*paths, pictures], variables)
+                named = {"network": case.name, "runtime": backend.title + suffix}
+                rows.append(named | raced | {"bytes": facts.of(paths[-1]).bytes})
     return rows
+
+
+def _raced(case: Case, given: Sequence[Path], variables: Mapping[str, str]) -> dict[str, Any]:
+    """Fidelity and times, from a process with these environment variables."""
+    into = given[-1].with_name("outputs.npz")
+    child = [sys.executable, str(HERE / "quantize_child.py"), *map(str, given), str(into)]
+    done = subprocess.run(child, env=os.environ | variables, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CheckFailed(f"the race failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    with np.load(into) as stored:
+        outputs = {name: stored[name] for name in stored.files}
+    found = [{name: values[i] for name, values in outputs.items()} for i in range(len(case.judge))]
+    image, mask = fidelity(found, case.expected)
+    return {"image": image, "mask": mask, **json.loads(done.stdout.splitlines()[-1])}
 
 
 def _exactly(case: Case, quantised: ir.Model) -> dict[str, Any]:
     """The QDQ graph as it is written, every operator between its pairs in float."""
     image, mask = fidelity(execute.outputs(quantised, case.judge, as_written=True), case.expected)
-    missing = dict.fromkeys(("bytes", "fp32, ms", "int8, ms", "int8 times as fast"), "-")
+    missing = dict.fromkeys(("fp32, ms", "int8, ms", "int8 times as fast", "bytes"), "-")
     return {"network": case.name, "runtime": "the graph, in float", "image": image, "mask": mask, **missing}
+
+
+def cpu() -> str:
+    """Which CPU, and which of the instructions it has that decide how fast int8 is."""
+    flags = runner.read("/proc/cpuinfo").split()
+    known = [name for name in ("avx2", "avx512bw", "avx_vnni", "avx512_vnni", "asimddp", "i8mm") if name in flags]
+    return f"{runner.cpu_model()} ({', '.join(known)})"
 
 
 def fidelity(found: Iterable[execute.Outputs], expected: Sequence[execute.Outputs]) -> tuple[float, float]:
@@ -378,10 +283,6 @@ def fidelity(found: Iterable[execute.Outputs], expected: Sequence[execute.Output
     ]
     image, mask = np.mean(levels, axis=0)
     return round(float(image), 2), round(float(mask), 2)
-
-
-def _call(runner: target.Runner, picture: np.ndarray) -> Callable[[], object]:
-    return lambda: runner.run(picture)
 
 
 if __name__ == "__main__":

@@ -1,113 +1,103 @@
-"""The folded graph of one identity, in each precision that a target asks for."""
+"""One folded network in each precision that is asked for."""
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mfs_edge.base.errors import UsageError
-from mfs_edge.base.progress import Recorded, Steps
-from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.load.identity import Identity
+from mfs_edge.base.progress import Steps
 from mfs_edge.target import PRECISIONS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from mfs_edge.graph.cost import Cost
     from mfs_edge.quantize.calibration import CalibrationSet
 
 INTEGER = ("int8", "int8-mixed")
 
 
-class Graphs:
-    """Folds and builds once; makes the other precisions from the float32 graph when asked.
+@dataclass(frozen=True)
+class Graph:
+    """A graph to emit; nobody changes its model."""
 
-    Attributes:
-        fp32: the graph after the passes of ``optimize``.
-        cost: what that graph costs.
-        warnings: what a reader of any artefact must know.
+    precision: str
+    model: ir.Model
+    macs: int  # multiply-accumulates; quantising may split a conv in two
+    warnings: tuple[str, ...] = ()  # of what it was calibrated on
+    arithmetic: str = ""  # how its integers were kept the same on every CPU
+
+
+def pictures(path: str | Path | None, precisions: Collection[str], *, size: int, steps: Steps) -> CalibrationSet | None:
+    """The pictures that ranges are measured on and those that judge; None where no precision needs any.
+
+    Args:
+        path: as ``--calibration``; None takes drawn faces, which half precision has of its own.
+        precisions: that are asked for.
+        size: S of the pictures, float32 [1, 3, S, S] in 0..1.
+        steps: told of what was found.
+
+    Raises:
+        InputError: none of them can be used.
     """
+    from mfs_edge.quantize import calibration
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        identity: Identity,
-        *,
-        size: int,
-        optimize: int,
-        calibration: Path | None = None,
-        min_psnr: float | None = None,
-        steps: Steps | None = None,
-    ) -> None:
-        from mfs_edge.fold import fold
-        from mfs_edge.graph import build, cost, passes
+    if not any(p in INTEGER or (p == "fp16" and path is not None) for p in precisions):
+        return None
+    found = calibration.load(None if path is None else Path(path), size)
+    for line in (*found.warnings, *found.notices):
+        steps.note(line)
+    return found
 
-        self.checkpoint = checkpoint
-        self.identity = identity
-        self.size = size
-        self.optimize = optimize
-        self._calibration = calibration
-        self._min_psnr = min_psnr
-        self._steps = steps or Recorded()
-        plain = build.build(fold(checkpoint, identity).weights(), size=size)
-        self.fp32 = passes.optimise(plain, level=optimize)
-        self.cost: Cost = cost.count(self.fp32)
-        self.warnings = tuple(filter(None, [checkpoint.warning, *identity.notes]))
-        self._made = {"fp32": self.fp32}
 
-    @functools.cached_property
-    def calibration(self) -> CalibrationSet:
-        """The pictures that ranges are measured on and those that judge; read on first use.
+def make(
+    model: ir.Model, precision: str, calibration: CalibrationSet | None, *, min_psnr: float | None, steps: Steps
+) -> Graph:
+    """``model`` in ``precision``.
 
-        Raises:
-            InputError: none of them can be used.
-        """
-        from mfs_edge.quantize import calibration
+    Args:
+        model: a float32 graph; left as it is.
+        precision: one of ``PRECISIONS``; integers need the passes of ``--optimize 1``.
+        calibration: from :func:`pictures`; integers need it.
+        min_psnr: dB; int8-mixed only: keeps as many nodes in float as it takes.
+        steps: told of progress.
 
-        found = calibration.load(self._calibration, self.size)
-        for line in (*found.warnings, *found.notices):
-            self._steps.note(line)
-        return found
+    Raises:
+        UsageError: an unknown precision.
+    """
+    if precision == "fp32":
+        return Graph(precision, model, _macs(model))
+    if precision == "fp16":
+        return _half(model, calibration, steps)
+    if precision in INTEGER and calibration is not None:
+        return _quantised(model, precision, calibration, min_psnr if precision == "int8-mixed" else None, steps)
+    raise UsageError(f"precision {precision!r} is unknown or lacks pictures; there are {', '.join(PRECISIONS)}")
 
-    def at(self, precision: str) -> ir.Model:
-        """The graph to emit at ``precision``, made once; a backend must not change it."""
-        if precision not in self._made:
-            self._made[precision] = self._make(precision)
-        return self._made[precision]
 
-    def macs_at(self, precision: str) -> int:
-        """Multiply-accumulates of the graph that is emitted; quantising may split a conv in two."""
-        from mfs_edge.graph import cost
+def _half(model: ir.Model, calibration: CalibrationSet | None, steps: Steps) -> Graph:
+    from mfs_edge.quantize import half
+    from mfs_edge.quantize.calibration import DRAWN
 
-        return cost.count(self.at(precision)).macs
+    own = calibration is None or DRAWN in calibration.warnings  # a file is the same whatever is compiled beside it
+    with steps.step("balance and round for half precision"):
+        rounded = half.prepare(model, None if own or calibration is None else calibration.images)
+    return Graph("fp16", rounded, _macs(rounded))
 
-    def warnings_at(self, precision: str) -> tuple[str, ...]:
-        """Of an artefact of ``precision``."""
-        return (*self.warnings, *self.calibration.warnings) if precision in INTEGER else self.warnings
 
-    def _make(self, precision: str) -> ir.Model:
-        if precision == "fp16":
-            return self._half()
-        if precision in INTEGER:
-            return self._quantised(precision)
-        raise UsageError(f"precision {precision!r} is unknown; there are {', '.join(PRECISIONS)}")
+def _quantised(
+    model: ir.Model, precision: str, calibration: CalibrationSet, min_psnr: float | None, steps: Steps
+) -> Graph:
+    from mfs_edge.quantize import quantise
 
-    def _half(self) -> ir.Model:
-        from mfs_edge.quantize import half
+    with steps.counted(f"quantise to {precision}, calibrated on {calibration.source}") as progress:
+        found = quantise(model, calibration, precision=precision, min_psnr=min_psnr, progress=progress)
+    arithmetic = getattr(found, "arithmetic", "")
+    return Graph(precision, found.model, _macs(found.model), calibration.warnings, arithmetic)
 
-        pictures = self.calibration.images if self._calibration else None
-        with self._steps.step("balance and round for half precision"):
-            return half.prepare(self.fp32, pictures)
 
-    def _quantised(self, precision: str) -> ir.Model:
-        from mfs_edge.quantize import quantise
+def _macs(model: ir.Model) -> int:
+    from mfs_edge.graph import cost
 
-        if not self.optimize:
-            raise UsageError(f"--precision {precision} quantises the optimised graph; use it with --optimize 1")
-        calibration = self.calibration  # read outside of the step that it names
-        wanted = self._min_psnr if precision == "int8-mixed" else None
-        with self._steps.counted(f"quantise to {precision}, calibrated on {calibration.source}") as progress:
-            found = quantise(self.fp32, calibration, precision=precision, min_psnr=wanted, progress=progress)
-        return found.model
+    return cost.count(model).macs

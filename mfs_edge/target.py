@@ -1,22 +1,27 @@
-"""The Target protocol: one face for every backend, and the registry that finds them.
+"""What a backend is, and the registry that finds them.
 
-A backend is a class registered under the entry-point group ``mfs_edge.targets``; a third
-party can ship one more. Importing a backend's module must be cheap: runtimes and
-converters are imported inside its methods.
+A backend is a subclass of :class:`Target` registered under the entry-point group
+``mfs_edge.targets``; a third party can ship one more, and it is compiled, verified, inspected and
+benched like ours. Importing its module must be cheap: runtimes and converters are imported inside
+methods, readers and engines stand in files of their own.
 """
 
 from __future__ import annotations
 
-import difflib
+import importlib
 import importlib.metadata
+import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mfs_edge.base import extras
-from mfs_edge.base.errors import InputError, MissingDependency, UsageError
-from mfs_edge.base.fidelity import Swapper
+from mfs_edge.base import extras, frames
+from mfs_edge.base.artefact import Artefact
+from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
+from mfs_edge.base.fidelity import Outputs, Swapper
+from mfs_edge.options import Option, TargetOptions
+from mfs_edge.program import Program
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
 GROUP = "mfs_edge.targets"
 PRECISIONS = ("fp32", "fp16", "int8", "int8-mixed")
+NICKNAMES = {"Darwin": "macOS"}
 IO_FORMS = ("float32", "uint8", "image")
 
 
@@ -34,99 +40,86 @@ class EmitOptions:
     precision: str = "fp32"
     io: str = "float32"
     metadata: Mapping[str, str] = field(default_factory=dict)  # written into the file
-    min_ios: int = 16  # the oldest iOS that must run it (and macOS 13 with it); Core ML only
-
-    @staticmethod
-    def default_min_ios(precision: str) -> int:
-        """The oldest iOS that can do ``precision``; Core ML quantises activations from iOS 17 on."""
-        return 17 if precision.startswith("int8") else 16
+    own: TargetOptions | None = None  # of the target's ``options``, resolved; None takes its defaults
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """One input or output of an artefact, as an app sees it."""
+class Engine(Protocol):
+    """A target's runtime: the one place where it is imported, configured and called.
 
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    layout: str  # "NCHW" or "NHWC"
-    range: str  # "0..1" or "0..255"
+    A class called ``Engine`` in a file that stands alone (numpy and the runtime, Python 3.9), so
+    that it can travel to a device. What verifies, measures or swaps uses this same class, so that no
+    speed is quoted for arithmetic that nobody checked. Its constructor raises ImportError where
+    the runtime is missing, and anything else where the file cannot be loaded.
+    """
 
+    PACKAGE: str  # what pip calls the runtime
+    MODULES: tuple[str, ...]  # any one of them will do
+    title: str  # the runtime, for people
+    version: str
+    inputs: Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape, numpy's name of the type
 
-ACTIVATION, WEIGHT, BIAS = "activation", "weight", "bias"
+    def __init__(self, path: str, threads: int = 0, profile: bool = False) -> None:
+        """Load the file; 0 threads is the runtime's own choice, a profiled session may be slower."""
 
+    def feed(self, feeds: dict[str, np.ndarray]) -> None:
+        """Set the inputs of the next frames."""
+        ...
 
-@dataclass(frozen=True)
-class IntegerTensor:
-    """One quantised tensor of an artefact: real = (code - zero point) * scale."""
+    def infer(self) -> None:
+        """One frame."""
+        ...
 
-    name: str  # as in the float graph
-    kind: str  # "activation", "weight" or "bias"
-    dtype: str
-    scales: tuple[float, ...]  # one, or one per output channel
-    zero_point: int
-    low: float  # an activation: the least real value that it can hold; a constant: the least it has
-    high: float
+    def fetch(self) -> dict[str, np.ndarray]:
+        """The last frame's outputs, as the file has them; arrays that stay as they are."""
+        ...
 
-    @classmethod
-    def activation(cls, name: str, dtype: str, scale: float, zero_point: int) -> IntegerTensor:
-        """A computed tensor: all of its range."""
-        import numpy as np
+    def coverage(self) -> dict[str, Any] | None:
+        """What a delegate took (see ``measure.results.Coverage``); None where there is none."""
+        ...
 
-        info = np.iinfo(dtype)
-        low, high = (info.min - zero_point) * scale, (info.max - zero_point) * scale
-        return cls(name, ACTIVATION, dtype, (scale,), zero_point, low, high)
-
-    @classmethod
-    def constant(cls, name: str, codes: np.ndarray, scale: np.ndarray, zero_point: int = 0) -> IntegerTensor:
-        """A stored tensor, scaled as a whole or along its first axis; int32 is a bias."""
-        import numpy as np
-
-        factors = np.asarray(scale, np.float64).ravel()
-        shape = [-1] + [1] * (codes.ndim - 1) if factors.size > 1 else []
-        real = (codes.astype(np.float64) - zero_point) * factors.reshape(shape)
-        kind = BIAS if codes.dtype == np.int32 else WEIGHT
-        scales = tuple(float(factor) for factor in factors)
-        return cls(name, kind, codes.dtype.name, scales, zero_point, float(real.min()), float(real.max()))
-
-
-@dataclass(frozen=True)
-class Description:
-    """What is in an artefact, read from its file."""
-
-    format: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    operators: Mapping[str, int]
-    metadata: Mapping[str, str]
-    details: Mapping[str, Any] = field(default_factory=dict)  # what only this format has
-
-
-class Runner(Swapper, Protocol):
-    """A loaded artefact."""
+    def layers(self) -> list[dict[str, Any]]:
+        """``name``, ``kind`` and ``ms`` per frame of every kernel, of a profiled session; or nothing."""
+        ...
 
     def execution(self) -> str:
-        """What its runtime makes of it, in one line: what computes on which type."""
+        """What computes on which type, in one line; of a profiled session that has run a frame."""
         ...
 
 
-class Target(Protocol):
-    """One backend."""
+class Runner(Swapper, Protocol):
+    """Something that runs an artefact."""
+
+    def execution(self) -> str:
+        """What it makes of it, in one line: what computes on which type."""
+        ...
+
+
+class Target:
+    """One backend. A subclass says what it is, and how its files are written and read.
+
+    Its ``engine`` is the name of the module that runs them, see :class:`Engine`.
+    """
 
     name: str  # as in --target
     title: str
     suffix: str  # of its artefact, with the dot
     extra: str  # the pip extra that brings what it needs
+    engine: str
     emit_needs: tuple[str, ...]  # modules
     run_needs: tuple[str, ...]
     precisions: tuple[str, ...]
     io_forms: tuple[str, ...]
     default_precision: str
     default_io: str
+    systems: tuple[str, ...] = ()  # where its runtime exists, as platform.system() calls them; all if empty
+    companions: tuple[str, ...] = ()  # suffixes of what lies beside an artefact, where it is several files
+    options: type[TargetOptions] = TargetOptions
 
     def unrunnable(self) -> str | None:
         """Why no artefact of this kind can run on this machine; None if it can."""
-        ...
+        if not self.systems or platform.system() in self.systems:
+            return None
+        return f"not run: needs {' or '.join(NICKNAMES.get(name, name) for name in self.systems)}"
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write ``model`` to ``path`` (its companions beside it).
@@ -134,16 +127,19 @@ class Target(Protocol):
         Raises:
             LoweringError: a node cannot be expressed in this format.
         """
-        ...
+        raise NotImplementedError(f"target {self.name} defines no emit")
 
-    def load(self, path: Path, *, threads: int | None = None) -> Runner:
-        """The artefact in its own runtime.
+    def read(self, path: Path) -> Program:
+        """What the file holds, from its own bytes: it runs on the base install, and before any runtime sees the file.
 
         Raises:
             InputError: the file is damaged or foreign.
-            MissingDependency: no runtime is installed.
         """
-        ...
+        raise NotImplementedError(f"target {self.name} defines no read")
+
+    def remarks(self, program: Program) -> list[str]:
+        """What a user must be told of a file that was written; for its manifest."""
+        return []
 
     def evaluator(self, path: Path) -> Runner | None:
         """Executes the file without its runtime, where that cannot run here; None if there is no such thing.
@@ -151,23 +147,78 @@ class Target(Protocol):
         Raises:
             InputError: the file contradicts itself or its format's specification.
         """
-        ...
+        return None
 
-    def describe(self, path: Path) -> Description:
-        """What the file says of itself.
-
-        Raises:
-            InputError: the file is damaged or foreign.
-        """
-        ...
-
-    def integers(self, path: Path) -> list[IntegerTensor]:
-        """Its quantised tensors, in the file's order; none in a float file.
+    def load(self, path: Path, *, threads: int | None = None) -> Loaded:
+        """The artefact in its engine.
 
         Raises:
-            InputError: the file is damaged or foreign.
+            InputError: the file is damaged or foreign, or its runtime refuses it.
+            MissingDependency: no runtime is installed, or none can run here.
         """
-        ...
+        return Loaded(self, path, threads=threads or 0)
+
+
+class Loaded:
+    """An artefact in its engine, fed with pictures."""
+
+    def __init__(self, target: Target, path: Path, *, threads: int = 0) -> None:
+        self.target, self.path = target, path
+        self.program = target.read(path)  # before any runtime sees the file
+        if reason := target.unrunnable():
+            raise MissingDependency(f"{path}: {reason}; copy it to such a machine and run the same command there")
+        self.engine = self._engine(threads)
+        (self.input,) = self.engine.inputs.items()
+
+    def _engine(self, threads: int, *, profile: bool = False) -> Engine:
+        kind: type[Engine] = importlib.import_module(self.target.engine).Engine
+        try:
+            return kind(str(self.path), threads, profile)
+        except ImportError as error:
+            how = f"pip install 'mfs-edge[{self.target.extra}]'"
+            raise MissingDependency(
+                f"running a {self.target.suffix} needs {kind.PACKAGE} ({error}); install it with: {how}"
+            ) from error
+        except Exception as error:  # the runtimes' exceptions share no base
+            raise InputError(
+                f"{self.path}: {kind.title} cannot load it ({reason_of(error)}); compile it again, or update it"
+            ) from error
+
+    def run(self, image: np.ndarray) -> Outputs:
+        """One frame; see ``Swapper``."""
+        name, (shape, dtype) = self.input
+        try:
+            self.engine.feed({name: frames.as_taken(image, shape, dtype)})
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        self.engine.infer()
+        return frames.as_told(self.engine.fetch())
+
+    def execution(self) -> str:
+        """From a session of its own, as runtimes tell it of profiled ones only."""
+        import numpy as np
+
+        profiled = self._engine(1, profile=True)
+        name, (shape, dtype) = self.input
+        profiled.feed({name: np.zeros(shape, dtype)})
+        for _ in range(2):
+            profiled.infer()
+        return f"{profiled.title} {profiled.version}: {profiled.execution()}"
+
+    def coverage(self) -> dict[str, Any] | None:
+        """What a delegate took; see :class:`Engine`."""
+        return self.engine.coverage()
+
+    def warnings(self) -> list[str]:
+        """What belongs into a manifest: that much of the file falls out of the delegate."""
+        warning = (self.coverage() or {}).get("warning")
+        return [f"{self.engine.title} {self.engine.version} {warning}"] if warning else []
+
+
+def reason_of(error: Exception) -> str:
+    """A runtime's own words on one line, without source positions."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), lines[0])[:200]
 
 
 def registered() -> dict[str, Target]:
@@ -176,9 +227,9 @@ def registered() -> dict[str, Target]:
     return {point.name: point.load()() for point in points}
 
 
-def missing(target: Target) -> list[str]:
-    """The modules that ``target`` needs to emit and run, and this environment lacks."""
-    needs = dict.fromkeys((*target.emit_needs, *target.run_needs))
+def missing(target: Target, *, running: bool = False) -> list[str]:
+    """The modules that ``target`` needs to emit and run (or only to run), and this environment lacks."""
+    needs = dict.fromkeys((*(() if running else target.emit_needs), *target.run_needs))
     return [module for module in needs if not extras.available(module)]
 
 
@@ -191,9 +242,7 @@ def get(name: str) -> Target:
     targets = registered()
     if name in targets:
         return targets[name]
-    near = difflib.get_close_matches(name, targets, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"target {name!r} is unknown; {hint}there are: {', '.join(targets)}, all")
+    raise UsageError(f"target {name!r} is unknown; {nearest(name, targets)}there are: {', '.join(targets)}, all")
 
 
 def select(names: tuple[str, ...]) -> tuple[list[Target], list[str]]:
@@ -232,6 +281,20 @@ def of_file(path: Path) -> Target:
             return target
     known = ", ".join(target.suffix for target in targets.values())
     raise InputError(f"{path}: is not an artefact; its name must end in one of {known}")
+
+
+def options_of(target: Target) -> tuple[Option, ...]:
+    """What ``--set`` takes for ``target``, under the full names."""
+    return tuple(replace(option, name=f"{target.name}.{option.name}") for option in target.options.offered())
+
+
+def artefact(path: Path) -> Artefact:
+    """The artefact at ``path`` with what lies beside it and belongs to it.
+
+    Raises:
+        InputError: no backend writes files of this name.
+    """
+    return Artefact.at(path, of_file(path).companions)
 
 
 def check_supported(target: Target, options: EmitOptions) -> None:

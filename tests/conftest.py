@@ -77,3 +77,20 @@ def demo_identities(check: Arrays) -> list[Identity]:
 @pytest.fixture(scope="session")
 def demo_folded(demo_iin: Checkpoint, demo_identities: list[Identity]) -> FoldedIDN:
     return fold(demo_iin, demo_identities[0])
+
+
+ARTEFACT_SIZE = 64  # a frame takes about a millisecond
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory, demo_folded: FoldedIDN) -> Path:
+    """A folder with idn.onnx, idn.tflite and idn.xml + .bin of the demo network."""
+    from mfs_edge import target
+    from mfs_edge.graph import build, passes
+
+    folder = tmp_path_factory.mktemp("artefacts")
+    graph = passes.optimise(build.build(demo_folded.weights(), size=ARTEFACT_SIZE), level=1)
+    for name in ("onnx", "tflite", "openvino"):
+        kind = target.get(name)
+        kind.emit(graph, folder / f"idn{kind.suffix}", target.EmitOptions())
+    return folder

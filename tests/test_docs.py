@@ -1,4 +1,4 @@
-"""The Python in ``docs/apps.md`` is run, on files that ``compile`` wrote."""
+"""``docs/apps.md`` is run, on files that ``compile`` wrote; ``docs/options.md`` is what targets declare."""
 
 from __future__ import annotations
 
@@ -12,13 +12,22 @@ import numpy as np
 import pytest
 
 import mfs_edge
-from mfs_edge import sample
+from mfs_edge import sample, target
 from mfs_edge.base import images
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
 from mfs_edge.verify.reference import reference_of
 
 APPS = Path(__file__).parents[1] / "docs" / "apps.md"
+OPTIONS = APPS.with_name("options.md")
+
+
+def test_the_table_of_target_options_is_that_of_their_models() -> None:
+    """Where this fails, paste what it wants into the file."""
+    options = [option for kind in target.registered().values() for option in target.options_of(kind)]
+    rows = [f"| `{o.name}` | {o.type} | {o.default or '-'} | {o.description} |" for o in options]
+    wanted = "\n".join(["| option | values | default | what it is |", "|---|---|---|---|", *rows])
+    assert wanted in OPTIONS.read_text(), wanted
 
 
 def snippet(containing: str) -> str:

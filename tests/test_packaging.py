@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -16,6 +17,12 @@ def test_every_package_is_listed() -> None:
     backends = {path.parent.relative_to(ROOT) for path in (ROOT / "targets").rglob("__init__.py")}
     names |= {".".join(("mfs_edge", *folder.parts)) for folder in backends}
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == names
+
+
+def test_backends_are_reached_through_the_registry_only() -> None:
+    """The contracts of `make lint` see targets/ where it lies, not under the name that it is installed by."""
+    direct = re.compile(r"^\s*(from|import) mfs_edge\.targets|^\s*from mfs_edge import .*\btargets\b", re.M)
+    assert [path for path in (ROOT / "mfs_edge").rglob("*.py") if direct.search(path.read_text())] == []
 
 
 def test_torch_is_pinned_for_everyone_and_free_for_users() -> None:

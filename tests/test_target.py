@@ -11,7 +11,18 @@ from mfs_edge.base.errors import InputError, MissingDependency, UsageError
 
 
 def test_every_backend_fits_the_protocol() -> None:
-    attributes = ("name", "title", "suffix", "extra", "emit_needs", "run_needs", "precisions", "io_forms")
+    attributes = (
+        "name",
+        "title",
+        "suffix",
+        "extra",
+        "emit_needs",
+        "run_needs",
+        "precisions",
+        "io_forms",
+        "companions",
+        "options",
+    )
     for name, backend in target.registered().items():
         assert backend.name == name
         assert all(hasattr(backend, attribute) for attribute in attributes)

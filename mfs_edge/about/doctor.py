@@ -20,6 +20,7 @@ from mfs_edge import target
 from mfs_edge.base import extras
 from mfs_edge.base.version import __version__
 from mfs_edge.measure import devices
+from mfs_edge.options import Option
 
 MISSING = "missing"
 PATIENCE = 120.0  # s, for one module
@@ -44,6 +45,7 @@ class TargetReport:
     runs: bool
     precisions: tuple[str, ...]
     io_forms: tuple[str, ...]
+    options: tuple[Option, ...]  # of its own, for --set
     versions: dict[str, str]
     remedy: str  # empty if all is well
 
@@ -138,6 +140,7 @@ def _report(kind: target.Target, broken: Mapping[str, str], compiles: bool) -> T
         runs=runs,
         precisions=tuple(kind.precisions),
         io_forms=tuple(kind.io_forms),
+        options=target.options_of(kind),
         versions={module: _version(module) for module in dict.fromkeys((*kind.emit_needs, *kind.run_needs))},
         remedy="; ".join(remedies) or reason or "",
     )

@@ -10,10 +10,12 @@ from typing import Any
 
 from mfs_edge import target
 from mfs_edge.base import extras, files
-from mfs_edge.base.errors import InputError, UsageError
+from mfs_edge.base.errors import InputError, MissingDependency, UsageError
 from mfs_edge.base.progress import Recorded, Steps
 from mfs_edge.bundle import manifest
+from mfs_edge.graph import cost
 from mfs_edge.load import checkpoint, identity
+from mfs_edge.program import IntegerTensor, Program, Tensor
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def _checkpoint(path: Path) -> Inspection:
         "prefix": found.prefix or "none",
         "tensors": len(found.tensors),
         "parameters": found.parameters,
-        "bytes": files.size_of(path),
+        "bytes": path.stat().st_size,
         "sha256": found.sha256,
         "use it as": f"{checkpoint.OPTIONS[found.network]} {path}",
     }
@@ -93,40 +95,47 @@ def _identity(path: Path) -> Inspection:
 
 def _artefact(path: Path, *, layers: bool, quant: bool, steps: Steps) -> Inspection:
     backend = target.of_file(path)
-    found = backend.describe(path)
-    facts = {"format": found.format, "bytes": files.size_of(path), "sha256": files.sha256(path)}
+    found = backend.read(path)
+    facts = {"format": found.format, "bytes": target.artefact(path).size, "sha256": files.sha256(path)}
     tables = {
-        "tensors": _tensors("input", found.inputs) + _tensors("output", found.outputs),
+        "tensors": _tensors("input", found.takes) + _tensors("output", found.gives),
         "operators": [{"operator": op, "count": count} for op, count in found.operators.items()],
     }
     if layers:
-        totals, rows = _layers(path)
+        totals, rows = _layers(found)
         facts, tables = {**facts, **totals}, {**tables, "layers": rows}
     if quant:
-        costs, rows = _integers(path, backend, steps)
+        costs, rows = _integers(path, found, steps)
         facts, tables = {**facts, "alone": costs}, {**tables, "quantised tensors": rows}
-    return Inspection("artefact", path, {**facts, **found.details, **found.metadata}, tables)
+    return Inspection("artefact", path, {**facts, **found.details, **_taken(backend, path), **found.metadata}, tables)
 
 
-def _layers(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _taken(backend: target.Target, path: Path) -> dict[str, Any]:
+    """What a delegate takes of the file, where its runtime is here and has one."""
+    if backend.unrunnable() or target.missing(backend, running=True):
+        return {}
+    try:
+        coverage = backend.load(path, threads=1).coverage()
+    except (InputError, MissingDependency) as error:
+        return {"delegate": f"not run: {error}"}
+    return {"delegate": coverage} if coverage else {}
+
+
+def _layers(program: Program) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What the graph costs in total and node by node, under the names of ``graph.cost``."""
-    if path.suffix != ".onnx":
-        raise UsageError(f"{path}: layers are counted in the ONNX graph; compile --target onnx too and inspect that")
-    from mfs_edge.graph import cost
-
-    counted = cost.count(extras.require("onnx_ir", "onnx").load(path))
-    columns = ("name", "operator", "shape", "parameters", "weight_bytes", "macs", "flops", "paper", "live_bytes")
-    rows = [{column: getattr(node, column) for column in columns} for node in counted.nodes]
-    totals = ("parameters", "macs", "flops", "paper", "weight_bytes", "peak_bytes", "peak_node")
+    counted = cost.count(program)
+    columns = ("name", "operator", "shape", "parameters", "weight_bytes", "macs", "added_macs", "flops", "paper")
+    rows = [{column: getattr(node, column) for column in (*columns, "live_bytes")} for node in counted.nodes]
+    totals = (*columns[3:], "peak_bytes", "peak_node")
     return {name: getattr(counted, name) for name in totals}, rows
 
 
-def _integers(path: Path, backend: target.Target, steps: Steps) -> tuple[str, list[dict[str, Any]]]:
+def _integers(path: Path, program: Program, steps: Steps) -> tuple[str, list[dict[str, Any]]]:
     """The quantised tensors, with the PSNR of each output when that tensor alone is on integers.
 
     That is computed with the ONNX form of the same graph: the artefact itself, or the one beside it.
     """
-    tensors = backend.integers(path)
+    tensors = program.quantised()
     if not tensors:
         raise UsageError(f"{path}: is not quantised; compile with --precision int8 or int8-mixed")
     graph = path.with_suffix(".onnx")
@@ -152,13 +161,13 @@ def _contributions(path: Path, steps: Steps) -> dict[str, dict[str, float]]:
     from mfs_edge.quantize import execute, pairs, report
 
     model = extras.require("onnx_ir", "onnx").load(path)
-    size = next(int(n) for n in reversed(target.of_file(path).describe(path).inputs[0].shape) if n > 3)
+    size = next(int(n) for n in reversed(target.of_file(path).read(path).takes[0].shape) if n > 3)
     faces = [images.to_nchw(images.resize(sample.target(number), size)) for number in range(JUDGED_ON)]
     with steps.counted(f"run {path.name} with one tensor on integers at a time") as progress:
         return report.contributions(model, faces, execute.outputs(pairs.drop(model), faces), progress)
 
 
-def _integer(tensor: target.IntegerTensor, levels: dict[str, float] | None) -> dict[str, Any]:
+def _integer(tensor: IntegerTensor, levels: dict[str, float] | None) -> dict[str, Any]:
     least, most = min(tensor.scales), max(tensor.scales)
     return {
         "tensor": tensor.name,
@@ -174,7 +183,7 @@ def _integer(tensor: target.IntegerTensor, levels: dict[str, float] | None) -> d
     }
 
 
-def _tensors(role: str, tensors: Iterable[target.Tensor]) -> list[dict[str, Any]]:
+def _tensors(role: str, tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
     return [{"role": role, **vars(tensor)} for tensor in tensors]
 
 

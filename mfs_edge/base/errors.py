@@ -6,6 +6,9 @@ A message is one line that names the file, says what is wrong and what to do.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class MfsEdgeError(Exception):
     """Base of everything mfs-edge reports to a user; ``exit_code`` is the process's."""
@@ -66,3 +69,9 @@ class LoweringError(InputError):
 
 class PassError(MfsEdgeError):
     """A graph pass broke its contract: a defect in mfs-edge, not in the input."""
+
+
+def nearest(name: str, offered: Iterable[str]) -> str:
+    """For a message: "did you mean ...? ", or nothing where no name that is offered comes near."""
+    near = difflib.get_close_matches(name, list(offered), n=1, cutoff=0.4)
+    return f"did you mean {near[0]}? " if near else ""

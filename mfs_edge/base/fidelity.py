@@ -39,9 +39,9 @@ class Fidelity:
     """How one output differs from the reference, over several inputs; peak value 1."""
 
     max_abs: float
-    psnr_mean: float  # dB
+    psnr_mean: float  # dB; 200 stands for equality
     psnr_worst: float  # dB
-    worst: int = 0  # which input that is
+    worst: int = 0  # which input that is, from 0
 
 
 def default_min_psnr(precision: str, io: str) -> float:

@@ -13,22 +13,20 @@ from pathlib import Path
 from mfs_edge.base.errors import InputError, OutputError
 
 
+def under(path: Path) -> list[Path]:
+    """The file itself, or every file in a folder and its subfolders, sorted."""
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file, or of a folder's relative names and contents in sorted order."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    digest = hashlib.sha256()
-    for member in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{member.relative_to(path).as_posix()}\0{sha256(member)}\n".encode())
-    return digest.hexdigest()
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    if path.is_file():
-        return path.stat().st_size
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for member in under(path):
+            digest.update(f"{member.relative_to(path).as_posix()}\0{sha256(member)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_file(path: Path, what: str) -> Path:

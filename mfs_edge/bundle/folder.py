@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError, OutputError
-from mfs_edge.bundle.manifest import Artefact, Manifest, read
+from mfs_edge.bundle.manifest import ArtefactRecord, Manifest, read
 
 MANIFEST = "manifest.json"
 REJECTED = ".rejected"
@@ -111,31 +111,22 @@ def publish(stage: Path, folder: Path, manifest: Manifest) -> Manifest:
         with files.atomic(folder / MANIFEST) as temporary:
             temporary.write_text(merged.dumps())
         for artefact in manifest.artefacts:
-            for name in artefact.files:
-                _replace(stage / name, folder / name, trash=stage)
+            artefact.within(stage).move(folder)
     return merged
 
 
-def _recorded(folder: Path) -> tuple[Artefact, ...]:
+def _recorded(folder: Path) -> tuple[ArtefactRecord, ...]:
     with contextlib.suppress(InputError):
         return tuple(a for a in read(folder / MANIFEST).artefacts if (folder / a.file).exists())
     return ()
 
 
-def _merge(old: Sequence[Artefact], new: Sequence[Artefact]) -> tuple[Artefact, ...]:
+def _merge(old: Sequence[ArtefactRecord], new: Sequence[ArtefactRecord]) -> tuple[ArtefactRecord, ...]:
     by_file = {artefact.file: artefact for artefact in (*old, *new)}
     return tuple(by_file[name] for name in sorted(by_file))
 
 
 def _sync(stage: Path) -> None:
-    for path in stage.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-
-
-def _replace(source: Path, destination: Path, *, trash: Path) -> None:
-    """Rename, also where a folder stands in the way (rename cannot replace a full one)."""
-    if destination.is_dir():
-        destination.rename(trash / f"{destination.name}.old")
-    source.replace(destination)
+    for path in files.under(stage):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

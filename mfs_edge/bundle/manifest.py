@@ -12,19 +12,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError
+from mfs_edge.base.fidelity import Fidelity
+from mfs_edge.program import Tensor
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Fidelity(_Record):
-    """How one output differs from the reference; peak value 1."""
-
-    max_abs: float
-    psnr_mean: float  # dB; 200 stands for equality
-    psnr_worst: float
 
 
 class Verification(_Record):
@@ -39,17 +34,8 @@ class Verification(_Record):
     swapped: Fidelity | None = None
     mask: Fidelity | None = None
     worst_picture: str | None = None  # a PNG beside the artefact; integers only
+    probe: str | None = None  # what the proven session makes of a fixed picture, see sample.probe
     saturation: dict[str, float] | None = None  # share of values beyond each tensor's range; integers only
-
-
-class Tensor(_Record):
-    """One input or output, as an app sees it."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    layout: str
-    range: str
 
 
 class Source(_Record):
@@ -59,7 +45,7 @@ class Source(_Record):
     sha256: str
 
 
-class Artefact(_Record):
+class ArtefactRecord(_Record):
     """One emitted model."""
 
     file: str  # relative to the manifest; a package is a folder
@@ -70,6 +56,7 @@ class Artefact(_Record):
     io: str
     size: int  # pixels
     optimize: int
+    options: dict[str, str | int | float | bool | None] = {}  # the target's own, as they were used
     checkpoint: Source
     identity_sha256: str
     inputs: tuple[Tensor, ...]
@@ -77,8 +64,13 @@ class Artefact(_Record):
     operators: dict[str, int]
     parameters: int
     macs: int
+    arithmetic: str = ""  # what was done so that integers mean the same on every CPU; integers only
     verification: Verification
     warnings: tuple[str, ...] = ()
+
+    def within(self, folder: Path) -> Artefact:
+        """Everything recorded here, in ``folder``."""
+        return Artefact(folder / self.file, tuple(Path(name).name for name in self.files if name != self.file))
 
 
 class Manifest(_Record):
@@ -90,7 +82,7 @@ class Manifest(_Record):
         "The identity is recorded as a hash only."
     )
     versions: dict[str, str]  # mfs-edge, Python and the libraries that took part
-    artefacts: tuple[Artefact, ...]
+    artefacts: tuple[ArtefactRecord, ...]
     warnings: tuple[str, ...] = ()
 
     def dumps(self) -> str:

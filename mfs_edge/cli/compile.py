@@ -10,7 +10,18 @@ import click
 from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 
 
-@click.command()
+class _Compile(click.Command):
+    """Its help lists what each target lets you set, from the target's own model."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from mfs_edge import target
+
+        options = [option for kind in target.registered().values() for option in target.options_of(kind)]
+        with formatter.section("Target options, for --set"):
+            formatter.write_dl([(f"{option.name}={option.type}", option.description) for option in options])
+
+
+@click.command(cls=_Compile)
 @click.option("--identity", type=PATH, required=True, help="id.npy (or .npz, or a picture with --arcface).")
 @click.option(
     "--target", multiple=True, default=("onnx",), show_default=True, help='Repeats; "all" is every installed one.'
@@ -30,15 +41,18 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 @click.option("--overwrite", is_flag=True, help="Write into a folder that holds other files.")
 @click.option("--min-psnr", type=float, help="Least PSNR in dB against the reference. Default: the precision's.")
 @click.option(
-    "--min-ios", type=int, help="Oldest iOS for Core ML. Default: 16; 17 for int8, whose activations need it."
+    "--set", multiple=True, metavar="TARGET.OPTION=VALUE", help="An option of one target; repeats. See below."
 )
+@click.option("--min-ios", metavar="N", help="Short for --set coreml.min_ios=N.")
 @click.option("--verify/--no-verify", default=True, help="Run every written file against the reference.")
 @json_option
-def compile(json: bool, **options: Any) -> None:
+def compile(json: bool, min_ios: str | None, **options: Any) -> None:
     """Fold an identity, emit it for each target, and prove every file."""
     import mfs_edge
     from mfs_edge.cli import show as report
 
+    if min_ios is not None:
+        options["set"] += (f"coreml.min_ios={min_ios}",)
     steps = steps_for(json=json)
     with json_errors(json):
         result = mfs_edge.compile(**options, steps=steps)

@@ -19,11 +19,9 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 def identity(photo: Path, arcface: Path, landmarks: Path | None, out: Path, overwrite: bool, json: bool) -> None:
     """Read an identity from PHOTO: an aligned square face crop, or any photo with --landmarks."""
     from mfs_edge.cli import show as report
-    from mfs_edge.pipeline import compile as pipeline
+    from mfs_edge.pipeline.identify import identify
 
     steps = steps_for(json=json)
     with json_errors(json):
-        found = pipeline.identify(
-            photo, arcface=arcface, landmarks=landmarks, out=out, overwrite=overwrite, steps=steps
-        )
+        found = identify(photo, arcface=arcface, landmarks=landmarks, out=out, overwrite=overwrite, steps=steps)
         report.identified(found, out, seconds=steps.seconds, json=json)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from mfs_edge.about.doctor import Diagnosis
     from mfs_edge.about.inspection import Inspection
+    from mfs_edge.base.fidelity import Fidelity
     from mfs_edge.load.identity import Identity
     from mfs_edge.pipeline.compile import Result
     from mfs_edge.pipeline.demo import DemoResult
@@ -49,11 +50,11 @@ def _table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[An
     return table
 
 
-def _fidelity(fidelity: records.Fidelity | None) -> tuple[str, str]:
+def _fidelity(fidelity: Fidelity | None) -> tuple[str, str]:
     return ("-", "-") if fidelity is None else (f"{fidelity.max_abs:.1e}", f"{fidelity.psnr_mean:.1f}")
 
 
-def _artefact_table(artefacts: Iterable[records.Artefact]) -> Any:
+def _artefact_table(artefacts: Iterable[records.ArtefactRecord]) -> Any:
     rows = []
     for artefact in artefacts:
         checked = artefact.verification
@@ -169,6 +170,8 @@ def diagnosed(diagnosis: Diagnosis, *, json: bool) -> None:
         for t in diagnosis.targets
     ]
     console.print(_table("targets", ("target", "emits", "runs", "precisions", "io", "remedy"), rows))
+    options = [list(vars(option).values()) for t in diagnosis.targets for option in t.options]
+    console.print(_table("target options, for compile --set", ("option", "type", "default", "what it is"), options))
     for name, found in diagnosis.devices.items():
         console.print(f"{name}: {_tick(found.possible)}, {escape(found.said)}")
 

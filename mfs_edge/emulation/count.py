@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from mfs_edge.base.errors import DeviceError, InputError, MfsEdgeError, MissingDependency
-from mfs_edge.emulation import run, wheels
 from mfs_edge.emulation.boards import Board
 from mfs_edge.emulation.environment import Environment, Say
+from mfs_edge.measure import luggage
 from mfs_edge.measure.devices import Watch, talk
 from mfs_edge.measure.results import Instructions
 
@@ -99,8 +100,12 @@ def _inside(
 
 
 def _arguments(scratch: Path, artefact: Path, images: np.ndarray) -> list[str]:
+    """What a real Pi would be sent, and the program around it, in ``scratch``."""
+    for name, content in luggage.pack(artefact).files.items():
+        (scratch / name).write_bytes(content)
+    shutil.copyfile(Path(__file__).with_name("run.py"), scratch / "run.py")
     np.save(scratch / "images.npy", np.asarray(images, np.float32))
-    return [str(Path(run.__file__)), str(artefact.resolve()), str(scratch / "images.npy"), str(scratch / "outputs.npz")]
+    return [str(scratch / "run.py"), str(artefact.resolve()), str(scratch / "images.npy"), str(scratch / "outputs.npz")]
 
 
 def _converse(command: list[str], file: str, where: str, scratch: Path, watch: Watch) -> Ran:
@@ -117,8 +122,7 @@ def _converse(command: list[str], file: str, where: str, scratch: Path, watch: W
 
 def _complaint(error: dict[str, Any], file: str, where: str) -> MfsEdgeError:
     if error["kind"] == "missing":
-        package = wheels.RUNTIMES.get(Path(file).suffix, "its runtime")
-        return MissingDependency(f"{where}: {error['message']}; install a version of {package} that aarch64 has too")
+        return MissingDependency(f"{where}: {error['message']}; install a version that aarch64 has too")
     return InputError(f"{file}: on {where}, {error['message']}; compile it again, or update the runtime")
 
 

@@ -7,21 +7,19 @@ else with what this machine's own runtime makes of the same file.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mfs_edge import bundle
+from mfs_edge import target
 from mfs_edge.base import extras, fidelity, files
 from mfs_edge.base.errors import CheckFailed, InputError, UsageError
-from mfs_edge.bundle import manifest
-from mfs_edge.emulation import count, run, setup, wheels
+from mfs_edge.emulation import count, setup
 from mfs_edge.emulation.boards import BOARDS, Board
 from mfs_edge.emulation.environment import Environment, Say, tell
-from mfs_edge.measure import programs
+from mfs_edge.measure import facts, luggage
 from mfs_edge.measure.devices import THIS_MACHINE, Device, Options, Request, Watch, device
 from mfs_edge.measure.results import Coverage, Machine, Observation
 from mfs_edge.sample.pictures import exam_pictures
@@ -34,10 +32,6 @@ REFERENCE = "reference.npz"
 # One runtime on two CPUs, dB. Half precision is computed in float where a CPU lacks it; and codes of
 # eight bits that are all rounded to the wrong neighbour are 48 dB away.
 SAME_RUNTIME_PSNR = {"fp32": 80.0, "fp16": 60.0, "int8": 45.0}
-_FORMATS = {
-    ".xml": "the emulated Pi runs .onnx and .tflite; measure OpenVINO files with --device local or ssh:",
-    ".mlpackage": "Core ML runs on macOS only; the emulated Pi runs .onnx and .tflite",
-}
 
 
 @dataclass(frozen=True)
@@ -77,9 +71,8 @@ class EmulatedDevice:
         setup.ensure(self.say).cpu(self.board)
 
     def refuses(self, artefact: Path) -> str | None:
-        if artefact.suffix in run.FED:
-            return None
-        return _FORMATS.get(artefact.suffix, "the emulated Pi runs .onnx and .tflite")
+        kind = target.of_file(artefact)
+        return f"{kind.title} runs on {', '.join(kind.systems)} only" if kind.systems else None
 
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
         """See ``devices.Device``; how many frames and threads is not the request's to say.
@@ -124,7 +117,7 @@ class EmulatedDevice:
         if reference is not None:
             return read_reference(reference, kind)
         pictures = images(kind.size)
-        if not extras.available(wheels.RUNTIMES[artefact.suffix].replace("-", "_")):
+        if target.missing(target.of_file(artefact), running=True):
             return pictures
         ours = count.here(artefact, pictures, python=sys.executable, watch=Watch(cancelled=watch.cancelled))
         name = f"{ours.said['runtime']} {ours.said['runtime_version']} on this machine{_proof(artefact)}"
@@ -214,24 +207,20 @@ class Kind:
     @classmethod
     def of(cls, artefact: Path) -> Kind:
         """Raises InputError if it takes no square picture of known size."""
-        program = programs.read(artefact)
-        value = program.values[program.inputs[0]] if program is not None and program.inputs else None
-        shape = value.shape if value is not None else None
-        if program is None or value is None or shape is None or len(shape) != 4 or shape[2] not in (shape[1], shape[3]):
+        program = target.of_file(artefact).read(artefact)
+        size = luggage.picture_size(program)
+        if size is None:
+            shape = program.takes[0].shape if program.takes else None
             raise InputError(f"{artefact}: takes {shape}, not one square picture; compile it with a fixed size")
-        types = {each.dtype for each in program.values.values()}
-        precision = "int8" if "int8" in types else "fp16" if "float16" in types else "fp32"
-        return cls(shape[2], precision, "uint8" if value.dtype == "uint8" else "float32")
+        types = {each.dtype.lower() for each in program.values.values()}
+        precision = "int8" if types & {"int8", "i8"} else "fp16" if types & {"float16", "fp16"} else "fp32"
+        return cls(size, precision, "uint8" if program.takes[0].dtype == "uint8" else "float32")
 
 
 def _proof(artefact: Path) -> str:
     """What the manifest beside it says of this very file's verification."""
-    beside = artefact.parent / bundle.MANIFEST
-    with contextlib.suppress(InputError):
-        entry = next((a for a in manifest.read(beside).artefacts if a.file == artefact.name), None)
-        if entry is not None and entry.files.get(artefact.name) == files.sha256(artefact):
-            return f" (verification there: {entry.verification.status})"
-    return ""
+    entry = facts.recorded(artefact)
+    return f" (verification there: {entry.verification.status})" if entry is not None else ""
 
 
 def _level(psnr: float) -> str:

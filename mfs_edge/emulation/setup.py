@@ -24,9 +24,10 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from mfs_edge import target
 from mfs_edge.base import extras, files
 from mfs_edge.base.errors import MissingDependency
-from mfs_edge.emulation import apt, wheels
+from mfs_edge.emulation import apt
 from mfs_edge.emulation.boards import BOARDS, Board
 from mfs_edge.emulation.environment import (
     EMULATOR,
@@ -230,8 +231,9 @@ def _output(command: list[str], codes: tuple[int, ...] = (0,), *, remedy: str = 
 def main() -> int:
     """Build it, and say what was installed."""
     environment = ensure(tell)
-    for suffix in wheels.RUNTIMES:
-        environment.modules(suffix, tell)
+    for kind in target.registered().values():
+        if not kind.systems:
+            environment.modules(kind.suffix, tell)
     sys.stdout.write(f"{environment.folder}\n")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -10,10 +11,10 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
+from mfs_edge import target
 from mfs_edge.base import extras
 from mfs_edge.base.errors import MissingDependency
 
-RUNTIMES = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert"}  # suffix of an artefact: distribution
 UNFINISHED = ".new-"  # a folder that is still being filled; the next builder removes it
 _OLDEST = 17  # glibc 2.17, the oldest that aarch64 wheels are made for
 _TIMEOUT = 600.0  # s
@@ -21,7 +22,8 @@ _TIMEOUT = 600.0  # s
 
 def wanted(suffix: str) -> list[str]:
     """What an artefact needs inside, in the versions that are installed here."""
-    return [_pinned(name) for name in ("numpy", RUNTIMES[suffix])]
+    kind = target.of_file(Path(f"artefact{suffix}"))
+    return [_pinned(name) for name in ("numpy", importlib.import_module(kind.engine).Engine.PACKAGE)]
 
 
 def _pinned(distribution: str) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 
 from mfs_edge.base import extras
 from mfs_edge.base.errors import CheckpointError, UsageError
+from mfs_edge.base.threads import one_thread
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
 from mfs_edge.networks import spec
@@ -137,6 +138,6 @@ def _predict(tensors: Mapping[str, np.ndarray], feature_map: np.ndarray) -> dict
     predictor = loading.instantiate(
         iin.Predictor, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     )
-    with loading.one_thread():
+    with one_thread():
         encoder, decoder = predictor(torch.from_numpy(feature_map)[None])
     return {"Encoder": [k.double().numpy() for k in encoder], "Decoder": [k.double().numpy() for k in decoder]}

@@ -1,24 +1,28 @@
-"""What a graph costs, counted from the graph itself.
+"""What a graph costs, counted from its program description, whatever file that was read from.
 
 Four counts go by one name in the literature; here each has its own:
 
-* ``macs``: multiply-accumulates of convolutions, nothing else;
+* ``macs``: multiply-accumulates of the graph's convolutions (and matrix products), nothing else;
+* ``added_macs``: products with zero that the form of a lowering adds to them (blocks of pixels
+  in TFLite); a runtime does them, the graph does not ask for them;
 * ``flops``: two per MAC, plus every operation of the other operators (``OPERATIONS``);
 * ``paper``: MobileFaceSwap's own: MACs, one per element of a normalisation or activation,
   four per element of a bilinear upsample (AAAI 2022, section 4; 0.33 G at 224);
 * bytes: weights as stored, and the peak of live activations.
 
-Counts are for one image. A quantised tensor is counted where it is stored, in integers.
+Counts are for one image. A quantised tensor is counted where it is stored, in integers. What is
+computed from constants alone, such as a dequantised weight, a runtime computes once: it costs
+nothing here.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mfs_edge.base.errors import InputError
+from mfs_edge.program import Origins, Program, Step
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -36,6 +40,7 @@ class NodeCost:
     parameters: int = 0  # trainable numbers read here first: kernels, biases, normalisation scales and shifts
     weight_bytes: int = 0  # all constants read here first
     macs: int = 0
+    added_macs: int = 0
     flops: int = 0
     paper: int = 0
     live_bytes: int = 0  # activations alive while the node runs, its inputs and output included
@@ -58,6 +63,10 @@ class Cost:
     @property
     def macs(self) -> int:
         return sum(node.macs for node in self.nodes)
+
+    @property
+    def added_macs(self) -> int:
+        return sum(node.added_macs for node in self.nodes)
 
     @property
     def flops(self) -> int:
@@ -94,85 +103,91 @@ OPERATIONS = {
 # The paper's count per output element, convolutions aside.
 PAPER = {"BatchNormalization": 1, "LeakyRelu": 1, "PRelu": 1, "Sigmoid": 1, "Tanh": 1, "Resize": 4}
 # Which inputs hold trained numbers. Batch-norm statistics are stored but not trained.
-TRAINED = {"Conv": (1, 2), "BatchNormalization": (1, 2), "PRelu": (1,)}
+TRAINED: dict[str, tuple[int, ...]] = {
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "Gemm": (1, 2),
+    "BatchNormalization": (1, 2),
+}
+TRAINED |= {"PRelu": (1,), "Bias": (1,)}
 
 
-def count(model: ir.Model) -> Cost:
+def count(graph: Program | ir.Model) -> Cost:
     """Count a graph.
 
     Args:
-        model: any graph of ours, float or quantised (QDQ); it is left as it is.
+        graph: what a target has read, or a model of ours, float or quantised (QDQ).
 
     Raises:
-        InputError: a tensor's shape cannot be inferred.
+        InputError: a tensor's shape is not known.
     """
-    graph = _with_shapes(model).graph
-    seen: set[ir.Value] = set()
+    if not isinstance(graph, Program):
+        from mfs_edge.graph import ir_program
+
+        graph = ir_program.program(graph)
+    for name in (*graph.inputs, *(output for step in graph.steps for output in step.outputs)):
+        if graph.values[name].shape is None:
+            raise InputError(f"tensor {name} has no fixed shape; only a graph of one size can be counted")
+    return _count(graph, Origins(graph))
+
+
+def parameters(program: Program) -> int:
+    """Trained numbers; known also where a file holds no shapes of what it computes."""
+    stored = {name for names in _trained(program, Origins(program)) for name in names}
+    return sum(program.values[name].elements for name in stored)
+
+
+def _count(program: Program, origins: Origins) -> Cost:
+    read_before: set[str] = set()
+    trained_before: set[str] = set()
     nodes = []
-    for node, live in zip(graph, _live_bytes(graph), strict=True):
-        stored = [value for value in node.inputs if value is not None and value.const_value is not None]
-        trained = [node.inputs[i] for i in TRAINED.get(node.op_type, ()) if i < len(node.inputs)]
+    for step, trained, live in zip(
+        program.steps, _trained(program, origins), _live_bytes(program, origins), strict=True
+    ):
+        read = dict.fromkeys(n for n in step.inputs if n in program.values and program.values[n].constant)
+        free = all(map(origins.constant, step.outputs))
         nodes.append(
             NodeCost(
-                name=str(node.name),
-                operator=node.op_type,
-                shape=_shape(node.outputs[0]),
-                parameters=sum(_elements(value) for value in trained if value is not None and value not in seen),
-                weight_bytes=sum(_bytes(value) for value in stored if value not in seen),
+                name=step.name or step.outputs[0],
+                operator=step.own,
+                shape=program.values[step.outputs[0]].known,
+                parameters=sum(program.values[name].elements for name in trained if name not in trained_before),
+                weight_bytes=sum(program.values[name].bytes for name in read if name not in read_before),
                 live_bytes=live,
-                **_work(node),
+                **({} if free else _work(step, program.values[step.outputs[0]].elements)),
             )
         )
-        seen.update(stored, (value for value in trained if value is not None))
+        read_before.update(read)
+        trained_before.update(trained)
     return Cost(tuple(nodes))
 
 
-def _work(node: ir.Node) -> dict[str, int]:
-    elements = _elements(node.outputs[0])
-    if node.op_type == "Conv":
-        macs = elements * math.prod(_shape(node.inputs[1])[1:])
-        return {"macs": macs, "flops": 2 * macs, "paper": macs}
-    return {"flops": elements * OPERATIONS.get(node.op_type, 0), "paper": elements * PAPER.get(node.op_type, 0)}
+def _trained(program: Program, origins: Origins) -> list[list[str]]:
+    """Per step, the stored tensors of trained numbers that it reads."""
+    found = []
+    for step in program.steps:
+        slots = [slot for slot in TRAINED.get(step.kind, ()) if slot < len(step.inputs) and step.inputs[slot]]
+        found.append([stored for slot in slots if (stored := origins.stored(step.inputs[slot]))])
+    return found
 
 
-def _with_shapes(model: ir.Model) -> ir.Model:
-    """``model``, or a copy with shapes inferred if a file came without them."""
-    if all(value.shape is not None for node in model.graph for value in node.outputs):
-        return model
-    from onnx_ir.passes.common import ShapeInferencePass
-
-    return ShapeInferencePass()(model.clone()).model
+def _work(step: Step, elements: int) -> dict[str, int]:
+    if step.multiplies:
+        macs = step.multiplies * elements
+        return {"macs": macs, "added_macs": step.added * elements, "flops": 2 * macs, "paper": macs}
+    return {"flops": elements * OPERATIONS.get(step.kind, 0), "paper": elements * PAPER.get(step.kind, 0)}
 
 
-def _shape(value: ir.Value | None) -> tuple[int, ...]:
-    sizes = value.shape if value is not None else None
-    fixed = tuple(size for size in sizes or () if isinstance(size, int))
-    if sizes is None or len(fixed) != len(sizes):
-        name = value.name if value is not None else "?"
-        raise InputError(f"tensor {name} has no fixed shape; only a graph of one size can be counted")
-    return fixed
+def _live_bytes(program: Program, origins: Origins) -> list[int]:
+    """Per step, the bytes of the activations that exist while it runs."""
+    steps = [(_kept(step.inputs, origins), _kept(step.outputs, origins)) for step in program.steps]
+    sizes = {name: program.values[name].bytes for name in program.inputs}
+    sizes |= {name: program.values[name].bytes for _, written in steps for name in written}
+    return live_bytes(steps, sizes, inputs=program.inputs, outputs=program.outputs)
 
 
-def _elements(value: ir.Value | None) -> int:
-    return math.prod(_shape(value))
-
-
-def _bytes(value: ir.Value) -> int:
-    if value.dtype is None:
-        raise InputError(f"tensor {value.name} has no type; the file is damaged, write it again")
-    return math.ceil(_elements(value) * value.dtype.bitwidth / 8)
-
-
-def _live_bytes(graph: ir.Graph) -> list[int]:
-    """Per node, the bytes of the activations that exist while it runs."""
-    steps = [(_kept(node.inputs), _kept(node.outputs)) for node in graph]
-    sizes = {value: _bytes(value) for value in graph.inputs}
-    sizes |= {value: _bytes(value) for _, written in steps for value in written}
-    return live_bytes(steps, sizes, inputs=graph.inputs, outputs=graph.outputs)
-
-
-def _kept(values: Iterable[ir.Value | None]) -> list[ir.Value]:
-    return [kept for kept in map(_storage, values) if kept is not None]
+def _kept(names: Iterable[str], origins: Origins) -> list[str]:
+    return [kept for kept in map(origins.storage, filter(None, names)) if kept is not None]
 
 
 def live_bytes(
@@ -197,30 +212,3 @@ def live_bytes(
         dies |= dict.fromkeys((key for key in (*read, *written) if key in sizes), i)
     dies |= dict.fromkeys(outputs, len(steps))
     return [sum(sizes[key] for key in born if born[key] <= i <= dies[key]) for i in range(len(steps))]
-
-
-def _storage(value: ir.Value | None) -> ir.Value | None:
-    """The tensor that a runtime keeps for ``value``; None for constants.
-
-    Between a QuantizeLinear and the DequantizeLinear behind it lie the integers that are
-    kept; the floats around them exist on paper only.
-    """
-    if value is None or _constant(value):
-        return None
-    node = value.producer()
-    if node is None or value.is_graph_output():
-        return value
-    if node.op_type == "DequantizeLinear":
-        return _storage(node.inputs[0])
-    readers = [use.node for use in value.uses()]
-    if readers and all(reader.op_type == "QuantizeLinear" for reader in readers):
-        return readers[0].outputs[0]
-    return value
-
-
-def _constant(value: ir.Value) -> bool:
-    """An initialiser, or what is computed from initialisers alone."""
-    node = value.producer()
-    if node is None:
-        return value.const_value is not None
-    return all(source is None or _constant(source) for source in node.inputs)

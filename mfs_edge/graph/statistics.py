@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.base.errors import UsageError
+from mfs_edge.graph.session import Session
 
 FACES = range(32, 64)  # the demo's calibration share; 0..31 are held out
 FEW_FACES = FACES[::8]  # powers of two, and sums over thousands of pixels, need no more
@@ -61,23 +62,15 @@ def observe(model: ir.Model, images: Iterable[np.ndarray], names: Iterable[str])
     Raises:
         UsageError: an image has another shape or type than the graph takes.
     """
-    import onnx
-    import onnxruntime as ort
-
     wanted = list(dict.fromkeys(names))
-    proto = ir.to_proto(model)
-    declared = {output.name for output in proto.graph.output}
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in declared)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # or tensors would be fused away
-    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    source, shape = str(model.graph.inputs[0].name), session.get_inputs()[0].shape
+    session = Session(model, as_written=True, observed=wanted)  # or tensors would be fused away
     for number, image in enumerate(images, start=1):
-        if image.dtype != np.float32 or list(image.shape) != shape:
+        if image.dtype != np.float32 or list(image.shape) != session.shape:
             found = f"{image.dtype} {list(image.shape)}"
-            raise UsageError(f"calibration image {number} is {found}, not float32 {shape}; resize and normalise it")
-        yield dict(zip(wanted, session.run(wanted, {source: image}), strict=True))
+            raise UsageError(
+                f"calibration image {number} is {found}, not float32 {session.shape}; resize and normalise it"
+            )
+        yield session.run({session.image: image}, wanted)
 
 
 def channel_maxima(model: ir.Model, images: Iterable[np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:

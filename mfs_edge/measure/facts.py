@@ -1,18 +1,23 @@
-"""What an artefact costs without running it, from its bytes and, where they do not tell, its manifest."""
+"""What an artefact costs without running it, from its bytes, and what its manifest says of them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import contextlib
 from pathlib import Path
+from typing import Any
 
-from mfs_edge import bundle
+from mfs_edge import bundle, target
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError
 from mfs_edge.bundle import manifest
-from mfs_edge.measure import programs
+from mfs_edge.graph import cost
 from mfs_edge.measure.results import Facts
+from mfs_edge.program import Program
 
-SUFFIXES = {".onnx": "ONNX", ".tflite": "TFLite", ".xml": "OpenVINO", ".mlpackage": "Core ML"}
+
+def suffixes() -> list[str]:
+    """Of every registered target's artefacts."""
+    return [kind.suffix for kind in target.registered().values()]
 
 
 def artefacts(paths: tuple[Path, ...]) -> list[Path]:
@@ -28,29 +33,22 @@ def artefacts(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def _expand(path: Path) -> list[Path]:
-    if path.suffix in SUFFIXES:
+    known = suffixes()
+    if path.suffix in known:
         if not path.exists():
             raise InputError(f"{path}: no such file; mfs-edge compile writes artefacts")
         return [path if path.is_dir() else files.require_file(path, "artefact")]
     if not path.is_dir():
         what = "is not an artefact" if path.exists() else "no such file or folder"
-        raise InputError(f"{path}: {what}; give a bundle folder or a file ending in {', '.join(SUFFIXES)}")
+        raise InputError(f"{path}: {what}; give a bundle folder or a file ending in {', '.join(known)}")
     if (path / bundle.MANIFEST).exists():
         recorded = [path / artefact.file for artefact in manifest.read(path / bundle.MANIFEST).artefacts]
-        inside = [p for p in recorded if p.suffix in SUFFIXES and p.exists()]
+        inside = [p for p in recorded if p.suffix in known and p.exists()]
     else:
-        inside = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)
+        inside = sorted(p for p in path.iterdir() if p.suffix in known)
     if not inside:
         raise InputError(f"{path}: holds no artefact; compile into it with: mfs-edge compile --out {path}")
     return inside
-
-
-def members(path: Path) -> list[Path]:
-    """The files that belong to an artefact: itself, OpenVINO's weights, everything in a package."""
-    if path.is_dir():
-        return sorted(member for member in path.rglob("*") if member.is_file())
-    weights = path.with_suffix(".bin")
-    return [path, weights] if path.suffix == ".xml" and weights.exists() else [path]
 
 
 def of(path: Path) -> Facts:
@@ -59,36 +57,44 @@ def of(path: Path) -> Facts:
     Raises:
         InputError: it is damaged.
     """
-    recorded = _recorded(path)
-    program = programs.read(path)
-    entry = Facts(
+    entry = recorded(path)
+    kind = target.of_file(path)
+    return Facts(
         file=path.name,
-        format=SUFFIXES[path.suffix],
+        format=kind.title,
         sha256=files.sha256(path),
-        bytes=sum(member.stat().st_size for member in members(path)),
-        precision=recorded.precision if recorded else None,
-        verification=recorded.verification.status if recorded else None,
-        source="none",
+        bytes=target.artefact(path).size,
+        precision=entry.precision if entry else None,
+        verification=entry.verification.status if entry else None,
+        **_counted(kind.read(path)),
     )
-    if program is not None:
-        return entry.model_copy(update={**asdict(programs.count(program)), "source": "file"})
-    return entry if recorded is None else entry.model_copy(update=_from_manifest(recorded))
 
 
-def _from_manifest(recorded: manifest.Artefact) -> dict[str, object]:
-    return {
-        "operators": recorded.operators,
-        "parameters": recorded.parameters,
-        "macs": recorded.macs,
-        "transposes": sum(n for kind, n in recorded.operators.items() if kind.lower() == "transpose"),
-        "source": "manifest",
+def _counted(program: Program) -> dict[str, Any]:
+    """What the file tells; without shapes only some of it."""
+    found = {
+        "graph_hash": program.hash,
+        "operators": program.operators,
+        "transposes": sum(step.kind == "Transpose" for step in program.steps),
+        "parameters": cost.parameters(program),
     }
+    with contextlib.suppress(InputError):
+        total = cost.count(program)
+        found |= {name: getattr(total, name) for name in ("macs", "added_macs", "flops", "paper")}
+        found["peak_activation_bytes"] = total.peak_bytes
+    return found
 
 
-def _recorded(path: Path) -> manifest.Artefact | None:
-    """The entry of a manifest beside ``path``, if it is about this very file."""
+def recorded(path: Path) -> manifest.ArtefactRecord | None:
+    """The entry of a manifest beside ``path``, if it is about these very bytes, every member's."""
     beside = path.parent / bundle.MANIFEST
     if not beside.exists():
         return None
     entry = next((a for a in manifest.read(beside).artefacts if a.file == path.name), None)
-    return entry if entry is not None and entry.files.get(path.name) == files.sha256(path) else None
+    if entry is None:
+        return None
+    same = all(
+        (path.parent / name).exists() and files.sha256(path.parent / name) == digest
+        for name, digest in entry.files.items()
+    )
+    return entry if same else None

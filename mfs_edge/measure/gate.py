@@ -39,6 +39,7 @@ def _instructions(entry: Entry) -> float | None:
 METRICS: dict[str, Callable[[Entry], float | None]] = {
     "parameters": lambda entry: entry.facts.parameters,
     "macs": lambda entry: entry.facts.macs,
+    "added_macs": lambda entry: entry.facts.added_macs,
     "flops": lambda entry: entry.facts.flops,
     "paper": lambda entry: entry.facts.paper,
     "bytes": lambda entry: entry.facts.bytes,
@@ -59,6 +60,7 @@ METRICS: dict[str, Callable[[Entry], float | None]] = {
 # Of those, what repeats exactly, and by how much it may still grow.
 EXACT: dict[str, Callable[[float], float]] = {
     "macs": lambda base: 0,
+    "added_macs": lambda base: 0,
     "parameters": lambda base: 0,
     "bytes": lambda base: BYTES_SLACK,
     "transposes": lambda base: 0,

@@ -115,6 +115,7 @@ class Coverage(_Record):
     delegated: int
     partitions: int
     outside: tuple[str, ...] = ()
+    warning: str = ""  # if so much fell out that the file is slow
 
     @property
     def undelegated(self) -> int:
@@ -129,12 +130,20 @@ class Layer(_Record):
     ms: float  # per frame
 
 
+class Picture(_Record):
+    """What the timed session gave at the places of ``sample.probe``."""
+
+    swapped: tuple[tuple[float, float, float], ...]
+    mask: tuple[tuple[float], ...]
+
+
 class Observation(_Record):
     """What a device found out about one artefact."""
 
     machine: Machine
     latency: Latency | None = None
     instructions: Instructions | None = None
+    picture: Picture | None = None
     coverage: Coverage | None = None
     peak_rss_bytes: int | None = None
     temperature_c: tuple[float | None, float | None] = (None, None)  # before, after
@@ -152,14 +161,14 @@ class Facts(_Record):
     graph_hash: str | None = None  # topology, types and shapes; not the weights' values
     operators: dict[str, int] = {}
     parameters: int | None = None
-    macs: int | None = None
+    macs: int | None = None  # of the graph
+    added_macs: int | None = None  # by the form of its lowering
     flops: int | None = None
     paper: int | None = None  # MobileFaceSwap's own count
     transposes: int | None = None
     peak_activation_bytes: int | None = None
     precision: str | None = None  # from the bundle's manifest
     verification: str | None = None
-    source: Literal["file", "manifest", "none"] = "file"
 
 
 class Entry(_Record):

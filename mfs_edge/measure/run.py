@@ -8,9 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mfs_edge.base.errors import DeviceError, MfsEdgeError, UsageError
+from mfs_edge.base.errors import CheckFailed, DeviceError, MfsEdgeError, UsageError
 from mfs_edge.base.version import __version__
-from mfs_edge.measure import facts, gate, history, page, paired, pinning, results, summary
+from mfs_edge.bundle import manifest
+from mfs_edge.measure import facts, gate, history, page, paired, picture, pinning, results, summary
 from mfs_edge.measure.devices import Cancelled, Device, Options, Request, Watch, open_device
 from mfs_edge.measure.progress import Progress, Silent
 from mfs_edge.measure.results import Comparison, Entry, Facts, Observation, Report
@@ -172,6 +173,8 @@ class _Task:
     comparisons: dict[tuple[int, int], Comparison] = field(default_factory=dict)
     failures: dict[int, MfsEdgeError] = field(default_factory=dict)
     facts: dict[Path, Facts] = field(default_factory=dict)
+    recorded: dict[Path, manifest.ArtefactRecord | None] = field(default_factory=dict)
+    causes: list[str] = field(default_factory=list)  # pictures that are not the proven ones
 
     @property
     def folders(self) -> list[Path]:
@@ -185,6 +188,7 @@ class _Task:
             KeyboardInterrupt: after every device has been stopped and left clean.
         """
         self.facts = {path: facts.of(path) for path in (*self.artefacts, *self.bases.values())}
+        self.recorded = {path: facts.recorded(path) for path in self.artefacts}
         hosts: dict[str, list[int]] = {}
         for index, device in enumerate(self.devices):
             hosts.setdefault(device.host, []).append(index)
@@ -217,6 +221,7 @@ class _Task:
             return
         with progress.job(f"{path.name} on {device.name}") as tell:
             observation = device.measure(path, self.request, Watch(tell, watch.cancelled))
+        observation = self._judged(path, observation, device)
         self.entries[key] = self._entry(device, path, observation)
         base = self.bases.get(path)
         if base is None:
@@ -237,6 +242,14 @@ class _Task:
             )
         self.base_entries[key] = self._entry(device, base, outcome.base)
         self.comparisons[key] = outcome.comparison
+
+    def _judged(self, path: Path, seen: Observation, device: Device) -> Observation:
+        """With a line on its picture; a wrong one is a cause."""
+        try:
+            line = picture.judge(path, self.recorded[path], seen, device=device.name)
+        except CheckFailed as error:
+            self.causes.append(line := str(error))
+        return seen.model_copy(update={"notes": (*seen.notes, line)})
 
     def _entry(self, device: Device, path: Path, observation: Observation) -> Entry:
         if not self.timed:
@@ -259,6 +272,7 @@ class _Task:
             entries=tuple(self.entries[key] for key in sorted(self.entries)),
             comparisons=tuple(comparisons),
             failures=tuple(str(self.failures[index]) for index in sorted(self.failures)),
+            causes=tuple(self.causes),
             notes=tuple(self.notes),
         )
 
@@ -306,7 +320,7 @@ def _plan(
 def _bases(heads: Sequence[Path], against: Path) -> dict[Path, Path]:
     """What each artefact is compared with: the one file named, or the folder's file of the same name."""
     bases = facts.artefacts((against,))
-    if against.suffix in facts.SUFFIXES:
+    if against.suffix in facts.suffixes():
         if len(heads) != 1:
             raise UsageError(
                 f"--against {against}: is one artefact, but {len(heads)} were given; name a folder instead"
@@ -321,7 +335,7 @@ def _bases(heads: Sequence[Path], against: Path) -> dict[Path, Path]:
 
 def _judge(report: Report, found: gate.Found, *, strict: bool) -> Report:
     """All causes and notes together."""
-    causes = [*found.causes, *(cause for c in report.comparisons for cause in c.causes)]
+    causes = [*report.causes, *found.causes, *(cause for c in report.comparisons for cause in c.causes)]
     notes = [*report.notes, *found.notes]
     for comparison in report.comparisons:
         undecided = comparison.verdict in ("inconclusive", "too noisy")
@@ -336,8 +350,6 @@ def require_passed(report: Report) -> None:
         CheckFailed: a check said no.
         DeviceError: the checks passed, but a device could not be used.
     """
-    from mfs_edge.base.errors import CheckFailed
-
     if report.causes:
         raise CheckFailed(report.causes[-1])
     if report.failures:

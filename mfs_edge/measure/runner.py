@@ -1,34 +1,37 @@
-"""Measure one artefact in this process; the one file that travels to a device.
+"""Measure one artefact in this process; the file that travels to a device, with two more.
 
-It stands alone on purpose: numpy and the artefact's runtime are all it imports, and it runs
-under Python 3.9. It is what ``--device local`` runs too, always as a fresh process, so that
-nothing of an earlier measurement (heaps, thread pools, caches) is in the figures.
+It stands alone on purpose: numpy, the target's ``engine.py`` and ``frames.py`` beside it are all it
+imports, and it runs under Python 3.9. It is what ``--device local`` runs too, always as a fresh
+process, so that nothing of an earlier measurement (heaps, thread pools, caches) is in the figures.
 
-    python runner.py ARTEFACT [--threads N] [--runs N] [--warmup N] ...
+    python runner.py ARTEFACT --engine engine.py [--threads N] [--runs N] [--picture FILE.npz] ...
 
 Every line it prints starts with ``@mfs-edge `` and holds one JSON object, told apart by
 ``event``: ``progress`` (``done`` in 0..1, ``left_s``), then ``result`` or ``error``. What a
 runtime prints by itself has no such prefix. Times are wall-clock milliseconds per frame.
+
+``--picture`` holds ``image``, float32 [1, 3, S, S] in 0..1, and ``places``, [N, 2] rows and columns. The
+timed session runs that picture, and what comes out at those places is in the result: whoever asked
+sees whether it is the picture that was proven.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
 import os
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 PREFIX = "@mfs-edge "
 TELL_EVERY = 0.2  # s between progress lines; they are printed between frames, never within one
 PROFILED_FRAMES = 20
-ENGINES: dict[str, Any] = {}  # suffix -> class
 
 
 class Failure(Exception):
@@ -45,257 +48,75 @@ def emit(event: str, **fields: Any) -> None:
     sys.stdout.flush()
 
 
-def engine(suffix: str) -> Callable[[Any], Any]:
-    """Register the class that runs files of this name."""
+def beside(name: str, path: str = "") -> Any:
+    """A module from a file, by default one in this file's folder: no package is around it on a device."""
+    where = path or str(Path(__file__).with_name(f"{name}.py"))
+    spec = importlib.util.spec_from_file_location(name, where)
+    if spec is None or spec.loader is None:
+        raise Failure("internal", f"{where} is not there")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
-    def register(cls: Any) -> Any:
-        ENGINES[suffix] = cls
-        return cls
 
-    return register
-
-
-def require(modules: Sequence[str], package: str) -> Any:
-    """The first of ``modules`` that is installed."""
+def engine(path: str) -> Any:
+    """The target's engine, its runtime imported: an application does so once, and each model costs ``load_ms``."""
+    kind = beside("engine", path).Engine  # "" is engine.py in this folder
     reasons = []
-    for name in modules:
+    for name in kind.MODULES:
         try:
-            return importlib.import_module(name)
+            importlib.import_module(name)
+            return kind
         except ImportError as error:
             reasons.append(str(error))
-    how = f"install it with: pip install {package}"
-    raise Failure("missing", f"{modules[0]} cannot be imported ({reasons[0]}); {how}")
+    how = f"install it with: pip install {kind.PACKAGE}"
+    raise Failure("missing", f"{kind.MODULES[0]} cannot be imported ({reasons[0]}); {how}")
 
 
-def version(distribution: str) -> str:
-    from importlib import metadata
-
+def load(kind: Any, options: argparse.Namespace, threads: int, profile: bool = False) -> Any:
+    """The artefact in its engine."""
+    chosen = {"units": options.units} if options.units else {}
     try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "unknown"
+        return kind(options.artefact, threads, profile, **chosen)
+    except ImportError as error:
+        raise Failure("missing", f"{kind.PACKAGE} cannot be used here: {error}") from error
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        said = next((line for line in lines if not line.startswith(("Exception from", "Check '"))), lines[0])
+        raise Failure("input", f"the runtime cannot load it ({said[:200]})") from error
 
 
-def frame(shape: Sequence[Any], dtype: Any) -> Any:
+def noise(shape: Sequence[Any], dtype: str) -> Any:
     """Any picture: uniform noise in the range that the input takes."""
     import numpy as np
 
     sizes = [size if isinstance(size, int) and size > 0 else 1 for size in shape]
-    noise = np.random.default_rng(0).random(sizes, dtype=np.float32)
+    values = np.random.default_rng(0).random(sizes, dtype=np.float32)
     if np.issubdtype(np.dtype(dtype), np.floating):
-        return noise.astype(dtype)
+        return values.astype(dtype)
     limits = np.iinfo(dtype)
-    return (limits.min + noise * (float(limits.max) - limits.min)).astype(dtype)
+    return (limits.min + values * (float(limits.max) - limits.min)).astype(dtype)
 
 
-@engine(".onnx")
-class Onnx:
-    """onnxruntime, CPU."""
+class Picture:
+    """The picture that tells whether the timed session is the proven one."""
 
-    NEEDS = (["onnxruntime"], "onnxruntime")
-    TYPES: ClassVar = {
-        "tensor(float)": "float32",
-        "tensor(float16)": "float16",
-        "tensor(uint8)": "uint8",
-        "tensor(int8)": "int8",
-    }
+    def __init__(self, path: str) -> None:
+        import numpy as np
 
-    def __init__(self, path: str, threads: int, units: str | None, profile: str | None = None) -> None:
-        self.ort = require(*self.NEEDS)
-        self.runtime, self.version = "onnxruntime", self.ort.__version__
-        options = self.ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        if profile:
-            options.enable_profiling = True
-            options.profile_file_prefix = str(Path(profile, "ort"))
-        self.session = self.ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.feeds: dict[str, Any] = {}
+        self.frames = beside("frames")
+        with np.load(path) as stored:
+            self.image, self.places = stored["image"], stored["places"]
 
-    def prepare(self) -> None:
-        self.feeds = {i.name: frame(i.shape, self.TYPES.get(i.type, "float32")) for i in self.session.get_inputs()}
+    def feeds(self, engine: Any) -> dict[str, Any]:
+        ((name, (shape, dtype)),) = engine.inputs.items()
+        return {name: self.frames.as_taken(self.image, shape, dtype)}
 
-    def infer(self) -> None:
-        self.session.run(None, self.feeds)
-
-    def coverage(self) -> dict[str, Any] | None:
-        return None  # one execution provider runs everything
-
-    @classmethod
-    def layers(cls, path: str, threads: int, units: str | None) -> list[dict[str, Any]]:
-        """Milliseconds per frame of every kernel, by onnxruntime's own profiler."""
-        with tempfile.TemporaryDirectory() as folder:
-            profiled = cls(path, threads, units, profile=folder)
-            profiled.prepare()
-            for _ in range(PROFILED_FRAMES + 1):
-                profiled.infer()
-            with Path(profiled.session.end_profiling()).open() as file:
-                events = [e for e in json.load(file) if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
-        totals: dict[str, list[Any]] = {}
-        first = len(events) // (PROFILED_FRAMES + 1)  # of the first frame, which is not steady
-        for event in events[first:]:
-            name = event["name"][: -len("_kernel_time")]
-            entry = totals.setdefault(name, [event["args"].get("op_name", "?"), 0.0])
-            entry[1] += event["dur"] / 1000 / PROFILED_FRAMES
-        return [{"name": name, "kind": kind, "ms": ms} for name, (kind, ms) in totals.items()]
-
-
-@engine(".tflite")
-class Tflite:
-    """LiteRT, or the older tflite_runtime; XNNPACK, their default."""
-
-    NEEDS = (["ai_edge_litert.interpreter", "tflite_runtime.interpreter"], "ai-edge-litert")
-
-    def __init__(self, path: str, threads: int, units: str | None) -> None:
-        module = require(*self.NEEDS)
-        self.runtime = {"ai_edge_litert": "LiteRT", "tflite_runtime": "tflite_runtime"}[module.__name__.split(".")[0]]
-        self.version = version(module.__name__.split(".")[0])
-        self.interpreter = module.Interpreter(model_path=path, num_threads=threads)
-        self.interpreter.allocate_tensors()
-        self.inputs: list[tuple[int, Any]] = []
-
-    def prepare(self) -> None:
-        details = self.interpreter.get_input_details()
-        self.inputs = [(entry["index"], frame([int(n) for n in entry["shape"]], entry["dtype"])) for entry in details]
-        self.output = self.interpreter.get_output_details()
-
-    def infer(self) -> None:
-        for index, value in self.inputs:
-            self.interpreter.set_tensor(index, value)
-        self.interpreter.invoke()
-
-    def coverage(self) -> dict[str, Any] | None:
-        """How many nodes the delegate took, in how many pieces.
-
-        The interpreter lists the nodes it replaced beside the DELEGATE nodes that replaced
-        them; a piece is what lies between its DELEGATE node's inputs and outputs.
-        """
-        listed: list[dict[str, Any]] = getattr(self.interpreter, "_get_ops_details", list)()  # there is no public way
-        nodes = [node for node in listed if node["op_name"] != "DELEGATE"]
-        pieces = [node for node in listed if node["op_name"] == "DELEGATE"]
-        producer = {int(out): i for i, node in enumerate(nodes) for out in node["outputs"]}
-        taken: set[int] = set()
-        for piece in pieces:
-            stop = {int(index) for index in piece["inputs"]}
-            todo = [int(index) for index in piece["outputs"]]
-            while todo:
-                tensor = todo.pop()
-                if tensor in stop or tensor not in producer or producer[tensor] in taken:
-                    continue
-                taken.add(producer[tensor])
-                todo.extend(int(index) for index in nodes[producer[tensor]]["inputs"] if index >= 0)
-        outside = [str(node["op_name"]) for i, node in enumerate(nodes) if i not in taken]
-        return {
-            "delegate": "XNNPACK",
-            "nodes": len(nodes),
-            "delegated": len(taken),
-            "partitions": len(pieces),
-            "outside": outside,
-        }
-
-    @classmethod
-    def layers(cls, path: str, threads: int, units: str | None) -> list[dict[str, Any]]:
-        return []  # LiteRT's Python interpreter has no profiler
-
-
-@engine(".xml")
-class Openvino:
-    """OpenVINO's CPU plugin, in the float32 that the artefact was proven in."""
-
-    NEEDS = (["openvino"], "openvino")
-
-    def __init__(self, path: str, threads: int, units: str | None, profile: bool = False) -> None:
-        self.ov = require(*self.NEEDS)
-        self.runtime, self.version = "OpenVINO", self.ov.__version__.split("-")[0]
-        config = {
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-            "PERF_COUNT": profile,
-        }
-        core = self.ov.Core()
-        self.compiled = core.compile_model(core.read_model(path), "CPU", config)
-        self.request = self.compiled.create_infer_request()
-
-    def prepare(self) -> None:
-        for port in self.compiled.inputs:
-            value = frame(list(port.shape), port.get_element_type().to_dtype())
-            self.request.set_tensor(port, self.ov.Tensor(value))
-
-    def infer(self) -> None:
-        self.request.infer()
-
-    def coverage(self) -> dict[str, Any] | None:
-        return None
-
-    @classmethod
-    def layers(cls, path: str, threads: int, units: str | None) -> list[dict[str, Any]]:
-        """Milliseconds per frame of every node that ran, by OpenVINO's performance counters."""
-        profiled = cls(path, threads, units, profile=True)
-        profiled.prepare()
-        profiled.infer()
-        totals: dict[str, list[Any]] = {}
-        for _ in range(PROFILED_FRAMES):
-            profiled.infer()
-            for info in profiled.request.get_profiling_info():
-                if "EXECUTED" in str(info.status) and "NOT" not in str(info.status):
-                    entry = totals.setdefault(info.node_name, [info.node_type, 0.0])
-                    entry[1] += info.real_time.total_seconds() * 1000 / PROFILED_FRAMES
-        return [{"name": name, "kind": kind, "ms": ms} for name, (kind, ms) in totals.items()]
-
-
-@engine(".mlpackage")
-class Coreml:
-    """Core ML on macOS, on the compute units asked for; it chooses its own threads."""
-
-    NEEDS = (["coremltools"], "coremltools")
-    UNITS: ClassVar = {"cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "ane": "CPU_AND_NE", "all": "ALL"}
-
-    def __init__(self, path: str, threads: int, units: str | None) -> None:
-        self.ct = require(*self.NEEDS)
-        self.runtime, self.version = "Core ML (%s)" % (units or "all"), platform.mac_ver()[0]
-        kind = getattr(self.ct.ComputeUnit, self.UNITS[units or "all"])
-        self.model = self.ct.models.MLModel(path, compute_units=kind)
-        self.feeds: dict[str, Any] = {}
-
-    def prepare(self) -> None:
-        for feature in self.model.get_spec().description.input:
-            if feature.type.WhichOneof("Type") == "imageType":
-                image = require(["PIL.Image"], "pillow")
-                size = (feature.type.imageType.height, feature.type.imageType.width, 3)
-                self.feeds[feature.name] = image.fromarray(frame(size, "uint8"))
-            else:
-                self.feeds[feature.name] = frame(list(feature.type.multiArrayType.shape), "float32")
-
-    def infer(self) -> None:
-        self.model.predict(self.feeds)
-
-    def coverage(self) -> dict[str, Any] | None:
-        """Which unit Core ML prefers for how many operators (MLComputePlan, macOS 14.4 on)."""
-        try:
-            from coremltools.models.compute_plan import MLComputePlan
-        except ImportError:
-            return None
-        plan = MLComputePlan.load_from_path(self.model.get_compiled_model_path())
-        units = []
-        for operation in plan.model_structure.program.functions["main"].block.operations:
-            usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
-            if usage is not None:
-                units.append(type(usage.preferred_compute_device).__name__)
-        outside = [unit for unit in units if "NeuralEngine" not in unit]
-        pieces = sum(a != b and "NeuralEngine" in b for a, b in zip(["", *units], units))  # noqa: B905 (Python 3.9)
-        return {
-            "delegate": "Neural Engine",
-            "nodes": len(units),
-            "delegated": len(units) - len(outside),
-            "partitions": pieces,
-            "outside": outside,
-        }
-
-    @classmethod
-    def layers(cls, path: str, threads: int, units: str | None) -> list[dict[str, Any]]:
-        return []
+    def seen(self, engine: Any) -> dict[str, Any]:
+        """What the last frame gave at the places: "swapped" [N, 3] and "mask" [N, 1]."""
+        rows, columns = self.places.T
+        told = self.frames.as_told(engine.fetch())
+        return {name: value[0, :, rows, columns].tolist() for name, value in told.items()}
 
 
 def read(path: str | Path, default: str = "") -> str:
@@ -389,26 +210,18 @@ def teller(base: float, rest: float) -> Callable[[float, float], None]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Load, first frame, warm-up, steady state."""
-    suffix = Path(options.artefact).suffix
-    if suffix not in ENGINES:
-        raise Failure("input", f"no runtime here runs {suffix!r} files; there are: {', '.join(ENGINES)}")
+    """Load, first frame, warm-up, steady state, and the picture that the timed session gives."""
     if options.cpus:
         os.sched_setaffinity(0, {int(cpu) for cpu in options.cpus.split(",")})
     threads = options.threads or min(4, len(available()))
     hot = temperature()
-    engine_class = ENGINES[suffix]
-    if suffix == ".mlpackage" and sys.platform != "darwin":
-        raise Failure("missing", "Core ML runs on macOS only; run the same command on a Mac")
-    require(*engine_class.NEEDS)  # an application imports its runtime once; load_ms is what each model costs
     emit("progress", done=0.0, left_s=options.warmup_seconds + options.seconds)
-    before = time.perf_counter_ns()
-    loaded = load(engine_class, options, threads)
-    load_ms = (time.perf_counter_ns() - before) / 1e6
-    loaded.prepare()
-    before = time.perf_counter_ns()
-    loaded.infer()
-    first_ms = (time.perf_counter_ns() - before) / 1e6
+    kind = engine(options.engine)
+    load_ms, loaded = timed(lambda: load(kind, options, threads))
+    picture = Picture(options.picture) if options.picture else None
+    feeds = picture.feeds(loaded) if picture else {n: noise(*entry) for n, entry in loaded.inputs.items()}
+    loaded.feed(feeds)
+    first_ms, _ = timed(loaded.infer)
     warm = repeat(loaded.infer, options.warmup, options.warmup_seconds, teller(0.0, options.seconds))
     samples = repeat(loaded.infer, options.runs, options.seconds, teller(0.3, 0.0))
     return {
@@ -416,9 +229,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "first_ms": first_ms,
         "warmup_runs": len(warm),
         "samples_ms": samples,
+        "picture": picture.seen(loaded) if picture else None,
         "peak_rss_bytes": peak_rss(),
         "coverage": loaded.coverage(),
-        "layers": engine_class.layers(options.artefact, threads, options.units) if options.profile else [],
+        "layers": layers(kind, options, threads, feeds) if options.profile else [],
         "temperature_c": [hot, temperature()],
         "machine": {
             "cpu": cpu_model(),
@@ -427,7 +241,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "os": system(),
             "arch": platform.machine(),
             "python": platform.python_version(),
-            "runtime": loaded.runtime,
+            "runtime": loaded.title,
             "runtime_version": loaded.version,
             "threads": threads,
             "cpus": available() if options.cpus else [],
@@ -435,27 +249,35 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def load(engine_class: Any, options: argparse.Namespace, threads: int) -> Any:
-    """The artefact in its runtime."""
-    try:
-        return engine_class(options.artefact, threads, options.units)
-    except Failure:
-        raise
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise Failure("input", f"the runtime cannot load it ({lines[0][:200]})") from error
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Milliseconds, and what came of it."""
+    before = time.perf_counter_ns()
+    found = call()
+    return (time.perf_counter_ns() - before) / 1e6, found
+
+
+def layers(kind: Any, options: argparse.Namespace, threads: int, feeds: dict[str, Any]) -> list[dict[str, Any]]:
+    """Milliseconds per frame of every kernel, by the runtime's own profiler, in a session of its own."""
+    profiled = load(kind, options, threads, profile=True)
+    profiled.feed(feeds)
+    for _ in range(PROFILED_FRAMES + 1):
+        profiled.infer()
+    found: list[dict[str, Any]] = profiled.layers()
+    return found
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure one artefact.")
     parser.add_argument("artefact")
+    parser.add_argument("--engine", required=True, help="the file of the target's Engine")
+    parser.add_argument("--picture", default="", help="an .npz of image and places")
     parser.add_argument("--threads", type=int, default=0, help="0: the CPUs there are, at most 4")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--warmup", type=int, default=10)
     parser.add_argument("--warmup-seconds", type=float, default=0.5)
     parser.add_argument("--cpus", default="", help="run on these CPUs only, e.g. 2,3")
-    parser.add_argument("--units", choices=sorted(Coreml.UNITS), help="Core ML compute units")
+    parser.add_argument("--units", default="", help="the engine's compute units, where it has a choice")
     parser.add_argument("--profile", action="store_true", help="also time each layer, in a session of its own")
     return parser.parse_args(arguments)
 
@@ -464,7 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 and a ``result`` line, or 1 and an ``error`` line."""
     options = parse(arguments)
     try:
-        require(["numpy"], "numpy")
+        if importlib.util.find_spec("numpy") is None:
+            raise Failure("missing", "numpy cannot be imported; install it with: pip install numpy")
         emit("result", **measure(options))
     except Failure as error:
         emit("error", kind=error.kind, message=str(error))

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread.
-
-    Our tensors are small. On a busy machine (a shared CI runner) more threads mostly wait for
-    each other, up to twenty times slower, and their number would show in the last digit.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
 
 Module = TypeVar("Module", bound=nn.Module)
 

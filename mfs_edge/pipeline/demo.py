@@ -20,7 +20,7 @@ from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
 from mfs_edge.pipeline import compile as pipeline
 from mfs_edge.sample import weights
-from mfs_edge.verify import sheet
+from mfs_edge.verify import judge, sheet
 from mfs_edge.verify.reference import on_each, reference_of
 
 SHOWN = ((0, 0), (3, 12), (6, 24))  # (identity, target) pairs on the sheet, whose answers are known
@@ -120,9 +120,7 @@ def _sheet(results: list[pipeline.Result], references: dict[int, Any]) -> np.nda
         expected = references[number](image)["swapped"]
         row = [sample.identity_picture(number), sample.target(shown), images.to_bytes(expected)]
         for artefact in result.manifest.artefacts:
-            backend = target.get(artefact.target)
-            path = result.out / artefact.file
-            runner = backend.load(path) if backend.unrunnable() is None else backend.evaluator(path)
+            runner = judge.opened(target.get(artefact.target), result.out / artefact.file)
             if runner is None:
                 continue
             output = runner.run(image)["swapped"]

@@ -2,63 +2,93 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mfs_edge.base import files
+from mfs_edge.base.artefact import Artefact
+from mfs_edge.base.progress import Steps
 from mfs_edge.base.version import __version__
-from mfs_edge.bundle import manifest as records
-from mfs_edge.precisions import Graphs
-from mfs_edge.target import EmitOptions, Target
+from mfs_edge.bundle.manifest import ArtefactRecord, Source, Verification
+from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.load.identity import Identity
+from mfs_edge.pipeline.plan import Job
+from mfs_edge.precisions import Graph
 
 
-def emit(target: Target, options: EmitOptions, graphs: Graphs, stage: Path) -> records.Artefact:
-    """Write one artefact into ``stage`` and describe it from what was written."""
-    name = f"idn-{graphs.size}-{options.precision}{target.suffix}"
-    with files.writing(stage / name):
-        written = _write(target, options, graphs, stage, name)
-    description = target.describe(stage / name)
-    return records.Artefact(
+@dataclass(frozen=True)
+class Origin:
+    """Where a graph comes from: what an artefact and its record say of it."""
+
+    checkpoint: Checkpoint
+    identity: Identity
+    size: int  # pixels
+    optimize: int
+    parameters: int  # of the float graph
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of any artefact must know."""
+        return tuple(filter(None, [self.checkpoint.warning, *self.identity.notes]))
+
+    def metadata(self, precision: str) -> dict[str, str]:
+        """What the file itself says; the identity by hash only."""
+        entries = {
+            "mfs_edge_version": __version__,
+            "identity_sha256": self.identity.sha256,
+            "checkpoint": self.checkpoint.source,
+            "checkpoint_sha256": self.checkpoint.sha256,
+            "precision": precision,
+            "notice": "synthetic media: obtain consent, disclose",
+        }
+        return entries | ({"warning": self.checkpoint.warning} if self.checkpoint.warning else {})
+
+
+def emit(job: Job, graph: Graph, origin: Origin, stage: Path, steps: Steps) -> ArtefactRecord:
+    """Write one artefact into ``stage`` and describe it from what was written.
+
+    Raises:
+        LoweringError: the target has no counterpart for a node.
+        OutputError: the disk is full or read-only.
+    """
+    target, options = job.target, job.options
+    name = f"idn-{origin.size}-{job.precision}{target.suffix}"
+    with steps.step(f"emit {target.name} {job.precision}"):
+        with files.writing(stage / name):
+            written = _write(job, graph, origin, stage, name)
+        program = target.read(written.path)
+    own = tuple(target.remarks(program))
+    for warning in own:
+        steps.note(f"{name}: {warning}")
+    return ArtefactRecord(
         file=name,
-        files={member: files.sha256(stage / member) for member in written},
-        bytes=sum(files.size_of(stage / member) for member in written),
+        files=written.sha256s,
+        bytes=written.size,
         target=target.name,
-        precision=options.precision,
+        precision=job.precision,
         io=options.io,
-        size=graphs.size,
-        optimize=graphs.optimize,
-        checkpoint=records.Source(name=graphs.checkpoint.source, sha256=graphs.checkpoint.sha256),
-        identity_sha256=graphs.identity.sha256,
-        inputs=tuple(records.Tensor(**vars(t)) for t in description.inputs),
-        outputs=tuple(records.Tensor(**vars(t)) for t in description.outputs),
-        operators=dict(description.operators),
-        parameters=graphs.cost.parameters,
-        macs=graphs.macs_at(options.precision),
-        verification=records.Verification(status="not verified", verified="no", run="not run: switched off"),
-        warnings=(*graphs.warnings_at(options.precision), *description.details.get("warnings", ())),
+        size=origin.size,
+        optimize=origin.optimize,
+        options=options.own.model_dump() if options.own else {},
+        checkpoint=Source(name=origin.checkpoint.source, sha256=origin.checkpoint.sha256),
+        identity_sha256=origin.identity.sha256,
+        inputs=program.takes,
+        outputs=program.gives,
+        operators=program.operators,
+        parameters=origin.parameters,
+        macs=graph.macs,
+        arithmetic=graph.arithmetic,
+        verification=Verification(status="not verified", verified="no", run="not run: switched off"),
+        warnings=(*origin.warnings, *graph.warnings, *own),
     )
 
 
-def _write(target: Target, options: EmitOptions, graphs: Graphs, stage: Path, name: str) -> list[str]:
+def _write(job: Job, graph: Graph, origin: Origin, stage: Path, name: str) -> Artefact:
     """Emit in a folder of its own, so that whatever appears there is the artefact; then move it up."""
-    folder = stage / target.name
+    folder = stage / job.target.name
     folder.mkdir()
-    target.emit(graphs.at(options.precision), folder / name, replace(options, metadata=_metadata(graphs, options)))
-    written = sorted(member.name for member in folder.iterdir())
-    for member in written:
-        (folder / member).rename(stage / member)
+    options = replace(job.options, metadata=origin.metadata(job.precision))
+    job.target.emit(graph.model, folder / name, options)
+    written = Artefact.alone_in(folder, name).move(stage)
     folder.rmdir()
     return written
-
-
-def _metadata(graphs: Graphs, options: EmitOptions) -> dict[str, str]:
-    """What the file itself says of its origin; the identity by hash only."""
-    entries = {
-        "mfs_edge_version": __version__,
-        "identity_sha256": graphs.identity.sha256,
-        "checkpoint": graphs.checkpoint.source,
-        "checkpoint_sha256": graphs.checkpoint.sha256,
-        "precision": options.precision,
-        "notice": "synthetic media: obtain consent, disclose",
-    }
-    return entries | ({"warning": graphs.checkpoint.warning} if graphs.checkpoint.warning else {})

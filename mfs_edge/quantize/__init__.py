@@ -17,31 +17,18 @@ Precisions:
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.base.errors import UsageError
-from mfs_edge.quantize import (
-    bias_correction,
-    centre,
-    equalise,
-    execute,
-    layout,
-    merge,
-    mixed,
-    qdq,
-    ranges,
-    samples,
-    split_leaky,
-)
-from mfs_edge.quantize.calibration import CalibrationSet, evenly
+from mfs_edge.quantize import layout, mixed, recipe
+from mfs_edge.quantize.calibration import CalibrationSet
+from mfs_edge.quantize.draft import Draft
 from mfs_edge.quantize.grid import Grid
-from mfs_edge.quantize.layout import Layout
+from mfs_edge.quantize.neighbours import LIMIT
 from mfs_edge.quantize.samples import Progress
-
-CORRECTED_ON = 16  # pictures; bias correction holds all of them in memory
 
 
 @dataclass(frozen=True)
@@ -51,6 +38,7 @@ class QuantisedModel:
     model: ir.Model
     grids: dict[str, Grid]  # per integer tensor
     float_nodes: tuple[str, ...]
+    arithmetic: str  # what holds for its integers: a line for the manifest
 
 
 def quantise(
@@ -79,56 +67,25 @@ def quantise(
     Raises:
         UsageError: an option that cannot be used, or a graph with other operators.
         InputError: a calibration picture makes some tensor infinite.
+        PassError: written weights could saturate on some CPU (a defect).
     """
     if precision not in ("int8", "int8-mixed"):
         raise UsageError(f"precision {precision!r} is not a quantised one; use int8 or int8-mixed")
     if precision == "int8" and float_nodes:
         raise UsageError("int8 leaves no node in float; use int8-mixed to keep some")
     pictures = calibration.images if isinstance(calibration, CalibrationSet) else list(calibration)
-    kept: tuple[str, ...] = ()
-    if float_nodes is not None:
-        kept = tuple(float_nodes)
-        layout.find(model, kept)  # refuses unknown names
-    elif precision == "int8-mixed":
-        kept = mixed.default(model) if min_psnr is None else _searched(model, pictures, min_psnr, progress)
-    return _Prepared(model, pictures, kept, progress).quantised(kept)
+    draft = Draft(model, pictures, () if float_nodes is None else tuple(float_nodes), progress)
+    layout.find(model, draft.float_nodes)  # refuses unknown names
+    if precision == "int8-mixed" and float_nodes is None:
+        kept = mixed.default(model) if min_psnr is None else mixed.searched(draft, min_psnr)
+        draft = replace(draft, float_nodes=kept)
+    return _described(recipe.run(draft))
 
 
-class _Prepared:
-    """A graph made ready: everything that does not depend on which nodes stay float."""
-
-    def __init__(
-        self, model: ir.Model, pictures: Sequence[np.ndarray], kept: Collection[str], progress: Progress | None
-    ) -> None:
-        ready = split_leaky.split(merge.merge(centre.in_whole_steps(model, kept), kept), kept)
-        self.pictures = pictures
-        seen = samples.collect(ready, pictures, progress)
-        self.model, self.samples = equalise.equalise(ready, seen)
-
-    def grids(self, where: Layout) -> dict[str, Grid]:
-        """Per group of ``where``."""
-        return ranges.choose(self.model, where, self.samples)
-
-    def quantised(self, kept: Collection[str]) -> QuantisedModel:
-        kept = mixed.closed(self.model.graph, kept)
-        where = layout.find(self.model, kept)
-        grids = self.grids(where)
-        chosen = evenly(len(self.pictures), CORRECTED_ON)
-        few = [self.pictures[i] for i in chosen]
-        codes = bias_correction.correct(self.model, where, grids, few, self.samples, chosen)
-        result = qdq.insert(self.model, where, grids, codes)
-        return QuantisedModel(result, {name: grids[group] for name, group in where.group.items()}, kept)
-
-
-def _searched(
-    model: ir.Model, pictures: Sequence[np.ndarray], min_psnr: float, progress: Progress | None
-) -> tuple[str, ...]:
-    """The nodes that must stay float to reach ``min_psnr``, by measurement."""
-    prepared = _Prepared(model, pictures, (), progress)
-    where = layout.find(prepared.model)
-    grids = prepared.grids(where)
-    few = [pictures[i] for i in evenly(len(pictures), mixed.RANKED_ON)]
-    expected = execute.outputs(prepared.model, few)
-    ranked = mixed.rank(prepared.model, where, grids, prepared.samples, few, expected)
-    found = mixed.search(ranked, lambda kept: prepared.quantised(kept).model, min_psnr, few, expected)
-    return mixed.whole(model, prepared.model, found)
+def _described(draft: Draft) -> QuantisedModel:
+    arithmetic = (
+        "int8 weights bounded so that no pair of u8 x s8 products exceeds int16 "
+        f"(neighbours sum to {draft.neighbours}, at most {LIMIT}): the same sums on every CPU"
+    )
+    grids = {name: draft.grids[group] for name, group in draft.layout.group.items()}
+    return QuantisedModel(draft.model, grids, draft.float_nodes, arithmetic)

@@ -7,82 +7,68 @@ with the inputs it will really get, everything before it corrected already.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
+from mfs_edge.graph.session import Session
 from mfs_edge.quantize import layout as layouts
-from mfs_edge.quantize import weights
-from mfs_edge.quantize.grid import Grid
-from mfs_edge.quantize.layout import Layout
-from mfs_edge.quantize.samples import Sample
+from mfs_edge.quantize.calibration import evenly
 from mfs_edge.quantize.weights import Codes
 
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
+
+CORRECTED_ON = 16  # pictures
 Frames = list[np.ndarray]  # one array per picture
 
 
-def correct(
-    model: ir.Model,
-    layout: Layout,
-    grids: Mapping[str, Grid],
-    pictures: Sequence[np.ndarray],
-    samples: Mapping[str, Sample],
-    chosen: Sequence[int],
-) -> dict[str, Codes]:
-    """Integer weights and corrected biases of every integer Conv.
+def step(draft: Draft) -> Draft:
+    """With biases corrected."""
+    return replace(draft, codes=correct(draft, evenly(len(draft.pictures), CORRECTED_ON)))
+
+
+def correct(draft: Draft, chosen: Sequence[int]) -> dict[str, Codes]:
+    """The codes of ``draft`` with other biases.
 
     Args:
-        model: float32.
-        layout: of ``model``.
-        grids: per group.
-        pictures: float32 [1, 3, S, S] each; they are in memory at once, with all tensors
-            that are still needed.
-        samples: of the float graph's tensors.
-        chosen: which of the sampled pictures ``pictures`` are.
+        draft: float, with samples, layout, grids and codes.
+        chosen: numbers of the pictures to correct on; they are in memory at once, with all
+            tensors that are still needed.
     """
-    walk = _Walk(model, layout, grids, pictures)
-    codes = {}
-    for node in model.graph:
-        if node.op_type == "Conv" and node.name in layout.integer:
-            codes[str(node.name)] = walk.conv(node, samples, chosen)
+    walk = _Walk(draft, [np.asarray(draft.pictures[i]) for i in chosen])
+    corrected = {}
+    for node in draft.model.graph:
+        if str(node.name) in draft.codes:
+            mean = draft.samples[str(node.outputs[0].name)].means[chosen].mean(axis=0)
+            corrected[str(node.name)] = walk.conv(node, draft.codes[str(node.name)], mean)
         else:
             walk.other(node)
         walk.forget(node)
-    return codes
-
-
-def rounded_weights(conv: ir.Node, input_scale: float, samples: Mapping[str, Sample]) -> Codes:
-    """Integer weights of one Conv, its bias right for unrounded inputs."""
-    source = layouts.operands(conv)[0]
-    read = samples[str(source.name)].values if str(source.name) in samples else None
-    return weights.quantise(edit.weight(conv, 1), edit.conv_bias(conv), input_scale, read)
+    return corrected
 
 
 class _Walk:
     """The quantised graph, one node after another, over all pictures at once."""
 
-    def __init__(
-        self, model: ir.Model, layout: Layout, grids: Mapping[str, Grid], pictures: Sequence[np.ndarray]
-    ) -> None:
-        self.layout, self.grids = layout, grids
+    def __init__(self, draft: Draft, pictures: Frames) -> None:
+        self.layout, self.grids = draft.layout, draft.grids
         self.values: dict[ir.Value, Frames] = {}
-        self.last = {value: node for node in model.graph for value in layouts.operands(node)}
-        image = model.graph.inputs[0]
-        self._keep(image, [np.asarray(picture) for picture in pictures])
+        self.last = {value: node for node in draft.model.graph for value in layouts.operands(node)}
+        self._keep(draft.model.graph.inputs[0], pictures)
 
-    def conv(self, node: ir.Node, samples: Mapping[str, Sample], chosen: Sequence[int]) -> Codes:
-        source = layouts.operands(node)[0]
-        scale = self.grids[self.layout.group[str(source.name)]].scale
-        rounded = rounded_weights(node, scale, samples)
+    def conv(self, node: ir.Node, codes: Codes, mean: np.ndarray) -> Codes:
+        """``codes`` with the bias that gives the outputs of ``node`` this ``mean``, [O]."""
         bias = edit.conv_bias(node)
-        mean = samples[str(node.outputs[0].name)].means[chosen].mean(axis=0)
-        plain = _Runner(node, [rounded.real().astype(np.float32), bias.astype(np.float32)])
-        outputs = [plain(frame) for frame in self.values[source]]
+        plain = _Runner(node, [codes.real().astype(np.float32), bias.astype(np.float32)])
+        outputs = [plain(frame) for frame in self.values[layouts.operands(node)[0]]]
         shift = mean - np.mean([output.mean(axis=(0, 2, 3), dtype=np.float64) for output in outputs], axis=0)
         self._keep(node.outputs[0], [output + shift[:, None, None].astype(np.float32) for output in outputs])
-        return rounded.with_bias(bias + shift)
+        return codes.with_bias(bias + shift)
 
     def other(self, node: ir.Node) -> None:
         constants = [array for array in map(edit.constant, node.inputs) if array is not None]
@@ -101,11 +87,9 @@ class _Walk:
 
 
 class _Runner:
-    """One node as an onnxruntime session of its own; its constants are fed like its operands."""
+    """One node in a session of its own; its constants are fed like its operands."""
 
     def __init__(self, node: ir.Node, constants: Sequence[np.ndarray]) -> None:
-        import onnxruntime as ort
-
         self.constants = list(constants)
         operands = layouts.operands(node)
         inputs = [ir.val(f"x{i}", dtype=ir.DataType.FLOAT, shape=value.shape) for i, value in enumerate(operands)]
@@ -119,13 +103,9 @@ class _Runner:
         wired += list(supply)  # a bias that the node lacks
         single = ir.node(node.op_type, wired, dict(node.attributes), outputs=[ir.val("y", dtype=ir.DataType.FLOAT)])
         graph = ir.Graph([*inputs, *fixed], single.outputs, nodes=[single], opset_imports={"": 17}, name="node")
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        proto = ir.to_proto(ir.Model(graph, ir_version=8)).SerializeToString()
-        self.session = ort.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
+        self.session = Session(ir.Model(graph, ir_version=8))
 
     def __call__(self, *frames: np.ndarray) -> np.ndarray:
         feeds = {f"x{i}": frame for i, frame in enumerate(frames)}
         feeds |= {f"c{i}": constant for i, constant in enumerate(self.constants)}
-        output: np.ndarray = self.session.run(["y"], feeds)[0]
-        return output
+        return self.session.run(feeds)["y"]

@@ -9,12 +9,22 @@ step more than 0.5: the nearest byte.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
 from mfs_edge.quantize.grid import BYTES, HIGHEST, LOWEST, STEPS, Grid
+
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
+
+
+def step(draft: Draft) -> Draft:
+    """:func:`in_whole_steps` of the draft's graph."""
+    return replace(draft, model=in_whole_steps(draft.model, draft.float_nodes))
 
 
 def in_whole_steps(model: ir.Model, float_nodes: Collection[str] = ()) -> ir.Model:

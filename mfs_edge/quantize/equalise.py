@@ -16,8 +16,9 @@ Bias Correction", ICCV 2019, section 4.1). Here:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -25,6 +26,9 @@ import onnx_ir as ir
 from mfs_edge.graph import edit
 from mfs_edge.quantize.samples import Sample, complete
 from mfs_edge.quantize.weights import MAX_CODE
+
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
 
 CARRIERS = ("LeakyRelu", "Relu", "Resize", "Concat")
 # The pre-activation grid reaches this far below zero for each unit above it. Wide enough
@@ -48,7 +52,13 @@ class Rescaling:
     offset: dict[ir.Value, np.ndarray] = field(default_factory=dict)
 
 
-def equalise(model: ir.Model, samples: dict[str, Sample]) -> tuple[ir.Model, dict[str, Sample]]:
+def step(draft: Draft) -> Draft:
+    """Equalised, with samples to match."""
+    model, samples = equalise(draft.model, draft.samples)
+    return replace(draft, model=model, samples=samples)
+
+
+def equalise(model: ir.Model, samples: Mapping[str, Sample]) -> tuple[ir.Model, dict[str, Sample]]:
     """An equalised copy of ``model``, and ``samples`` as they are there.
 
     The copy computes the same outputs, up to float32's rounding.
@@ -70,7 +80,7 @@ def equalise(model: ir.Model, samples: dict[str, Sample]) -> tuple[ir.Model, dic
     return copy, complete(copy, moved)
 
 
-def _choose(conv: ir.Node, samples: dict[str, Sample], found: Rescaling) -> None:
+def _choose(conv: ir.Node, samples: Mapping[str, Sample], found: Rescaling) -> None:
     """The factor and offset of what ``conv`` computes."""
     output = conv.outputs[0]
     sample = samples[str(output.name)]

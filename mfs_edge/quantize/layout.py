@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from mfs_edge.base.errors import UsageError
 from mfs_edge.quantize import centre, grid
 from mfs_edge.quantize.grid import Grid
+
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
 
 # What every runtime has in int8; and Relu, which is saturation.
 INTEGER_OPERATORS = frozenset(["Conv", "LeakyRelu", "Relu", "Sigmoid", "Resize", "Pad", "Concat", "Add", "Sub", "Mul"])
@@ -32,6 +36,12 @@ class Layout:
     def groups(self) -> list[str]:
         """In graph order."""
         return list(dict.fromkeys(self.group.values()))
+
+
+def step(draft: Draft) -> Draft:
+    """With the layout that leaves the float nodes out, and what only moves numbers between them."""
+    kept = closed(draft.model.graph, draft.float_nodes)
+    return replace(draft, float_nodes=kept, layout=find(draft.model, kept))
 
 
 def find(model: ir.Model, float_nodes: Collection[str] = ()) -> Layout:
@@ -104,3 +114,20 @@ def _fixed(graph: ir.Graph, integer: set[str], group: dict[str, str]) -> dict[st
         if offset is not None and str(node.outputs[0].name) in group:
             fixed[group[str(node.outputs[0].name)]] = centre.grid_of(offset)
     return fixed
+
+
+def closed(graph: ir.Graph, kept: Iterable[str]) -> tuple[str, ...]:
+    """``kept``, and what only moves numbers between nodes that are float; in graph order."""
+    named = set(kept)
+    # Carriers may follow one another: take all of them, then drop those with an integer
+    # neighbour until none is left.
+    names = named | {str(node.name) for node in graph if node.op_type in KEEPS_GRID}
+    while dropped := {name for name in names - named if not _among(graph.node(name), names)}:
+        names -= dropped
+    return tuple(str(node.name) for node in graph if node.name in names)
+
+
+def _among(node: ir.Node, names: set[str]) -> bool:
+    """Whether all neighbours of ``node`` are in ``names``; the graph's own inputs count as such."""
+    makers = [maker for value in operands(node) if (maker := value.producer()) is not None]
+    return {str(other.name) for other in (*makers, *(use.node for use in node.outputs[0].uses()))} <= names

@@ -10,13 +10,23 @@ instructions (``benchmarks/emulated.py``).
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
 
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
+
 CHANNELS, OUTPUTS = 8, 4
+
+
+def step(draft: Draft) -> Draft:
+    """:func:`merge` of the draft's graph."""
+    return replace(draft, model=merge(draft.model, draft.float_nodes))
 
 
 def merge(model: ir.Model, float_nodes: Collection[str] = ()) -> ir.Model:

@@ -13,20 +13,19 @@ units stay float until what is left is small enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
 from mfs_edge.quantize import layout as layouts
-from mfs_edge.quantize import qdq
-from mfs_edge.quantize.bias_correction import rounded_weights
-from mfs_edge.quantize.execute import Errors, Outputs, squared_errors
-from mfs_edge.quantize.grid import Grid
+from mfs_edge.quantize import qdq, recipe
+from mfs_edge.quantize.calibration import evenly
+from mfs_edge.quantize.draft import Draft
+from mfs_edge.quantize.execute import Errors, Outputs, outputs, squared_errors
 from mfs_edge.quantize.layout import Layout
-from mfs_edge.quantize.samples import Sample
 from mfs_edge.quantize.weights import Codes
 
 DEFAULT = (
@@ -56,39 +55,39 @@ def default(model: ir.Model) -> tuple[str, ...]:
     """The nodes that stay float unless others are named or searched."""
     kept = [str(node.name) for node in model.graph if str(node.name).startswith(DEFAULT)]
     makers = [output.producer() for output in model.graph.outputs]
-    return closed(model.graph, [*kept, *(str(maker.name) for maker in makers if maker is not None)])
+    return layouts.closed(model.graph, [*kept, *(str(maker.name) for maker in makers if maker is not None)])
 
 
-def rank(
-    model: ir.Model,
-    layout: Layout,
-    grids: Mapping[str, Grid],
-    samples: Mapping[str, Sample],
-    pictures: Sequence[np.ndarray],
-    expected: Sequence[Outputs],
-) -> list[Unit]:
+def searched(draft: Draft, min_psnr: float) -> tuple[str, ...]:
+    """The nodes of ``draft``, yet without any step, that must stay float to reach ``min_psnr``, by measurement."""
+    prepared = recipe.run(draft, recipe.between("centre", "layout"))
+    few = [draft.pictures[i] for i in evenly(len(draft.pictures), RANKED_ON)]
+    expected = outputs(prepared.model, few)
+    ranked = rank(recipe.run(prepared, recipe.between("layout", "bias")), few, expected)
+
+    def build(kept: tuple[str, ...]) -> ir.Model:
+        return recipe.run(replace(prepared, float_nodes=kept), recipe.between("layout")).model
+
+    return whole(draft.model, prepared.model, search(ranked, build, min_psnr, few, expected))
+
+
+def rank(draft: Draft, pictures: Sequence[np.ndarray], expected: Sequence[Outputs]) -> list[Unit]:
     """Every unit with its measured damage, in graph order.
 
     Args:
-        model: float32, equalised.
-        layout: of it, with everything quantised.
-        grids: per group of ``layout``.
-        samples: of its tensors.
+        draft: float, equalised, with grids and codes for all of it.
         pictures: float32 [1, 3, S, S] each.
         expected: what the float graph makes of them.
     """
-    groups = units(model.graph)
+    groups = units(draft.model.graph)
     number = {node: i for i, nodes in enumerate(groups) for node in nodes}
     found = []
     for nodes in groups:
-        codes = {}
-        for conv in (node for node in nodes if node.op_type == "Conv"):
-            source = layout.group[str(layouts.operands(conv)[0].name)]
-            codes[str(conv.name)] = rounded_weights(conv, grids[source].scale, samples)
+        codes = {str(node.name): draft.codes[str(node.name)] for node in nodes if node.op_type == "Conv"}
         handed, readers = _handed_on(nodes[-1])
         within = [str(node.outputs[0].name) for node in nodes[:-1]]
         damage = [
-            squared_errors(_partly(model, layout, grids, names, rounded), pictures, expected)
+            squared_errors(_partly(draft, names, rounded), pictures, expected)
             for names, rounded in ((within, codes), (handed, {}))
         ]
         read_by = frozenset(number[reader] for reader in readers)
@@ -98,7 +97,7 @@ def rank(
 
 def search(
     ranked: Sequence[Unit],
-    build: Callable[[Collection[str]], ir.Model],
+    build: Callable[[tuple[str, ...]], ir.Model],
     min_psnr: float,
     pictures: Sequence[np.ndarray],
     expected: Sequence[Outputs],
@@ -199,7 +198,7 @@ def whole(model: ir.Model, prepared: ir.Model, kept: Collection[str]) -> tuple[s
         reader = edit.only_consumer(node.outputs[0])
         if node.name not in left and reader is not None and reader.name in found:
             found.add(str(node.name))
-    return closed(model.graph, found)
+    return layouts.closed(model.graph, found)
 
 
 def _chain(conv: ir.Node) -> list[ir.Node]:
@@ -226,29 +225,11 @@ def _handed_on(last: ir.Node) -> tuple[list[str], list[ir.Node]]:
     return list(dict.fromkeys(tensors)), readers
 
 
-def closed(graph: ir.Graph, kept: Iterable[str]) -> tuple[str, ...]:
-    """``kept``, and what only moves numbers between nodes that are float; in graph order."""
-    named = set(kept)
-    # Carriers may follow one another: take all of them, then drop those with an integer
-    # neighbour until none is left.
-    names = named | {str(node.name) for node in graph if node.op_type in layouts.KEEPS_GRID}
-    while dropped := {name for name in names - named if not _among(graph.node(name), names)}:
-        names -= dropped
-    return tuple(str(node.name) for node in graph if node.name in names)
-
-
-def _among(node: ir.Node, names: set[str]) -> bool:
-    """Whether all neighbours of ``node`` are in ``names``; the graph's own inputs count as such."""
-    makers = [maker for value in layouts.operands(node) if (maker := value.producer()) is not None]
-    return {str(other.name) for other in (*makers, *(use.node for use in node.outputs[0].uses()))} <= names
-
-
-def _partly(
-    model: ir.Model, layout: Layout, grids: Mapping[str, Grid], tensors: Collection[str], codes: Mapping[str, Codes]
-) -> ir.Model:
-    """``model`` with only these tensors, and the weights of these convs, rounded."""
-    group = {name: owner for name, owner in layout.group.items() if name in tensors}
-    return qdq.insert(model, Layout(layout.integer, group, layout.fixed), grids, codes)
+def _partly(draft: Draft, tensors: Collection[str], codes: Mapping[str, Codes]) -> ir.Model:
+    """The draft's graph with only these tensors, and the weights of these convs, rounded."""
+    group = {name: owner for name, owner in draft.layout.group.items() if name in tensors}
+    layout = Layout(draft.layout.integer, group, draft.layout.fixed)
+    return qdq.insert(draft.model, layout, draft.grids, codes)
 
 
 def macs(node: ir.Node) -> int:

@@ -8,6 +8,8 @@ of the products they are added to. Every runtime that we target recognises this 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -18,6 +20,14 @@ from mfs_edge.quantize import layout as layouts
 from mfs_edge.quantize.grid import Grid
 from mfs_edge.quantize.layout import Layout
 from mfs_edge.quantize.weights import Codes
+
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
+
+
+def step(draft: Draft) -> Draft:
+    """With the pairs in its graph."""
+    return replace(draft, model=insert(draft.model, draft.layout, draft.grids, draft.codes))
 
 
 def insert(model: ir.Model, layout: Layout, grids: Mapping[str, Grid], codes: Mapping[str, Codes]) -> ir.Model:

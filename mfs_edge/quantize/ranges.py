@@ -8,6 +8,8 @@ together.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +18,9 @@ from mfs_edge.base.errors import UsageError
 from mfs_edge.quantize.grid import STEPS, Grid
 from mfs_edge.quantize.layout import Layout
 from mfs_edge.quantize.samples import Sample
+
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
 
 METHODS = ("min-max", "percentile", "mse")
 PERCENTILE = 99.99
@@ -28,6 +33,16 @@ FRACTIONS = np.linspace(1.0, 0.1, 46)  # of each half of the range, for the sear
 COHERENCE = 64.0
 # What ends in the picture itself is never cut off: there, one such value is visible.
 NEVER_CUT = frozenset(["Sub", "Mul", "Add"])
+
+
+def widest(draft: Draft) -> Draft:
+    """With grids that hold everything seen."""
+    return replace(draft, grids=choose(draft.model, draft.layout, draft.samples, "min-max"))
+
+
+def cut(draft: Draft) -> Draft:
+    """With the grids that lose least, rounding and cutting off together."""
+    return replace(draft, grids=choose(draft.model, draft.layout, draft.samples, "mse"))
 
 
 def choose(model: ir.Model, layout: Layout, samples: Mapping[str, Sample], method: str = "mse") -> dict[str, Grid]:

@@ -9,10 +9,10 @@ import onnx_ir as ir
 
 from mfs_edge.base.fidelity import PSNR_CEILING
 from mfs_edge.graph import edit
+from mfs_edge.program import ACTIVATION, IntegerTensor
 from mfs_edge.quantize import pairs
 from mfs_edge.quantize.execute import Outputs, squared_errors
 from mfs_edge.quantize.samples import Progress
-from mfs_edge.target import ACTIVATION, IntegerTensor
 
 Levels = dict[str, float]  # dB per output
 

@@ -6,7 +6,8 @@ Streams over the pictures: memory depends on the graph, not on their number.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +15,9 @@ import onnx_ir as ir
 from mfs_edge.base.errors import InputError
 from mfs_edge.graph import edit, statistics
 from mfs_edge.quantize import layout
+
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
 
 PIXELS = 2048  # at least so many per tensor, over all pictures
 VALUES = 1 << 16  # and so many values, where there are few channels
@@ -42,6 +46,11 @@ class Sample:
     def through(self, function: Callable[[np.ndarray], np.ndarray]) -> Sample:
         """Of a monotonic function of the tensor. (Its means are not the function's; nobody reads them.)"""
         return Sample(*(function(part) for part in (self.low, self.high, self.values, self.means)))
+
+
+def step(draft: Draft) -> Draft:
+    """With a sample of every tensor."""
+    return replace(draft, samples=collect(draft.model, draft.pictures, draft.progress))
 
 
 def collect(model: ir.Model, pictures: Sequence[np.ndarray], progress: Progress | None = None) -> dict[str, Sample]:

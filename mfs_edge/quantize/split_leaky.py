@@ -11,13 +11,23 @@ int8 kernels compute eight at a time anyway.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
 
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
+
 CHANNELS = 4
+
+
+def step(draft: Draft) -> Draft:
+    """:func:`split` of the draft's graph."""
+    return replace(draft, model=split(draft.model, draft.float_nodes))
 
 
 def split(model: ir.Model, float_nodes: Collection[str] = ()) -> ir.Model:
@@ -41,11 +51,17 @@ def _splits(conv: ir.Node, reader: ir.Node) -> bool:
 def _split(graph: ir.Graph, conv: ir.Node, leaky: ir.Node, reader: ir.Node) -> None:
     weight, bias, joined = edit.weight(conv, 1), edit.conv_bias(conv), edit.weight(reader, 1)
     slope = leaky.attributes["alpha"].as_float()
-    edit.set_weight(graph, conv, 1, np.concatenate([weight, -weight]))
-    edit.set_weight(graph, conv, 2, np.concatenate([bias, -bias]))
-    edit.set_weight(graph, reader, 1, np.concatenate([joined, -slope * joined], axis=1))
+    edit.set_weight(graph, conv, 1, _alternating(weight, -weight))
+    edit.set_weight(graph, conv, 2, _alternating(bias, -bias))
+    edit.set_weight(graph, reader, 1, _alternating(joined, -slope * joined, axis=1))
     halves = edit.new_node(f"{conv.name}.halves", "Relu", conv.outputs[0])
     edit.replace(graph, leaky, [halves])
     for value in (conv.outputs[0], halves.outputs[0]):
         if value.shape is not None:
             value.shape = ir.Shape([value.shape[0], 2 * len(weight), *value.shape[2:]])
+
+
+def _alternating(one: np.ndarray, other: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Both, one of each in turn: weights of two signs side by side never saturate (:mod:`neighbours`)."""
+    stacked = np.stack([one, other], axis=axis + 1)
+    return stacked.reshape(*one.shape[:axis], 2 * one.shape[axis], *one.shape[axis + 1 :])

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx_ir as ir
 
-from mfs_edge.quantize import rounding
+from mfs_edge.graph import edit
+from mfs_edge.quantize import layout as layouts
+from mfs_edge.quantize import neighbours, rounding
+from mfs_edge.quantize.samples import Sample
+
+if TYPE_CHECKING:
+    from mfs_edge.quantize.draft import Draft
 
 MAX_CODE = 127  # symmetric, and clear of -128 (TFLite 8-bit quantisation specification)
 # A bias stays this far inside int32, so that products can be added to it.
@@ -34,8 +43,46 @@ class Codes:
         return Codes(self.weight, self.scale, codes.astype(np.int32), self.bias_scale)
 
 
-def quantise(weight: np.ndarray, bias: np.ndarray, input_scale: float, inputs: np.ndarray | None = None) -> Codes:
-    """Round a Conv's weight and bias.
+def to_nearest(draft: Draft) -> Draft:
+    """With weights rounded one by one."""
+    return replace(draft, codes=_of_every_conv(draft, {}))
+
+
+def for_outputs(draft: Draft) -> Draft:
+    """With weights rounded so that what the convs compute changes least, see :mod:`rounding`."""
+    return replace(draft, codes=_of_every_conv(draft, draft.samples))
+
+
+def _of_every_conv(draft: Draft, samples: Mapping[str, Sample]) -> dict[str, Codes]:
+    found = {}
+    for conv in edit.of_type(draft.model.graph, "Conv"):
+        if conv.name in draft.layout.integer:
+            scale = draft.grids[draft.layout.group[_source(conv)]].scale
+            found[str(conv.name)] = rounded(conv, scale, samples)
+    return found
+
+
+def rounded(conv: ir.Node, input_scale: float, samples: Mapping[str, Sample]) -> Codes:
+    """One Conv's integers, its bias right for unrounded inputs; rounded to nearest if its input has no sample."""
+    read = samples[_source(conv)].values if _source(conv) in samples else None
+    depthwise = edit.is_depthwise(conv)
+    return quantise(edit.weight(conv, 1), edit.conv_bias(conv), input_scale, read, depthwise=depthwise)
+
+
+def _source(conv: ir.Node) -> str:
+    """The tensor that ``conv`` reads."""
+    return str(layouts.operands(conv)[0].name)
+
+
+def quantise(
+    weight: np.ndarray,
+    bias: np.ndarray,
+    input_scale: float,
+    inputs: np.ndarray | None = None,
+    *,
+    depthwise: bool = False,
+) -> Codes:
+    """Round a Conv's weight and bias; no CPU's kernels saturate with them, see :mod:`neighbours`.
 
     Args:
         weight: float [O, I / groups, kh, kw].
@@ -44,8 +91,11 @@ def quantise(weight: np.ndarray, bias: np.ndarray, input_scale: float, inputs: n
         inputs: a sample of what the Conv reads, [n, channels]. Its weights are then rounded
             so that the outputs change least if it is pointwise, see :mod:`rounding`, and its
             bias makes up for the mean of the change. Without one they are rounded to nearest.
+        depthwise: has weights that are no neighbours.
     """
     scale = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / MAX_CODE, MIN_SCALE)
+    if not depthwise:
+        scale = np.maximum(scale, neighbours.largest(weight) / neighbours.LIMIT)
     # A channel of tiny weights under a large bias would overflow int32.
     scale = np.maximum(scale, np.abs(bias) / (input_scale * MAX_BIAS)).astype(np.float32)
     exact = weight / scale[:, None, None, None].astype(np.float64)
@@ -53,6 +103,8 @@ def quantise(weight: np.ndarray, bias: np.ndarray, input_scale: float, inputs: n
         codes = _rounded(exact[:, :, 0, 0], inputs.astype(np.float64), input_scale)[:, :, None, None]
     else:
         codes = _nearest(exact)
+    if not depthwise:
+        codes = neighbours.settled(codes, exact)
     if inputs is not None:
         bias = bias + _mean_change(exact - codes, inputs.mean(axis=0, dtype=np.float64)) * scale
     bias_scale = (np.float64(input_scale) * scale).astype(np.float32)

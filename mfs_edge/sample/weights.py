@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from mfs_edge.base import files
+from mfs_edge.face.crop import arcface_input
 from mfs_edge.load.checkpoint import Checkpoint, from_state
-from mfs_edge.sample import WARNING, recipe
+from mfs_edge.load.embed import Embedder
+from mfs_edge.load.identity import Identity
+from mfs_edge.sample import WARNING, identity_picture, recipe
 
 WEIGHTS = Path(__file__).parent / "data" / "weights.npz"
 RIDGE = 1e-3  # of the mean diagonal, in the pseudo-inverse
@@ -27,6 +30,11 @@ def checkpoint(network: str) -> Checkpoint:
     return from_state(
         state, expect=network, source="embedded demo weights", sha256=files.sha256(WEIGHTS), warning=WARNING
     )
+
+
+def identity(number: int) -> Identity:
+    """Who is in the demo's identity picture ``number`` (0..7), read by the demo's ArcFace."""
+    return Embedder(checkpoint("arcface"))(arcface_input(identity_picture(number), f"demo identity {number}"))
 
 
 def _tensor(network: str, key: str, shapes: recipe.Shapes, factors: dict[str, np.ndarray]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import onnx_ir as ir
@@ -45,11 +45,15 @@ def _constant(value: ir.Value | None) -> np.ndarray:
     return value.const_value.numpy()
 
 
-def draw_worst(
-    runner: Swapper, picture: np.ndarray, reference: Callable[[np.ndarray], Outputs] | Outputs, caption: str
-) -> np.ndarray:
-    """The picture with reference, artefact and difference side by side: uint8 [H, W, 3] RGB."""
-    wanted = reference if isinstance(reference, dict) else reference(picture)
+def draw_worst(runner: Swapper, picture: np.ndarray, wanted: Outputs, caption: str) -> np.ndarray:
+    """The picture with reference, artefact and difference side by side: uint8 [H, W, 3] RGB.
+
+    Args:
+        runner: the artefact.
+        picture: float32 [1, 3, S, S] in 0..1.
+        wanted: what the reference makes of it.
+        caption: one line below.
+    """
     found = runner.run(picture)
     cells = [images.to_bytes(array) for array in (picture, wanted["swapped"], found["swapped"])]
     cells.append(sheet.difference(wanted["swapped"], found["swapped"]))

@@ -1,6 +1,6 @@
-"""Compare a written artefact with the torch reference, on the bytes that were written.
+"""The torch reference that written artefacts are compared with.
 
-The reference runs the authors' path in torch (IIN, modulation, IDN); it shares neither the
+It runs the authors' path in torch (IIN, modulation, IDN); it shares neither the
 fold's arithmetic nor the graph builder with what it judges.
 """
 
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from mfs_edge.base.fidelity import Outputs
+from mfs_edge.base.threads import one_thread
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
 
@@ -31,7 +32,7 @@ def reference_of(checkpoint: Checkpoint, identity: Identity) -> Callable[[np.nda
     idn = loading.instantiate(IDN, {k: v.numpy() for k, v in state.items()}, dtype=torch.float64)
 
     def run(image: np.ndarray) -> Outputs:
-        with loading.one_thread():
+        with one_thread():
             swapped, mask = idn(torch.from_numpy(image).double())
         return {"swapped": swapped.numpy(), "mask": mask.numpy()}
 
@@ -40,8 +41,6 @@ def reference_of(checkpoint: Checkpoint, identity: Identity) -> Callable[[np.nda
 
 def on_each(run: Callable[[np.ndarray], Outputs], images: Sequence[np.ndarray]) -> list[Outputs]:
     """The reference's outputs for every image; each is computed on one thread, several at a time."""
-    from mfs_edge.networks import loading
-
     at_once = min(os.cpu_count() or 1, AT_ONCE)
-    with loading.one_thread(), ThreadPoolExecutor(at_once) as pool:
+    with one_thread(), ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(run, images))

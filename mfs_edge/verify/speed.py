@@ -6,34 +6,46 @@ should ship the slower file without knowing.
 
 from __future__ import annotations
 
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mfs_edge.base.fidelity import Swapper
 from mfs_edge.base.progress import Steps
-from mfs_edge.bundle.manifest import Artefact
-from mfs_edge.precisions import INTEGER, Graphs
+from mfs_edge.bundle.manifest import ArtefactRecord
+from mfs_edge.precisions import INTEGER
 from mfs_edge.target import EmitOptions, Target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 WARM_UP, PAIRS = 4, 15
 
 
-def remark(artefact: Artefact, target: Target, graphs: Graphs, stage: Path, steps: Steps) -> None:
-    """Tell ``steps`` if ``artefact`` is quantised, runs here, and is slower than the same network in float32."""
+def remark(
+    artefact: ArtefactRecord, target: Target, options: EmitOptions, fp32: ir.Model, stage: Path, *, steps: Steps
+) -> None:
+    """Tell ``steps`` if ``artefact`` is quantised, runs here, and is slower than the same network in float32.
+
+    Args:
+        artefact: what was written into ``stage``.
+        target: that wrote it.
+        options: that it was written with.
+        fp32: the graph that was quantised.
+        stage: the folder that holds it; as it was afterwards.
+        steps: told of it.
+    """
     if artefact.precision not in INTEGER or target.unrunnable() is not None:
         return
-    beside = stage / "pace"
-    beside.mkdir()
-    float_file = beside / f"fp32{target.suffix}"
-    with steps.step(f"time {artefact.file} against fp32"):
-        target.emit(graphs.fp32, float_file, EmitOptions(io=artefact.io))
-        image = np.full((1, 3, graphs.size, graphs.size), 0.5, np.float32)
+    image = np.full((1, 3, artefact.size, artefact.size), 0.5, np.float32)
+    with steps.step(f"time {artefact.file} against fp32"), tempfile.TemporaryDirectory(dir=stage) as beside:
+        float_file = Path(beside) / f"fp32{target.suffix}"
+        target.emit(fp32, float_file, replace(options, precision="fp32"))
         ratio = compare(target.load(float_file, threads=1), target.load(stage / artefact.file, threads=1), image)
-    for member in beside.iterdir():
-        member.unlink()
-    beside.rmdir()
     if ratio < 1:
         steps.note(
             f"{artefact.file}: on this machine {target.title} runs {artefact.precision} at {ratio:.2f} times the speed "

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
 
 from mfs_edge.base import extras
-from mfs_edge.target import Description, EmitOptions, IntegerTensor, Runner, Tensor
+from mfs_edge.options import TargetOptions
+from mfs_edge.program import Program
+from mfs_edge.target import EmitOptions, Runner, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from .runner import CoremlRunner
+
+class CoremlOptions(TargetOptions):
+    """What only Core ML asks."""
+
+    min_ios: Literal[16, 17, 18, 26] | None = Field(
+        default=None,
+        description="the oldest iOS (and the macOS of its year) that must run the package; by default 16, or 17 for "
+        "int8, whose activations need it",
+    )
+
+    def oldest(self, precision: str) -> int:
+        """``min_ios``, or what ``precision`` needs."""
+        return self.min_ios or (17 if precision.startswith("int8") else 16)
+
+    def resolved(self, precision: str) -> CoremlOptions:
+        return self.model_copy(update={"min_ios": self.oldest(precision)})
 
 
-class CoremlTarget:
+class CoremlTarget(Target):
     """The graph lowered to MIL; written on any system, run on macOS.
 
     * ``fp32``, ``fp16``: of all arithmetic.
@@ -27,8 +45,10 @@ class CoremlTarget:
     title = "Core ML"
     suffix = ".mlpackage"
     extra = "coreml"
+    engine = f"{__name__}.engine"
     emit_needs = ("onnx_ir", "coremltools")
     run_needs = ("coremltools",)
+    systems = ("Darwin",)
     uses: ClassVar[dict[str, str]] = {
         "coremltools": "from coremltools.converters.mil import Builder\nfrom coremltools.proto import MIL_pb2\n"
         "from coremltools.libmilstoragepython import _BlobStorageReader"
@@ -38,27 +58,17 @@ class CoremlTarget:
     default_io = "image"
     precisions: tuple[str, ...] = ("fp16", "fp32", "int8", "int8-mixed")
     io_forms: tuple[str, ...] = ("image", "float32", "uint8")
+    options: type[TargetOptions] = CoremlOptions
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write the package folder. In fp16 the graph should have been balanced before."""
         from . import package, program, tools
 
         tools.require()
-        mil = program.build(model, precision=options.precision, io=options.io, min_ios=options.min_ios)
-        package.write(
-            mil,
-            path,
-            precision=options.precision,
-            io=options.io,
-            min_ios=options.min_ios,
-            metadata=options.metadata,
-        )
-
-    def unrunnable(self) -> str | None:
-        """Off macOS, "not run: needs macOS"; the package can still be written and described."""
-        from . import runner
-
-        return runner.unrunnable()
+        own = options.own if isinstance(options.own, CoremlOptions) else CoremlOptions()
+        oldest = own.oldest(options.precision)
+        mil = program.build(model, precision=options.precision, io=options.io, min_ios=oldest)
+        package.write(mil, path, precision=options.precision, io=options.io, min_ios=oldest, metadata=options.metadata)
 
     def evaluator(self, path: Path) -> Runner:
         """The saved package, executed operation by operation from the MIL specification.
@@ -74,56 +84,22 @@ class CoremlTarget:
 
         return evaluator.Package.open(path)
 
-    def load(self, path: Path, *, threads: int | None = None) -> CoremlRunner:
-        """Core ML chooses its own threads; ``threads`` has no effect.
+    def read(self, path: Path) -> Program:
+        """From the package's own bytes: coremltools need not be installed.
 
         Raises:
-            MissingDependency: this is not macOS, or coremltools is not installed.
+            InputError: the package is damaged or foreign.
         """
-        from .runner import CoremlRunner
+        from . import read
 
-        return CoremlRunner(path)
+        return read.read(path)
 
-    def describe(self, path: Path) -> Description:
-        from . import package
-
-        model = package.read(path)
-        entries = dict(model.description.metadata.userDefined)
-        entries.pop(package.WEIGHTS_SHA256, None)
-        kinds = Counter(operation.type for operation in package.operations(model))
-        constants = kinds.pop("const", 0)
-        opset = model.mlProgram.functions["main"].opset
-        return Description(
-            format=f"Core ML ML Program, specification {model.specificationVersion}",
-            inputs=tuple(_tensor(feature) for feature in model.description.input),
-            outputs=tuple(_tensor(feature) for feature in model.description.output),
-            operators=dict(kinds.most_common()),
-            metadata={**entries, "author": model.description.metadata.author},
-            details={"opset": opset, "constants": constants, "warnings": _warnings(entries, kinds)},
-        )
-
-    def integers(self, path: Path) -> list[IntegerTensor]:
-        from . import integers
-
-        return integers.read(path)
-
-
-def _warnings(entries: dict[str, str], kinds: Counter[str]) -> list[str]:
-    """For the manifest: what is less than its precision's name says."""
-    if entries.get("precision", "").startswith("int8") and not kinds["quantize"]:
-        return [
-            f"only the weights are int8, as iOS {entries.get('minimum iOS')} cannot quantise activations; "
-            "for int8 activations leave out --min-ios, or give 17 or later"
-        ]
-    return []
-
-
-def _tensor(feature: Any) -> Tensor:
-    """An image is bytes, interleaved, in a pixel buffer; a multi-array is NCHW."""
-    if feature.type.WhichOneof("Type") == "imageType":
-        image = feature.type.imageType
-        channels = 1 if "GRAYSCALE" in type(image).ColorSpace.Name(image.colorSpace) else 3
-        return Tensor(feature.name, "uint8", (1, image.height, image.width, channels), layout="NHWC", range="0..255")
-    array = feature.type.multiArrayType
-    dtype = type(array).ArrayDataType.Name(array.dataType).lower()
-    return Tensor(feature.name, dtype, tuple(array.shape), layout="NCHW", range="0..1")
+    def remarks(self, program: Program) -> list[str]:
+        """What is less than its precision's name says."""
+        entries = program.metadata
+        if entries.get("precision", "").startswith("int8") and "quantize" not in program.operators:
+            return [
+                f"only the weights are int8, as iOS {entries.get('minimum iOS')} cannot quantise activations; "
+                "for int8 activations leave out min_ios, or set 17 or later"
+            ]
+        return []

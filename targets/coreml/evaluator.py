@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from coremltools.proto import MIL_pb2, Model_pb2
 
-from mfs_edge.networks import loading
+from mfs_edge.base.threads import one_thread
 
 from . import storage
 from .mil_operators import OPERATORS
@@ -73,7 +73,7 @@ class Package:
         Returns:
             The outputs in 0..1, float32, rounded to bytes first where the package gives an image.
         """
-        with loading.one_thread():
+        with one_thread():
             return self._run(image)
 
     def execution(self) -> str:

@@ -36,21 +36,19 @@ IMAGES: dict[str, frozenset[str]] = {
     "float32": frozenset(),
 }
 PEAK = 255  # of an 8-bit image
-OLDEST_IOS = 16
 
 
 def deployment_target(min_ios: int) -> Any:
-    """coremltools' name for ``--min-ios``.
+    """coremltools' name for ``coreml.min_ios``.
 
     Raises:
-        UsageError: it is too old for what we write, or unknown to this coremltools.
+        UsageError: this version of coremltools does not know it.
     """
     import coremltools as ct
 
     target = getattr(ct.target, f"iOS{min_ios}", None)
-    if target is None or min_ios < OLDEST_IOS:
-        known = sorted({int(t.name[3:]) for t in ct.target if t.name[3:].isdigit() and int(t.name[3:]) >= OLDEST_IOS})
-        raise UsageError(f"--min-ios {min_ios} is not offered; choose one of {', '.join(map(str, known))}")
+    if target is None:
+        raise UsageError(f"coreml.min_ios={min_ios} is unknown to coremltools {ct.__version__}; set an older one")
     return target
 
 

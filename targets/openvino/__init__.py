@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from mfs_edge.target import Description, EmitOptions, IntegerTensor
+from mfs_edge.program import Program
+from mfs_edge.target import EmitOptions, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from .runner import OpenvinoRunner
 
-
-class OpenvinoTarget:
+class OpenvinoTarget(Target):
     """OpenVINO reads the ONNX graph itself; this adds I/O, metadata and checks."""
 
     name = "openvino"
     title = "OpenVINO IR"
     suffix = ".xml"
     extra = "openvino"
+    engine = f"{__name__}.engine"
     emit_needs = ("onnx_ir", "onnx", "openvino")
     run_needs = ("openvino",)
     uses: ClassVar[dict[str, str]] = {"openvino": "from openvino import Core, opset13; Core().get_versions('CPU')"}
@@ -27,12 +27,7 @@ class OpenvinoTarget:
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"
-
-    def unrunnable(self) -> str | None:
-        return None
-
-    def evaluator(self, path: Path) -> None:
-        """None is needed: the CPU device runs wherever OpenVINO installs."""
+    companions: tuple[str, ...] = (".bin",)
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write ``path`` and the weights beside it, under the same name with ``.bin``.
@@ -45,18 +40,12 @@ class OpenvinoTarget:
 
         convert.write(model, path, options)
 
-    def load(self, path: Path, *, threads: int | None = None) -> OpenvinoRunner:
-        from .runner import OpenvinoRunner
+    def read(self, path: Path) -> Program:
+        """From the XML, and the hash of the weights: OpenVINO need not be installed.
 
-        return OpenvinoRunner(path, threads=threads)
+        Raises:
+            InputError: either file is damaged or foreign.
+        """
+        from . import read
 
-    def describe(self, path: Path) -> Description:
-        """Reads the XML alone: OpenVINO need not be installed."""
-        from . import ir_file
-
-        return ir_file.describe(path)
-
-    def integers(self, path: Path) -> list[IntegerTensor]:
-        from . import integers
-
-        return integers.read(path)
+        return read.read(path)

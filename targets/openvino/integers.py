@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mfs_edge.target import IntegerTensor
+from mfs_edge.program import IntegerTensor
 
 from . import ir_file
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from mfs_edge.base import extras
 from mfs_edge.base.version import __version__
-from mfs_edge.target import Description, EmitOptions, IntegerTensor
+from mfs_edge.program import Program
+from mfs_edge.target import EmitOptions, Loaded, Target
 
-from . import runner
+from .engine import DISTRIBUTIONS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-class TfliteTarget:
+class TfliteTarget(Target):
     """A ``.tflite`` written directly from the graph: NHWC, no transpose, one XNNPACK partition.
 
     ``fp16`` keeps weights in half precision and computes in float. ``int8`` and
@@ -25,8 +27,9 @@ class TfliteTarget:
     title = "TFLite (LiteRT)"
     suffix = ".tflite"
     extra = "tflite"
+    engine = f"{__name__}.engine"
     emit_needs = ("onnx_ir", "ai_edge_litert", "flatbuffers")
-    run_needs = runner.needs()
+    run_needs = (next(filter(extras.available, DISTRIBUTIONS), next(iter(DISTRIBUTIONS))),)
     uses: ClassVar[dict[str, str]] = {  # for doctor: how; ai-edge-litert before 2.1 has another schema
         "ai_edge_litert": "from ai_edge_litert.interpreter import Interpreter\n"
         "from ai_edge_litert.schema_py_generated import OperatorT; OperatorT(opcodeIndex=0)",
@@ -37,13 +40,6 @@ class TfliteTarget:
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"
-
-    def unrunnable(self) -> str | None:
-        """Nothing: LiteRT runs on every desktop and board that pip serves."""
-        return None
-
-    def evaluator(self, path: Path) -> None:
-        """None is needed: LiteRT runs wherever it installs."""
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write ``model`` as one self-contained file.
@@ -59,8 +55,6 @@ class TfliteTarget:
 
     def to_bytes(self, model: ir.Model, options: EmitOptions) -> bytes:
         """What :meth:`emit` writes."""
-        from mfs_edge.base import extras
-
         from . import flatbuffer
         from .lowering import lower
 
@@ -75,34 +69,27 @@ class TfliteTarget:
             metadata=options.metadata,
         )
 
-    def load(self, path: Path, *, threads: int | None = None) -> runner.TfliteRunner:
-        """The file in LiteRT, or in ``tflite_runtime``.
+    def read(self, path: Path) -> Program:
+        """From the file's own bytes; no runtime is needed.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        from . import read
+
+        return read.read(path)
+
+    def load(self, path: Path, *, threads: int | None = None) -> Loaded:
+        """The file in LiteRT, or in ``tflite_runtime``: one of ours only, as interpreters trust what they are given.
 
         Raises:
             InputError: the file is damaged, or is not an image-to-swapped-and-mask program.
             MissingDependency: neither runtime is installed.
         """
-        return runner.TfliteRunner(path, threads=threads)
+        from . import validate
 
-    def describe(self, path: Path) -> Description:
-        """What the file holds; with a runtime installed, also what its delegate takes.
-
-        Raises:
-            InputError: the file is damaged or foreign.
-        """
-        from . import describe
-
-        return describe.describe(path)
-
-    def integers(self, path: Path) -> list[IntegerTensor]:
-        """Read from the file; no runtime is needed.
-
-        Raises:
-            InputError: the file is damaged or foreign.
-        """
-        from . import describe
-
-        return describe.integers(path)
+        validate.load(path)
+        return super().load(path, threads=threads)
 
 
 def _check_precision(model: ir.Model, precision: str) -> None:

@@ -56,3 +56,33 @@ BY_CODE: dict[int, Kind] = {
     114: Kind("QUANTIZE", (1, 1), "same", 89),
     117: Kind("HARD_SWISH", (1, 1), "same", 91),
 }
+# Others that strangers' image networks use, by name alone; the rest is shown by its number.
+OTHERS = {
+    **{1: "AVERAGE_POOL_2D", 9: "FULLY_CONNECTED", 17: "MAX_POOL_2D", 25: "SOFTMAX", 26: "SPACE_TO_DEPTH", 40: "MEAN"},
+    **{
+        43: "SQUEEZE",
+        45: "STRIDED_SLICE",
+        49: "SPLIT",
+        53: "CAST",
+        59: "NEG",
+        61: "GREATER",
+        64: "SELECT",
+        65: "SLICE",
+    },
+    **{67: "TRANSPOSE_CONV", 76: "RSQRT", 83: "PACK", 92: "SQUARE", 97: "RESIZE_NEAREST_NEIGHBOR"},
+    **{99: "SQUARED_DIFFERENCE", 100: "MIRROR_PAD", 101: "ABS", 123: "SELECT_V2", 126: "BATCH_MATMUL"},
+    **{130: "BROADCAST_TO", 150: "GELU", 206: "STABLEHLO_COMPOSITE"},
+}
+# ONNX's names, where there is one.
+KINDS = {
+    **{"CONV_2D": "Conv", "DEPTHWISE_CONV_2D": "Conv", "FULLY_CONNECTED": "Gemm", "LEAKY_RELU": "LeakyRelu"},
+    **{"LOGISTIC": "Sigmoid", "TANH": "Tanh", "RESIZE_BILINEAR": "Resize", "PRELU": "PRelu", "ADD": "Add"},
+    **{"SUB": "Sub", "MUL": "Mul", "DIV": "Div", "TRANSPOSE": "Transpose", "CAST": "Cast", "RESHAPE": "Reshape"},
+    **{"DEQUANTIZE": "DequantizeLinear", "QUANTIZE": "QuantizeLinear", "TRANSPOSE_CONV": "ConvTranspose"},
+}
+
+
+def name_of(code: int, custom: str = "") -> str:
+    """TFLite's name of an operator, or a custom one's own."""
+    known = BY_CODE.get(code)
+    return custom or (known.name if known else OTHERS.get(code, f"BUILTIN_{code}"))

@@ -9,15 +9,21 @@ of the FlatBuffers verifier (flatbuffers internals, "Encoding").
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .flatbuffer import IDENTIFIER, Quantisation
 
-# TensorType -> numpy; types that no image network uses are refused.
+# TensorType -> numpy, and the bits of those that numpy has not.
 DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
+DTYPES |= {5: "string", 10: "float64", 17: "int4"}
+NOT_IN_NUMPY = {"string": 64, "int4": 4}
+
+
+Picked = TypeVar("Picked")
 
 
 class Damaged(Exception):
@@ -36,6 +42,13 @@ class Table:
         if size < 4 or size % 2 or vtable + size > len(data) or position + self.extent > len(data):
             raise Damaged(f"the table at byte {position} does not fit the file")
         self.fields = struct.unpack_from(f"<{size // 2 - 2}H", data, vtable + 4)
+
+    def content(self) -> bytes:
+        """Its own bytes with the layout, but without what they point to."""
+        return (
+            struct.pack(f"<{len(self.fields)}H", *self.fields)
+            + self.data[self.position + 4 : self.position + self.extent]
+        )
 
     def _at(self, slot: int, width: int) -> int | None:
         offset = self.fields[slot] if slot < len(self.fields) else 0
@@ -122,6 +135,7 @@ class Operator:
     """One operator: builtin code, version, tensor indices (-1: none) and its options table."""
 
     code: int
+    custom: str  # its name, if it is none of TFLite's own
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -131,7 +145,11 @@ class Operator:
 
 @dataclass(frozen=True)
 class Model:
-    """What a file holds. Offsets are sound; whether it makes sense is ``validate``'s question."""
+    """What a file holds. Offsets are sound; whether it makes sense is ``validate``'s question.
+
+    Attributes:
+        foreign: what no file of ours has, in words; the rest of it may still be counted.
+    """
 
     version: int
     description: str
@@ -141,6 +159,7 @@ class Model:
     outputs: tuple[int, ...]
     metadata: dict[str, tuple[int, int]]
     signatures: dict[str, tuple[dict[str, int], dict[str, int]]]
+    foreign: tuple[str, ...] = ()
 
 
 def read(data: bytes) -> Model:
@@ -153,13 +172,12 @@ def read(data: bytes) -> Model:
         raise Damaged("it does not carry TFLite's mark")
     root = Table(data, int(_read(data, "<I", 0)))
     graphs = root.tables(2)
-    if len(graphs) != 1:
-        raise Damaged(f"it holds {len(graphs)} subgraphs where mfs-edge reads 1")
-    if root.present(8) or root.present(9):
-        raise Damaged("its weights lie in other files")
+    if not graphs:
+        raise Damaged("it holds no subgraph")
     buffers = [_content(table) for table in root.tables(4)]
     codes = [_code(table) for table in root.tables(1)]
     return Model(
+        foreign=tuple(_foreign(root, graphs)),
         version=root.number(0, "I"),
         description=root.text(3),
         tensors=tuple(_tensor(table, buffers) for table in graphs[0].tables(0)),
@@ -171,25 +189,44 @@ def read(data: bytes) -> Model:
     )
 
 
+def _foreign(root: Table, graphs: list[Table]) -> Iterator[str]:
+    if len(graphs) != 1:
+        yield f"it holds {len(graphs)} subgraphs where mfs-edge writes 1"
+    if root.present(8) or root.present(9):
+        yield "its weights lie in other files"
+    if any(table.number(1, "Q") or table.number(2, "Q") for table in root.tables(4)):
+        yield "a buffer lies behind the model"
+    for table in root.tables(1):
+        if table.present(1):
+            yield f"it needs the custom operator {table.text(1)!r}"
+    for table in graphs[0].tables(0):
+        kind = table.number(1, "b")
+        unread = table.present(6) or table.present(9) or table.number(10, "I")
+        if unread or DTYPES.get(kind, "string") in NOT_IN_NUMPY or _is_custom(table.table(4)):
+            yield f"tensor {table.text(3)!r} is of a kind that mfs-edge does not write"
+    if any(table.number(9, "Q") or table.number(11, "B") for table in graphs[0].tables(3)):
+        yield "an operator has options that mfs-edge does not write"
+
+
+def _is_custom(quantisation: Table | None) -> bool:
+    return quantisation is not None and quantisation.present(5)
+
+
 def _content(table: Table) -> tuple[int, int]:
-    if table.number(1, "Q") or table.number(2, "Q"):
-        raise Damaged("a buffer lies behind the model")
-    return table.raw(0)
+    """Where its bytes lie; behind the model, for files beyond 2 GB."""
+    offset = table.number(1, "Q")
+    return (offset, table.number(2, "Q")) if offset > 1 else table.raw(0)
 
 
-def _code(table: Table) -> tuple[int, int]:
-    if table.present(1):
-        raise Damaged(f"it needs the custom operator {table.text(1)!r}")
-    return max(table.number(0, "b"), table.number(3, "i")), table.number(2, "i", 1)
+def _code(table: Table) -> tuple[int, int, str]:
+    return max(table.number(0, "b"), table.number(3, "i")), table.number(2, "i", 1), table.text(1)
 
 
 def _tensor(table: Table, buffers: list[tuple[int, int]]) -> Tensor:
     name, kind = table.text(3), table.number(1, "b")
-    if kind not in DTYPES or table.present(6) or table.present(9) or table.number(10, "I"):
-        raise Damaged(f"tensor {name!r} is of a kind that mfs-edge does not read")
     return Tensor(
         name=name,
-        dtype=DTYPES[kind],
+        dtype=DTYPES.get(kind, f"type {kind}"),
         shape=tuple(int(dim) for dim in table.numbers(0, "int32")),
         content=_pick(buffers, table.number(2, "I"), "buffer"),
         quantisation=_quantisation(table.table(4)),
@@ -200,17 +237,13 @@ def _quantisation(table: Table | None) -> Quantisation | None:
     if table is None:
         return None
     scale, zero = table.numbers(2, "float32"), table.numbers(3, "int64")
-    if table.present(5):
-        raise Damaged("a tensor is quantised in a way that mfs-edge does not read")
     return Quantisation(scale, zero, table.number(6, "i")) if scale.size else None
 
 
-def _operator(table: Table, codes: list[tuple[int, int]]) -> Operator:
-    if table.number(9, "Q") or table.number(11, "B"):
-        raise Damaged("an operator has options that mfs-edge does not read")
+def _operator(table: Table, codes: list[tuple[int, int, str]]) -> Operator:
     table.raw(5), table.raw(7), table.numbers(8, "int32")  # unused here, but an interpreter follows them
-    code, version = _pick(codes, table.number(0, "I"), "operator code")
-    return Operator(code, version, _indices(table, 1), _indices(table, 2), table.number(3, "B"), table.table(4))
+    code, version, custom = _pick(codes, table.number(0, "I"), "operator code")
+    return Operator(code, custom, version, _indices(table, 1), _indices(table, 2), table.number(3, "B"), table.table(4))
 
 
 def _indices(table: Table, slot: int) -> tuple[int, ...]:
@@ -223,7 +256,7 @@ def _names(table: Table, slot: int) -> dict[str, int]:
     return {entry.text(0): entry.number(1, "I") for entry in table.tables(slot)}
 
 
-def _pick(items: list[tuple[int, int]], index: int, what: str) -> tuple[int, int]:
+def _pick(items: list[Picked], index: int, what: str) -> Picked:
     if index >= len(items):
         raise Damaged(f"{what} {index} is referred to, but there are {len(items)}")
     return items[index]

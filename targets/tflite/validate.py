@@ -45,10 +45,11 @@ class Artefact:
     def tensor(self, index: int) -> Tensor:
         return self.model.tensors[index]
 
-    def metadata(self) -> dict[str, str]:
-        """Its text entries."""
-        raw = {name: self.data[start : start + size] for name, (start, size) in self.model.metadata.items()}
-        return {name: entry.decode().rstrip("\0") for name, entry in raw.items() if _is_text(entry)}
+
+def metadata(data: bytes, model: Model) -> dict[str, str]:
+    """A file's text entries."""
+    raw = {name: data[start : start + size] for name, (start, size) in model.metadata.items()}
+    return {name: entry.decode().rstrip("\0") for name, entry in raw.items() if _is_text(entry)}
 
 
 def load(path: Path) -> Artefact:
@@ -71,8 +72,18 @@ def check(data: bytes) -> Artefact:
     Raises:
         Damaged: see :func:`load`.
     """
-    model = reader.read(data)
+    return check_model(data, reader.read(data))
+
+
+def check_model(data: bytes, model: Model) -> Artefact:
+    """The artefact in ``data``, which has been read.
+
+    Raises:
+        Damaged: see :func:`load`.
+    """
     _check_digest(data, model)
+    if model.foreign:
+        raise Damaged(model.foreign[0])
     if model.version != flatbuffer.SCHEMA_VERSION:
         raise Damaged(f"its schema is version {model.version}, mfs-edge reads {flatbuffer.SCHEMA_VERSION}")
     for tensor in model.tensors:

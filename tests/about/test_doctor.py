@@ -20,6 +20,13 @@ def test_everything_installed_is_reported_as_usable() -> None:
     assert onnx.versions["onnxruntime"][0].isdigit()
 
 
+def test_the_options_of_a_target_are_listed() -> None:
+    coreml = next(report for report in doctor.diagnose().targets if report.name == "coreml")
+    (option,) = coreml.options
+    assert (option.name, option.type, option.default) == ("coreml.min_ios", "16, 17, 18, 26", "")
+    assert "oldest iOS" in option.description
+
+
 def test_what_is_missing_comes_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "available", lambda module: module not in ("torch", "onnxruntime"))
     found = doctor.diagnose()

@@ -12,13 +12,13 @@ import pytest
 from mfs_edge import bundle
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError, OutputError
-from mfs_edge.bundle.manifest import Artefact, Manifest, Source, Verification, read
+from mfs_edge.bundle.manifest import ArtefactRecord, Manifest, Source, Verification, read
 
 
-def artefact(stage: Path, name: str, content: bytes = b"model") -> Artefact:
+def artefact(stage: Path, name: str, content: bytes = b"model") -> ArtefactRecord:
     """A staged file and its record."""
     (stage / name).write_bytes(content)
-    return Artefact(
+    return ArtefactRecord(
         file=name,
         files={name: files.sha256(stage / name)},
         bytes=len(content),

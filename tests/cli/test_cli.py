@@ -77,6 +77,22 @@ def test_inspect_and_doctor_load_no_torch(command: str, identity_file: Path) -> 
     assert "LOADED []" in result.stdout
 
 
+def test_the_help_of_compile_lists_what_targets_let_one_set(run: Run) -> None:
+    result = run("compile", "--help")
+    assert "coreml.min_ios=16, 17, 18, 26" in result.stdout
+    assert "the oldest iOS" in result.stdout
+
+
+@pytest.mark.parametrize("option", [("--set", "coreml.min_ios=18"), ("--min-ios", "18")])
+def test_an_option_of_one_target_and_its_shorthand(
+    run: Run, identity_file: Path, tmp_path: Path, option: tuple[str, str]
+) -> None:
+    result = run("compile", "--identity", identity_file, "--size", "32", "--target", "coreml", "--no-verify", *option)
+    assert result.returncode == 0, result.stderr
+    (artefact,) = json.loads((tmp_path / "build/manifest.json").read_text())["artefacts"]
+    assert artefact["options"] == {"min_ios": 18}
+
+
 def test_compile_writes_a_verified_artefact(run: Run, identity_file: Path, tmp_path: Path) -> None:
     result = run("compile", "--identity", identity_file, "--out", "build")
     assert result.returncode == 0, result.stderr
@@ -113,6 +129,8 @@ def test_a_failure_in_json_is_an_object_too(run: Run) -> None:
         (["--io", "image"], ["image", "float32"]),
         (["--min-psnr", "nan"], ["nan"]),
         (["--optimize", "7"], ["7"]),
+        (["--set", "coreml.min_oss=17"], ["min_oss", "did you mean min_ios"]),
+        (["--target", "coreml", "--min-ios", "15"], ["coreml.min_ios=15", "16, 17, 18"]),
     ],
 )
 def test_bad_options_say_so_before_any_work(

@@ -1,5 +1,5 @@
-"""The artefacts that the other devices are tested with."""
+"""The ssh server that the other devices are tested with."""
 
-from tests.measure.conftest import artefacts, python
+from tests.measure.conftest import python, sshd
 
-__all__ = ["artefacts", "python"]
+__all__ = ["python", "sshd"]

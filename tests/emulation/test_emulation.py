@@ -17,7 +17,7 @@ from mfs_edge.targets.tflite import TfliteTarget
 from benchmarks.emulated import PLANTED, compare, redundant_pointwise
 from mfs_edge.base import fidelity
 from mfs_edge.base.errors import CheckFailed, DeviceError, InputError, MissingDependency, UsageError
-from mfs_edge.emulation import apt, count, run, setup, wheels
+from mfs_edge.emulation import apt, count, setup, wheels
 from mfs_edge.emulation import device as emulated
 from mfs_edge.emulation.boards import BOARDS
 from mfs_edge.emulation.environment import UNFINISHED, Environment, cache, lock
@@ -226,17 +226,6 @@ def test_the_program_inside_computes_what_our_own_runner_does(folder: Path) -> N
         for name, value in expected.run(image[None]).items():
             np.testing.assert_array_equal(found.outputs[name][number : number + 1], value)
     assert found.said["peak_rss_bytes"] > 20e6
-
-
-def test_inputs_and_outputs_are_adapted_to_the_file() -> None:
-    images = np.random.default_rng(0).random((1, 3, 8, 8), dtype=np.float32)
-    (taken,) = run.as_taken(images, (1, 8, 8, 3), np.uint8)
-    name, told = run.as_told(taken)
-    assert (name, taken.dtype, taken.shape) == ("swapped", np.uint8, (1, 8, 8, 3))
-    assert np.abs(told - images).max() <= 0.5 / 255 + 1e-6
-    assert run.as_told(np.zeros((1, 8, 8, 1), np.float32))[1].shape == (1, 1, 8, 8)
-    with pytest.raises(run.runner.Failure, match="3 channels"):
-        run.as_told(np.zeros((1, 8, 8, 2), np.float32))
 
 
 def test_what_a_picture_must_reach_is_read_from_the_file(folder: Path, demo_folded: FoldedIDN, tmp_path: Path) -> None:

@@ -14,28 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from mfs_edge.targets.onnx import OnnxTarget
-from mfs_edge.targets.openvino import OpenvinoTarget
-from mfs_edge.targets.tflite import TfliteTarget
 
-from mfs_edge.fold import FoldedIDN
-from mfs_edge.graph import build, passes
 from mfs_edge.measure.devices import Request
 from mfs_edge.measure.results import Coverage, Entry, Facts, Latency, Machine, Observation
-from mfs_edge.target import EmitOptions
 
-SIZE = 64  # a frame takes about a millisecond
 SETUP = Path(__file__).parent / "setup_sshd.sh"
-
-
-@pytest.fixture(scope="session")
-def artefacts(tmp_path_factory: pytest.TempPathFactory, demo_folded: FoldedIDN) -> Path:
-    """A folder with idn.onnx, idn.tflite and idn.xml + .bin of the demo network."""
-    folder = tmp_path_factory.mktemp("artefacts")
-    graph = passes.optimise(build.build(demo_folded.weights(), size=SIZE), level=1)
-    for target in (OnnxTarget(), TfliteTarget(), OpenvinoTarget()):
-        target.emit(graph, folder / f"idn{target.suffix}", EmitOptions())
-    return folder
 
 
 @pytest.fixture

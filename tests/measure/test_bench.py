@@ -6,7 +6,6 @@ import ast
 import inspect
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +16,11 @@ from pathlib import Path
 import pytest
 
 import mfs_edge
+from mfs_edge import target
+from mfs_edge.base import frames
 from mfs_edge.base.errors import CheckFailed, DeviceError, InputError, MfsEdgeError, UsageError
 from mfs_edge.cli.bench import bench as command
-from mfs_edge.measure import agent, results, run, runner
+from mfs_edge.measure import agent, luggage, results, run, runner
 from mfs_edge.measure.devices import Options, Request, Watch, known, open_device
 from tests.measure.conftest import Server
 from tests.measure.plant import insert_transposes
@@ -216,10 +217,14 @@ def test_a_local_process_that_dies(artefacts: Path, quick: Request) -> None:
         local.measure(artefacts / "idn.onnx", Request(threads=1, seconds=30.0), Watch(kill))
 
 
-@pytest.mark.parametrize("module", [runner, agent])
-def test_what_travels_runs_under_python_3_9_and_needs_nothing(module: object) -> None:
-    """Syntax of 3.9, and no import at module level beyond the standard library."""
-    source = Path(str(module.__file__)).read_text()
+TRAVELLERS = [Path(str(module.__file__)) for module in (runner, agent, frames)]
+TRAVELLERS += [luggage.engine_file(kind) for kind in target.registered().values()]
+
+
+@pytest.mark.parametrize("path", TRAVELLERS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_what_travels_runs_under_python_3_9_and_needs_nothing(path: Path) -> None:
+    """Syntax of 3.9, and no import at module level beyond the standard library and numpy."""
+    source = path.read_text()
     tree = ast.parse(source, feature_version=(3, 9))
     imported = {
         name.split(".")[0]
@@ -227,7 +232,7 @@ def test_what_travels_runs_under_python_3_9_and_needs_nothing(module: object) ->
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
     }
-    assert imported <= sys.stdlib_module_names
+    assert imported - {"numpy"} <= sys.stdlib_module_names
     assert "tomllib" not in imported  # of 3.11
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert not called & {"anext", "aiter"}  # of 3.10
@@ -238,13 +243,24 @@ def test_what_travels_runs_under_python_3_9_and_needs_nothing(module: object) ->
 
 def test_the_runner_stands_alone(artefacts: Path, tmp_path: Path) -> None:
     """Copied away, with this project out of reach."""
-    shutil.copyfile(str(runner.__file__), tmp_path / "runner.py")
+    taken = luggage.pack(artefacts / "idn.tflite")
+    for name, content in taken.files.items():
+        (tmp_path / name).write_bytes(content)
     script = (
         "import runpy, sys; sys.modules['mfs_edge'] = None; sys.argv = sys.argv[1:]; "
         "runpy.run_path('runner.py', run_name='__main__')"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", script, "runner.py", str(artefacts / "idn.tflite"), "--runs=5", "--seconds=0"],
+        [
+            sys.executable,
+            "-c",
+            script,
+            "runner.py",
+            str(artefacts / "idn.tflite"),
+            *taken.arguments,
+            "--runs=5",
+            "--seconds=0",
+        ],
         capture_output=True,
         text=True,
         cwd=tmp_path,

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 
 from mfs_edge.base.errors import DeviceError, InputError, MissingDependency, UsageError
@@ -134,8 +135,19 @@ def test_no_runtime_there(sshd: Server, artefacts: Path, quick: Request, python:
 def test_damaged_artefact(sshd: Server, quick: Request, python: str, tmp_path: Path) -> None:
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"\0\0\0\0TFL3" + b"\xff" * 100)
-    with pytest.raises(InputError, match=r"broken\.tflite: on ssh:.*cannot load it"):
+    with pytest.raises(InputError, match=r"broken\.tflite: is not a sound TFLite artefact"):
         device(sshd, python).measure(broken, quick, Watch())
+    assert sshd.is_clean()  # nothing was sent
+
+
+def test_an_artefact_that_its_runtime_there_refuses(
+    sshd: Server, quick: Request, python: str, artefacts: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(artefacts / "idn.onnx")
+    model.opset_import[0].version = 4  # which knows none of its operators in this form
+    onnx.save(model, tmp_path / "old.onnx")
+    with pytest.raises(InputError, match=r"old\.onnx: on ssh:.*cannot load it"):
+        device(sshd, python).measure(tmp_path / "old.onnx", quick, Watch())
     assert sshd.is_clean()
 
 

@@ -13,11 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph.build import build
 from mfs_edge.graph.cost import count as count_graph
-from mfs_edge.networks import cost, spec
+from mfs_edge.networks import spec
 from mfs_edge.networks.arcface import ArcFace
 from mfs_edge.networks.idn import IDN
 from mfs_edge.networks.iin import IIN
 from tests.graph.test_cost import BUDGETS, hold
+from tests.networks import torch_cost as cost
 
 PAPER = BUDGETS["paper"]
 

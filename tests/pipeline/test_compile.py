@@ -5,22 +5,28 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import mfs_edge
+from mfs_edge import precisions
 from mfs_edge.base import images
 from mfs_edge.base.errors import CheckpointError, UsageError
 from mfs_edge.base.progress import Recorded
 from mfs_edge.cli import main as cli
-from mfs_edge.graph import edit
+from mfs_edge.fold import fold
+from mfs_edge.graph import build, edit, passes
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
-from mfs_edge.precisions import Graphs
+from mfs_edge.pipeline.plan import plan
 from mfs_edge.target import get
 
 Arrays = Mapping[str, np.ndarray]
+DEFAULTS: dict[str, Any] = {
+    "precision": None, "io": None, "set": (), "size": 224, "optimize": 1, "min_psnr": None, "steps": Recorded()
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("optimize", [0, 1])
@@ -68,8 +74,9 @@ def test_artefacts_are_reproducible(
 def test_half_precision_is_rounded_for_the_outputs(
     golden_iin: Checkpoint, golden_identity: Identity, optimize: int
 ) -> None:
-    graphs = Graphs(golden_iin, golden_identity, size=32, optimize=optimize)
-    for conv in edit.of_type(graphs.at("fp16").graph, "Conv"):
+    plain = passes.optimise(build.build(fold(golden_iin, golden_identity).weights(), size=32), level=optimize)
+    made = precisions.make(plain, "fp16", None, min_psnr=None, steps=Recorded())
+    for conv in edit.of_type(made.model.graph, "Conv"):
         weight = edit.weight(conv, 1)
         assert np.array_equal(weight, weight.astype(np.float16))
 
@@ -124,7 +131,11 @@ def test_an_unknown_precision_is_refused(demo_iin: Checkpoint, demo_identities: 
 
 
 def test_the_python_api_and_the_command_line_have_the_same_names() -> None:
-    options = {parameter.name for parameter in cli.compile.params} - {"json"}
+    options = {parameter.name for parameter in cli.compile.params} - {
+        "json",
+        "min_ios",
+    }  # the latter is short for a set
+    assert "set" in options
     assert options == set(inspect.signature(mfs_edge.compile).parameters) - {"steps"}
 
 
@@ -140,19 +151,58 @@ def test_an_iin_given_as_arcface_is_told(demo_iin: Checkpoint, demo_identities: 
 
 
 def test_all_leaves_out_what_lacks_an_option_and_says_so() -> None:
-    from mfs_edge.pipeline.compile import plan
-
     steps = Recorded()
-    asked = {"precision": "int8", "io": "image", "min_ios": None, "size": 224, "min_psnr": None, "steps": steps}
-    assert [backend.name for backend, _ in plan(target="all", **asked)] == ["coreml"]
+    asked = {**DEFAULTS, "precision": "int8", "io": "image", "steps": steps}
+    assert [job.target.name for job in plan(target="all", **asked)] == ["coreml"]
     assert any("skipped tflite" in note and "image" in note for note in steps.notes)
     with pytest.raises(UsageError, match="onnx has no --io image"):
         plan(target=("all", "onnx"), **asked)
 
 
-@pytest.mark.parametrize(("precision", "given", "oldest"), [("int8", None, 17), ("fp16", None, 16), ("int8", 16, 16)])
-def test_integers_ask_for_ios_17_unless_told_otherwise(precision: str, given: int | None, oldest: int) -> None:
-    from mfs_edge.pipeline.compile import plan
+@pytest.mark.parametrize(
+    "given", [{"coreml.min_ios": 18}, {"coreml.min_ios": "18"}, ["coreml.min_ios=18"], ("coreml.min_ios=18",)]
+)
+def test_a_targets_own_options_reach_it(given: Any) -> None:
+    (job,) = plan(target="coreml", **{**DEFAULTS, "set": given})
+    assert job.options.own is not None
+    assert job.options.own.model_dump() == {"min_ios": 18}
 
-    asked = {"precision": precision, "io": None, "size": 224, "min_psnr": None, "steps": Recorded()}
-    assert [options.min_ios for _, options in plan(target="coreml", min_ios=given, **asked)] == [oldest]
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("coreml.min_oss=17", r"has no option min_oss; did you mean min_ios\? there are: min_ios"),
+        ("coremel.min_ios=17", "did you mean coreml"),
+        ("coreml.min_ios=19", r"--set coreml\.min_ios=19: cannot be used; .*it takes 16, 17, 18, 26"),
+        ("coreml.min_ios=new", "it takes 16, 17, 18, 26"),
+        ("onnx.opset=17", "has no option opset; it has none"),
+        ("min_ios=17", r"write TARGET\.OPTION=VALUE"),
+        ("coreml.min_ios", r"write TARGET\.OPTION=VALUE"),
+        ("coreml.min_ios=17", "add --target coreml"),
+    ],
+)
+def test_a_wrong_option_of_a_target_is_refused_before_any_work(given: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        plan(target="onnx", **{**DEFAULTS, "set": [given]})
+
+
+def test_what_is_set_for_a_target_that_all_leaves_out_is_no_error() -> None:
+    asked = {**DEFAULTS, "io": "uint8", "set": ["coreml.min_ios=17"]}
+    assert {job.target.name for job in plan(target="all", **asked)} == {"coreml", "onnx", "openvino", "tflite"}
+
+
+def test_integers_need_the_passes() -> None:
+    with pytest.raises(UsageError, match="--optimize 1"):
+        plan(target="onnx", **{**DEFAULTS, "precision": "int8", "optimize": 0})
+
+
+def test_the_manifest_records_the_options(
+    demo_iin: Checkpoint, demo_identities: list[Identity], tmp_path: Path
+) -> None:
+    result = mfs_edge.compile(
+        identity=demo_identities[0], checkpoint=demo_iin, size=32, target=("coreml", "onnx"), out=tmp_path / "build",
+        set={"coreml.min_ios": 18}, verify=False,
+    )  # fmt: skip
+    coreml, onnx = result.manifest.artefacts
+    assert (coreml.options, onnx.options) == ({"min_ios": 18}, {})
+    assert get("coreml").describe(result.out / coreml.file).metadata["minimum iOS"] == "18"

@@ -8,8 +8,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mfs_edge.graph import edit, statistics
-from mfs_edge.quantize import bias_correction, layout, qdq, ranges, weights
+from mfs_edge.graph import statistics
+from mfs_edge.quantize import bias_correction, neighbours, qdq, recipe, weights
+from mfs_edge.quantize.draft import Draft
 from mfs_edge.quantize.samples import Sample
 
 
@@ -39,7 +40,10 @@ def test_codes_stay_symmetric_and_near_the_weight(dense: tuple[np.ndarray, ...])
     weight, bias, inputs = dense
     codes = weights.quantise(weight, bias, 1e-3, inputs)
     assert codes.weight.min() >= -127
-    assert (np.abs(codes.weight).max(axis=(1, 2, 3)) >= 120).all()
+    used = np.maximum(
+        np.abs(codes.weight).max(axis=(1, 2, 3)) / weights.MAX_CODE, neighbours.largest(codes.weight) / 128
+    )
+    assert (used >= 0.94).all()
     assert np.allclose(codes.bias_scale, codes.scale * np.float32(1e-3))
 
 
@@ -64,26 +68,17 @@ def test_bias_correction_keeps_every_mean(
     small: ir.Model, seen: Mapping[str, Sample], calibrating: list[np.ndarray]
 ) -> None:
     """Of the written graph's conv outputs, on the pictures corrected on."""
-    where = layout.find(small)
-    grids = ranges.choose(small, where, seen)
-    everyone = list(range(len(calibrating)))
-    corrected = bias_correction.correct(small, where, grids, calibrating, seen, everyone)
-    plain = {
-        str(conv.name): weights.quantise(
-            edit.weight(conv, 1),
-            edit.conv_bias(conv),
-            grids[where.group[str(layout.operands(conv)[0].name)]].scale,
-        )
-        for conv in edit.of_type(small.graph, "Conv")
-    }
+    draft = recipe.run(Draft(small, calibrating, samples=seen), recipe.between("layout", "rounding"))
+    rounded = weights.for_outputs(draft)
+    corrected = bias_correction.correct(rounded, list(range(len(calibrating))))
     drift = []
-    for codes in (plain, corrected):
-        model = qdq.insert(small, where, grids, codes)
+    for codes in (draft.codes, corrected):
+        model = qdq.insert(small, draft.layout, draft.grids, codes)
         values = list(statistics.observe(model, calibrating, codes))
         off = []
         for name in codes:
             mean = np.mean([value[name].mean(axis=(0, 2, 3), dtype=np.float64) for value in values], axis=0)
             off.append(np.abs(mean - seen[name].means.mean(axis=0)).max() / float(seen[name].values.std()))
         drift.append(max(off))
-    assert drift[1] < 0.1
+    assert drift[1] < 0.15  # values half-way between codes fall differently in other sums, and few pixels average them
     assert drift[1] < 0.4 * drift[0]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
+from mfs_edge import target
 from mfs_edge.base.errors import UsageError
-from mfs_edge.measure import runner
+from mfs_edge.measure import luggage
 from mfs_edge.measure.devices import THIS_MACHINE, Device, Options, Request, Watch, device, talk
 from mfs_edge.measure.results import Observation
 
@@ -24,15 +26,18 @@ class LocalDevice:
         """It is always there."""
 
     def refuses(self, artefact: Path) -> str | None:
-        if artefact.suffix == ".mlpackage" and sys.platform != "darwin":
-            return "Core ML runs on macOS only; copy the package to a Mac, or give --device ssh:USER@MAC"
-        return None
+        reason = target.of_file(artefact).unrunnable()
+        return f"{reason}; copy it to a machine that can, or give --device ssh:USER@HOST" if reason else None
 
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
-        given = talk.arguments(str(artefact), request)
-        if self.units:
-            given.append(f"--units={self.units}")
-        ended = talk.converse([sys.executable, str(Path(runner.__file__)), *given], watch)
+        taken = luggage.pack(artefact)
+        with tempfile.TemporaryDirectory(prefix="mfs-edge-") as folder:
+            for name, content in taken.files.items():
+                (Path(folder) / name).write_bytes(content)
+            given = talk.arguments(str(artefact.resolve()), taken, request)
+            if self.units:
+                given.append(f"--units={self.units}")
+            ended = talk.converse([sys.executable, "runner.py", *given], watch, folder=folder)
         return talk.observation(ended, where=self.name, artefact=artefact.name)
 
 

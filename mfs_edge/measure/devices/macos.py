@@ -8,7 +8,9 @@ from pathlib import Path
 from mfs_edge.base.errors import DeviceError, UsageError
 from mfs_edge.measure.devices import Device, Options, device
 from mfs_edge.measure.devices.local import LocalDevice
-from mfs_edge.measure.runner import Coreml
+
+# As the engine of packages names them.
+UNITS = ("cpu", "gpu", "ane", "all")
 
 
 class MacDevice(LocalDevice):
@@ -29,6 +31,6 @@ class MacDevice(LocalDevice):
 @device("macos", "macos[:cpu|gpu|ane|all]")
 def open_macos(address: str, options: Options) -> Device:
     units = address or "all"
-    if units not in Coreml.UNITS:
-        raise UsageError(f"--device macos:{address}: no such compute units; there are {', '.join(Coreml.UNITS)}")
+    if units not in UNITS:
+        raise UsageError(f"--device macos:{address}: no such compute units; there are {', '.join(UNITS)}")
     return MacDevice(units)

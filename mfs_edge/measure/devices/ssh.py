@@ -10,15 +10,16 @@ options included, as ``GIT_SSH_COMMAND`` does for git.
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import shlex
 import shutil
 from pathlib import Path
 from typing import IO
 
-from mfs_edge.base import files
+from mfs_edge import target
 from mfs_edge.base.errors import DeviceError, MfsEdgeError, MissingDependency, UsageError
-from mfs_edge.measure import agent, facts, runner
+from mfs_edge.measure import agent, luggage
 from mfs_edge.measure.devices import Device, Options, Request, Watch, device, talk
 from mfs_edge.measure.results import Observation
 
@@ -67,7 +68,13 @@ class SshDevice:
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
         source = base64.b64encode(Path(agent.__file__).read_bytes()).decode()
         remote = f"{shlex.quote(self.python)} -c \"import base64;exec(base64.b64decode('{source}'))\""
-        ended = talk.converse(self._ssh(remote), watch, feed=lambda pipe: self._send(pipe, artefact, request))
+        header, sent = self._packed(artefact, request)  # what is wrong with the file is found before anything is sent
+
+        def feed(pipe: IO[bytes]) -> None:
+            for content in (talk.line(header), *sent):
+                pipe.write(content)
+
+        ended = talk.converse(self._ssh(remote), watch, feed=feed)
         if ended.result is None and ended.error is None:
             raise self._lost(ended, doing=f"measuring {artefact.name}")
         return talk.observation(ended, where=self.name, artefact=artefact.name)
@@ -75,16 +82,16 @@ class SshDevice:
     def _ssh(self, remote: str) -> list[str]:
         return [*self.command, *self.options, "--", self.target, remote]
 
-    def _send(self, pipe: IO[bytes], artefact: Path, request: Request) -> None:
-        sent = [(Path(runner.__file__), "runner.py")]
-        sent += [(m, m.relative_to(artefact.parent).as_posix()) for m in facts.members(artefact)]
+    def _packed(self, artefact: Path, request: Request) -> tuple[dict[str, object], list[bytes]]:
+        """What the agent is told, and the files that follow."""
+        taken = luggage.pack(artefact)
+        members = {m.relative_to(artefact.parent).as_posix(): m.read_bytes() for m in target.artefact(artefact).members}
+        sent = {**taken.files, **members}
         header = {
-            "files": [[name, path.stat().st_size, files.sha256(path)] for path, name in sent],
-            "argv": ["runner.py", *talk.arguments(artefact.name, request)],
+            "files": [[name, len(content), hashlib.sha256(content).hexdigest()] for name, content in sent.items()],
+            "argv": ["runner.py", *talk.arguments(artefact.name, taken, request)],
         }
-        pipe.write(talk.line(header))
-        for path, _ in sent:
-            pipe.write(path.read_bytes())
+        return header, list(sent.values())
 
     def _lost(self, ended: talk.Ended, *, doing: str) -> MfsEdgeError:
         """Why a connection ended without a result."""

@@ -15,7 +15,8 @@ from typing import IO, Any
 
 from mfs_edge.base.errors import DeviceError, InputError, MissingDependency
 from mfs_edge.measure.devices import Cancelled, Request, Watch
-from mfs_edge.measure.results import Coverage, Latency, Layer, Machine, Observation
+from mfs_edge.measure.luggage import Luggage
+from mfs_edge.measure.results import Coverage, Latency, Layer, Machine, Observation, Picture
 from mfs_edge.measure.runner import PREFIX
 
 STALL = 300.0  # s without a word; loading a large model on a slow device is silent
@@ -33,10 +34,11 @@ class Ended:
     words: str  # the end of what it wrote on standard error
 
 
-def arguments(artefact: str, request: Request) -> list[str]:
+def arguments(artefact: str, luggage: Luggage, request: Request) -> list[str]:
     """The runner's command line."""
     given = [
         artefact,
+        *luggage.arguments,
         f"--threads={request.threads or 0}",
         f"--runs={request.runs}",
         f"--seconds={request.seconds}",
@@ -54,12 +56,14 @@ def converse(
     *,
     feed: Callable[[IO[bytes]], None] | None = None,
     hear: Callable[[str], None] = lambda line: None,
+    folder: str | None = None,
 ) -> Ended:
     """Run ``command`` to its end.
 
     Args:
         feed: writes to its standard input, which then stays open until it ends.
         hear: gets every line that is not of the runner's protocol.
+        folder: to run it in.
 
     Raises:
         Cancelled: the watch says so; the command has been stopped.
@@ -71,6 +75,7 @@ def converse(
             stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
+            cwd=folder,
             start_new_session=True,  # Ctrl-C reaches us alone; we stop it in good order
         )
         try:
@@ -176,6 +181,7 @@ def observation(ended: Ended, *, where: str, artefact: str) -> Observation:
             first_ms=found["first_ms"],
             warmup_runs=found["warmup_runs"],
         ),
+        picture=Picture(**found["picture"]) if found["picture"] else None,
         coverage=Coverage(**found["coverage"]) if found["coverage"] else None,
         peak_rss_bytes=found["peak_rss_bytes"],
         temperature_c=tuple(found["temperature_c"]),

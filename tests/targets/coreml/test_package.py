@@ -11,7 +11,8 @@ import pytest
 from mfs_edge.targets.coreml import evaluator as mil
 
 from mfs_edge import sample
-from mfs_edge.base import files, images
+from mfs_edge.base import images
+from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.fidelity import psnr
 from tests.targets.coreml.conftest import altered_blob
 
@@ -139,7 +140,7 @@ def test_names_are_kept(package: Any, graph: Any) -> None:
 
 
 def test_size_budget(package: Any) -> None:
-    assert files.size_of(package(precision="fp16", io="image", size=224)) <= FP16_BYTES
+    assert Artefact(package(precision="fp16", io="image", size=224)).size <= FP16_BYTES
 
 
 Mutation = Callable[[mil.Package], None]

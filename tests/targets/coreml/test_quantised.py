@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coremltools.proto import MIL_pb2
-from mfs_edge.targets.coreml import CoremlTarget, evaluator, package, quantised
+from mfs_edge.targets.coreml import CoremlOptions, CoremlTarget, evaluator, package, quantised
 
 from mfs_edge.base import files
+from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError
 from mfs_edge.graph import edit
 from mfs_edge.quantize import execute, quantise
@@ -31,7 +32,7 @@ def written(integers: Graphs, tmp_path_factory: pytest.TempPathFactory) -> Write
     @functools.cache
     def write(precision: str = "int8", *, io: str = "float32", ios: int = 17) -> Path:
         path = folder / f"{precision}-{io}-{ios}.mlpackage"
-        TARGET.emit(integers(precision), path, EmitOptions(precision=precision, io=io, min_ios=ios))
+        TARGET.emit(integers(precision), path, EmitOptions(precision=precision, io=io, own=CoremlOptions(min_ios=ios)))
         return path
 
     return write
@@ -72,8 +73,8 @@ def test_before_ios_17_only_weights_are_integers_and_the_manifest_says_so(writte
     found = kinds(written(ios=16))
     assert found["constexpr_affine_dequantize"] == found["conv"]
     assert found["quantize"] == found["dequantize"] == 0
-    assert "only the weights are int8, as iOS 16" in TARGET.describe(written(ios=16)).details["warnings"][0]
-    assert TARGET.describe(written()).details["warnings"] == []
+    assert "only the weights are int8, as iOS 16" in TARGET.remarks(TARGET.read(written(ios=16)))[0]
+    assert TARGET.remarks(TARGET.read(written())) == []
 
 
 def test_a_relu_that_was_saturation_becomes_one_again(integers: Graphs) -> None:
@@ -97,19 +98,19 @@ def test_a_dead_tensor_has_a_scale_that_half_precision_holds(integers: Graphs, t
     edit.set_weight(plain.graph, next(edit.of_type(plain.graph, "Conv")), 1, np.zeros((3, 1, 4, 4)))
     dead = quantise(plain, faces(range(32, 36))).model
     path = tmp_path / "dead.mlpackage"
-    TARGET.emit(dead, path, EmitOptions(precision="int8", min_ios=17))
+    TARGET.emit(dead, path, EmitOptions(precision="int8"))
     outputs = TARGET.evaluator(path).run(faces(range(1))[0])
     assert all(np.isfinite(value).all() for value in outputs.values())
 
 
 def test_equal_graphs_make_equal_bytes(written: Writer, integers: Graphs, tmp_path: Path) -> None:
     again = tmp_path / written().name
-    TARGET.emit(integers("int8"), again, EmitOptions(precision="int8", min_ios=17))
+    TARGET.emit(integers("int8"), again, EmitOptions(precision="int8"))
     assert files.sha256(again) == files.sha256(written())
 
 
 def test_size_budget(written: Writer) -> None:
-    assert files.size_of(written()) <= 660_000
+    assert Artefact(written()).size <= 660_000
 
 
 def scaled_weights(opened: evaluator.Package) -> None:
@@ -155,4 +156,4 @@ def test_damaged_integers_are_an_error(written: Writer, tmp_path: Path) -> None:
     weights = copy / package.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-4096])
     with pytest.raises(InputError, match=r"weight\.bin.*(truncated|damaged)"):
-        TARGET.integers(copy)
+        TARGET.read(copy)

@@ -6,12 +6,14 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import coremltools
 import onnx_ir as ir
 import pytest
-from mfs_edge.targets.coreml import CoremlTarget
+from mfs_edge.targets.coreml import CoremlOptions, CoremlTarget
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError, LoweringError, MissingDependency, OutputError, UsageError
@@ -40,7 +42,7 @@ def test_writing_again_replaces(graph: Any, tmp_path: Path) -> None:
     TARGET.emit(graph("demo", size=32), path, EmitOptions(precision="fp16", io="image"))
     (path / "stray").touch()
     TARGET.emit(graph("demo", size=64), path, EmitOptions(precision="fp16", io="image"))
-    assert TARGET.describe(path).inputs[0].shape == (1, 64, 64, 3)
+    assert TARGET.read(path).takes[0].shape == (1, 64, 64, 3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mlpackage"]
     assert not (path / "stray").exists()
 
@@ -51,8 +53,8 @@ def test_writing_again_replaces(graph: Any, tmp_path: Path) -> None:
     ("float32", [("float32", "NCHW", "0..1")] * 3),
 ])  # fmt: skip
 def test_description(package: Any, io: str, kinds: list[tuple[str, str, str]]) -> None:
-    found = TARGET.describe(package(precision="fp16", io=io, size=224))
-    tensors = [*found.inputs, *found.outputs]
+    found = TARGET.read(package(precision="fp16", io=io, size=224))
+    tensors = [*found.takes, *found.gives]
     assert [tensor.name for tensor in tensors] == ["image", "swapped", "mask"]
     assert [(tensor.dtype, tensor.layout, tensor.range) for tensor in tensors] == kinds
     assert found.metadata["identity"] == "abc123"
@@ -74,20 +76,26 @@ def test_every_feature_is_described(package: Any) -> None:
     ("ios", "specification", "opset"), [(16, 7, "CoreML6"), (17, 8, "CoreML7"), (18, 9, "CoreML8")]
 )
 def test_min_ios(graph: Any, tmp_path: Path, ios: int, specification: int, opset: str) -> None:
-    TARGET.emit(
-        graph("demo", size=32), tmp_path / "a.mlpackage", EmitOptions(precision="fp16", io="image", min_ios=ios)
-    )
-    found = TARGET.describe(tmp_path / "a.mlpackage")
+    options = EmitOptions(precision="fp16", io="image", own=CoremlOptions(min_ios=ios))
+    TARGET.emit(graph("demo", size=32), tmp_path / "a.mlpackage", options)
+    found = TARGET.read(tmp_path / "a.mlpackage")
     assert found.format.endswith(f"specification {specification}")
     assert found.details["opset"] == opset
     assert found.metadata["minimum iOS"] == str(ios)
 
 
-@pytest.mark.parametrize("ios", [15, 99])
-def test_unknown_min_ios(graph: Any, tmp_path: Path, ios: int) -> None:
-    with pytest.raises(UsageError, match=f"--min-ios {ios} .* 16, 17, 18"):
-        TARGET.emit(graph("demo", size=32), tmp_path / "a.mlpackage", EmitOptions(min_ios=ios))
+def test_an_ios_that_this_coremltools_does_not_know(
+    graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coremltools, "target", Enum("target", ["iOS16"]))
+    with pytest.raises(UsageError, match=r"min_ios=26 is unknown to coremltools \d"):
+        TARGET.emit(graph("demo", size=32), tmp_path / "a.mlpackage", EmitOptions(own=CoremlOptions(min_ios=26)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("precision", "given", "oldest"), [("int8", None, 17), ("fp16", None, 16), ("int8", 16, 16)])
+def test_integers_ask_for_ios_17_unless_told_otherwise(precision: str, given: Any, oldest: int) -> None:
+    assert CoremlOptions(min_ios=given).resolved(precision).min_ios == oldest
 
 
 def one_node(op_type: str, **attributes: Any) -> ir.Model:
@@ -156,7 +164,7 @@ def change_weights(path: Path) -> None:
 ])  # fmt: skip
 def test_damage_is_reported(broken: Path, damage: Callable[[Path], None], named: str) -> None:
     damage(broken)
-    for attempt in (TARGET.describe, TARGET.load):
+    for attempt in (TARGET.read, TARGET.load):
         with pytest.raises(InputError, match=named) as caught:
             attempt(broken)
         assert "\n" not in str(caught.value)
@@ -167,15 +175,14 @@ def test_neither_a_file_nor_nothing_is_a_package(tmp_path: Path) -> None:
     file.touch()
     for path, why in ((file, "is a file"), (tmp_path / "none.mlpackage", "no such folder")):
         with pytest.raises(InputError, match=why):
-            TARGET.describe(path)
+            TARGET.read(path)
 
 
 def test_running_needs_macos(package: Any) -> None:
     path = package(precision="fp16", io="image", size=224)
     if sys.platform == "darwin":
         assert TARGET.unrunnable() is None
-        report = TARGET.load(path).report()
-        assert report["units"]
+        assert "operators on" in TARGET.load(path).execution()
     else:
         assert TARGET.unrunnable() == "not run: needs macOS"
         with pytest.raises(MissingDependency, match="not run: needs macOS"):

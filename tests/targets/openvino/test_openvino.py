@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from mfs_edge.targets.openvino import OpenvinoTarget
-from mfs_edge.targets.openvino import runner as openvino_runner
+from mfs_edge.targets.openvino import OpenvinoTarget, engine
 
-from mfs_edge.base.errors import CheckFailed, InputError, LoweringError, OutputError
+from mfs_edge.base.errors import InputError, LoweringError, OutputError
 from mfs_edge.base.fidelity import psnr
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, passes
@@ -155,8 +154,8 @@ def test_other_sizes(written: Writer, graph: Any, size: int, io: str) -> None:
     ("float32", "float32", "NCHW", "0..1"), ("uint8", "uint8", "NHWC", "0..255"),
 ])  # fmt: skip
 def test_description(written: Writer, io: str, dtype: str, layout: str, limits: str) -> None:
-    found = TARGET.describe(written(io=io))
-    tensors = [*found.inputs, *found.outputs]
+    found = TARGET.read(written(io=io))
+    tensors = [*found.takes, *found.gives]
     assert [tensor.name for tensor in tensors] == ["image", "swapped", "mask"]
     assert {(tensor.dtype, tensor.layout, tensor.range) for tensor in tensors} == {(dtype, layout, limits)}
     assert tensors[2].shape == ((1, 1, 224, 224) if layout == "NCHW" else (1, 224, 224, 1))
@@ -186,10 +185,10 @@ def test_equal_graphs_make_equal_bytes(graph: Any, tmp_path: Path) -> None:
 
 
 def test_precision_is_pinned_and_reported(written: Writer) -> None:
-    report = TARGET.load(written(size=32), threads=1).report()
-    assert report["precision"] == "f32"
-    assert report["threads"] == 1
-    assert report["precision_if_unpinned"] in ("f32", "bf16", "f16")
+    loaded = engine.Engine(str(written(size=32)), threads=1)
+    assert loaded.precision == "f32"
+    assert loaded.compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert loaded.unpinned in ("f32", "bf16", "f16")
 
 
 def test_another_precision_than_asked_is_an_error(written: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,10 +197,10 @@ def test_another_precision_than_asked_is_an_error(written: Writer, monkeypatch: 
 
     default = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
     if default == openvino.Type.f32:  # this CPU has no reduced precision to fall into: ask for one it lacks
-        monkeypatch.setattr(openvino_runner, "PRECISION", "bf16")
+        monkeypatch.setattr(engine, "PRECISION", "bf16")
     else:
-        monkeypatch.setattr(openvino_runner, "config", lambda threads: {"PERFORMANCE_HINT": "LATENCY"})
-    with pytest.raises(CheckFailed, match="computes in"):
+        monkeypatch.setattr(engine, "HINTS", {"PERFORMANCE_HINT": "LATENCY"})
+    with pytest.raises(InputError, match="computes in"):
         TARGET.load(written(size=32))
 
 
@@ -253,7 +252,7 @@ def damaged_offset(path: Path) -> None:
 ])  # fmt: skip
 def test_damage_is_reported(broken: Path, damage: Callable[[Path], None], named: str) -> None:
     damage(broken)
-    for attempt in (TARGET.describe, TARGET.load):
+    for attempt in (TARGET.read, TARGET.load):
         with pytest.raises(InputError, match=named) as caught:
             attempt(broken)
         assert "\n" not in str(caught.value)

@@ -16,9 +16,9 @@ from mfs_edge.targets.openvino import OpenvinoTarget, quantised
 
 from mfs_edge.base.errors import LoweringError
 from mfs_edge.graph import edit
-from mfs_edge.quantize import execute
+from mfs_edge.quantize import execute, neighbours
 from mfs_edge.target import EmitOptions
-from tests.targets.integers import LOST_DB, Graphs, levels
+from tests.targets.integers import LOST_DB, Graphs, largest_sum, levels
 
 TARGET = OpenvinoTarget()
 
@@ -93,3 +93,21 @@ def test_a_foreign_convolution_is_refused(written: Callable[..., Path], integers
         node.name = f"other.{node.name}"
     with pytest.raises(LoweringError, match="none of the graph's"):
         quantised.realise(network, renamed)
+
+
+def test_no_cpu_saturates_with_what_was_written(every_integers: tuple[ir.Model, str], tmp_path: Path) -> None:
+    model, precision = every_integers
+    path = tmp_path / f"{precision}.xml"
+    TARGET.emit(model, path, EmitOptions(precision=precision))
+    kernels = []
+    for operation in openvino.Core().read_model(path).get_ordered_ops():
+        if operation.get_type_name() == "Convolution":
+            source = operation.input_value(1).get_node()
+            while source.get_type_name() in ("Multiply", "Convert"):
+                source = source.input_value(0).get_node()
+            if source.get_element_type() == openvino.Type.i8:
+                kernels.append(source.data)
+    assert len(kernels) == sum(
+        stored(conv) is not None and edit.group(conv) == 1 for conv in edit.of_type(model.graph, "Conv")
+    )
+    assert largest_sum(kernels) <= neighbours.LIMIT

@@ -32,10 +32,11 @@ def main() -> None:
     targets_package(repository)
     from mfs_edge.targets.tflite import TfliteTarget
 
-    runner = TfliteTarget().load(artefact, threads=1)
-    np.savez(outputs, **runner.run(np.load(image)))
-    description = TfliteTarget().describe(artefact)
-    print(json.dumps({"runtime": runner.runtime, "numpy": np.__version__, "details": description.details}))  # noqa: T201
+    loaded = TfliteTarget().load(artefact, threads=1)
+    np.savez(outputs, **loaded.run(np.load(image)))
+    runtime = f"{loaded.engine.title} {loaded.engine.version}"
+    said = {"runtime": runtime, "numpy": np.__version__, "coverage": loaded.coverage(), "warnings": loaded.warnings()}
+    print(json.dumps(said))  # noqa: T201
 
 
 if __name__ == "__main__":

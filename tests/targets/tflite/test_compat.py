@@ -79,8 +79,8 @@ def test_float_files_give_the_same_picture(
     if (precision, io) == ("fp32", "float32"):
         np.testing.assert_allclose(outputs["swapped"][0], golden["target224/output"], atol=5e-5)
         np.testing.assert_allclose(outputs["mask"][0], golden["target224/mask"], atol=5e-5)
-        assert report["details"]["delegate"]["partitions"] == 1
-        assert report["details"]["delegate"]["outside"] == {}
+        assert report["coverage"]["partitions"] == 1
+        assert report["coverage"]["outside"] == []
 
 
 def test_an_int8_file_runs_and_what_falls_out_of_the_delegate_is_said(
@@ -90,6 +90,6 @@ def test_an_int8_file_runs_and_what_falls_out_of_the_delegate_is_said(
     model = qdq.quantise(graphs.idn(golden_folded.weights(), size=64), image)
     outputs, report = old_run(old_python, graphs.write(model, tmp_path, precision="int8"), image, tmp_path)
     assert all(np.isfinite(value).all() for value in outputs.values())
-    (warning,) = report["details"]["warnings"]
+    (warning,) = report["warnings"]
     assert "tflite-runtime 2.14.0 runs none of the" in warning
     assert "takes no int8" in warning

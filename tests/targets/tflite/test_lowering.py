@@ -29,7 +29,7 @@ def operators_of(model: ir.Model, folder: Path, size: int) -> Mapping[str, int]:
     outputs, expected = TARGET.load(path).run(image), qdq.run(model, image)
     for name, reference in expected.items():
         np.testing.assert_allclose(outputs[name], reference, atol=2e-5)
-    return TARGET.describe(path).operators
+    return TARGET.read(path).operators
 
 
 CONVS: dict[str, tuple[list[object], dict[str, object], int]] = {
@@ -88,7 +88,7 @@ def test_a_size_used_twice_is_one_tensor(tmp_path: Path) -> None:
     down: graphs.Spec = ("Conv", [weights(3, 3, 2, 2)], {"strides": [2, 2]})
     up: graphs.Spec = ("Resize", [None, np.array([1, 1, 2, 2], np.float32)], LINEAR)
     path = graphs.write(graphs.chain(12, [down, up, down, up]), tmp_path)
-    assert TARGET.describe(path).details["constant_bytes"]["int32"] == 8
+    assert TARGET.read(path).details["constant_bytes"]["int32"] == 8
 
 
 @pytest.mark.parametrize("fill", [0.0, 0.5])

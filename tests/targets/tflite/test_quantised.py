@@ -13,7 +13,9 @@ from mfs_edge.targets.tflite import TfliteTarget, conv, operators, validate
 from mfs_edge import fold
 from mfs_edge.base import fidelity
 from mfs_edge.base.errors import LoweringError
+from mfs_edge.quantize import neighbours
 from mfs_edge.target import EmitOptions
+from tests.targets.integers import largest_sum
 from tests.targets.tflite import graphs, qdq
 
 TARGET = TfliteTarget()
@@ -78,8 +80,8 @@ def test_it_computes_what_the_qdq_graph_says(quantised: ir.Model, tmp_path: Path
 @pytest.mark.parametrize("io", ["float32", "uint8"])
 def test_one_partition_with_integers_from_edge_to_edge(quantised: ir.Model, tmp_path: Path, io: str) -> None:
     path = graphs.write(quantised, tmp_path, precision="int8", io=io)
-    covered = TARGET.describe(path).details["delegate"]
-    assert (covered["partitions"], covered["outside"]) == (1, {})
+    covered = TARGET.load(path).coverage()
+    assert (covered["partitions"], covered["outside"]) == (1, [])
     names = kinds(path)
     inner = names[names.index("QUANTIZE") + 1 : names.index("DEQUANTIZE", names.index("QUANTIZE"))]
     assert not {"QUANTIZE", "DEQUANTIZE", "PAD", "PADV2"} & set(inner)
@@ -163,7 +165,7 @@ def test_float_islands_meet_integers_at_their_shore(tmp_path: Path, where: str) 
     path = graphs.write(model, tmp_path, precision="int8-mixed")
     names = kinds(path)
     assert {name: names.count(name) for name in edges} == edges
-    assert TARGET.describe(path).details["delegate"]["partitions"] == 1
+    assert TARGET.load(path).coverage()["partitions"] == 1
     outputs, expected = TARGET.load(path).run(graphs.noise(SIZE)), qdq.run(model, graphs.noise(SIZE))
     for name, reference in expected.items():
         assert fidelity.psnr(outputs[name] - reference) > 45
@@ -192,7 +194,7 @@ def test_a_leaky_relu_onto_a_much_coarser_scale_stays_in_the_delegate(tmp_path: 
     ]
     model = qdq.quantise(graphs.chain(8, wide), graphs.noise(8))
     path = graphs.write(model, tmp_path, precision="int8")
-    assert TARGET.describe(path).details["delegate"]["outside"] == {}
+    assert TARGET.load(path).coverage()["outside"] == []
     outputs, expected = TARGET.load(path).run(graphs.noise(8)), qdq.run(model, graphs.noise(8))
     step = scale_of(path, "swapped.real")
     assert np.abs(outputs["swapped"] - expected["swapped"]).max() <= 1.01 * step
@@ -210,8 +212,8 @@ def test_the_whole_network_in_int8(golden_folded: fold.FoldedIDN, golden: graphs
     model = qdq.quantise(real, image)
     path = graphs.write(model, tmp_path, precision="int8")
     assert path.stat().st_size <= 660_000
-    covered = TARGET.describe(path).details["delegate"]
-    assert (covered["partitions"], covered["outside"]) == (1, {})
+    covered = TARGET.load(path).coverage()
+    assert (covered["partitions"], covered["outside"]) == (1, [])
     outputs, evaluated, exact = TARGET.load(path).run(image), qdq.run(model, image), qdq.run(real, image)
     for name, reference in exact.items():
         ours, theirs = (fidelity.psnr(result[name] - reference) for result in (outputs, evaluated))
@@ -260,3 +262,19 @@ def test_a_file_is_what_its_name_says(quantised: ir.Model) -> None:
         TARGET.to_bytes(float_graph(), EmitOptions("int8"))
     with pytest.raises(LoweringError, match="fp32 was asked for, but the graph has QuantizeLinear"):
         TARGET.to_bytes(quantised, EmitOptions("fp32"))
+
+
+def test_no_cpu_saturates_with_what_was_written(every_integers: tuple[ir.Model, str], tmp_path: Path) -> None:
+    """XNNPACK adds in 32 bits, so this is for other executors of the file."""
+    model, precision = every_integers
+    artefact = validate.load(graphs.write(model, tmp_path, precision=precision))
+    kernels = []
+    for operator in artefact.model.operators:
+        if operators.BY_CODE[operator.code].name == "CONV_2D":
+            filters = artefact.tensor(operator.inputs[1])
+            start, size = filters.content
+            if filters.dtype == "int8":
+                codes = np.frombuffer(artefact.data[start : start + size], np.int8).reshape(filters.shape)
+                kernels.append(codes.transpose(0, 3, 1, 2))  # [O, h, w, I]
+    assert len(kernels) >= 8
+    assert largest_sum(kernels) <= neighbours.LIMIT

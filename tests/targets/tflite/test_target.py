@@ -46,8 +46,8 @@ def test_half_precision_weights_keep_the_picture(written: Writer, golden: Arrays
 
 def test_bytes_at_the_edges_lose_half_a_level_at_most(written: Writer, golden: Arrays) -> None:
     path = written(io="uint8")
-    edges = TARGET.describe(path)
-    assert [(t.name, t.dtype, t.shape, t.layout, t.range) for t in (*edges.inputs, *edges.outputs)] == [
+    edges = TARGET.read(path)
+    assert [(t.name, t.dtype, t.shape, t.layout, t.range) for t in (*edges.takes, *edges.gives)] == [
         ("image", "uint8", (1, 224, 224, 3), "NHWC", "0..255"),
         ("swapped", "uint8", (1, 224, 224, 3), "NHWC", "0..255"),
         ("mask", "uint8", (1, 224, 224, 1), "NHWC", "0..255"),
@@ -92,12 +92,14 @@ def test_the_file_is_its_weights_and_little_more(
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("level", [0, 1])
 def test_one_partition_and_no_transpose(written: Writer, precision: str, io: str, level: int) -> None:
-    description = TARGET.describe(written(precision=precision, io=io, level=level))
+    loaded = TARGET.load(written(precision=precision, io=io, level=level))
+    description = loaded.program
     assert not {"TRANSPOSE", "RESHAPE", "PAD", "PADV2"} & set(description.operators)
-    covered = description.details["delegate"]
+    covered = loaded.coverage()
+    assert covered is not None
     assert covered["partitions"] == 1
     assert covered["delegated"] == covered["nodes"] == sum(description.operators.values())
-    assert description.details["warnings"] == []
+    assert loaded.warnings() == []
 
 
 def test_the_same_model_gives_the_same_bytes(golden_folded: fold.FoldedIDN) -> None:
@@ -128,7 +130,7 @@ def test_tensors_are_named_as_in_the_graph(golden_folded: fold.FoldedIDN, writte
 
 
 def test_metadata_and_description_are_in_the_file(written: Writer) -> None:
-    description = TARGET.describe(written(precision="fp16"))
+    description = TARGET.read(written(precision="fp16"))
     assert description.metadata == {"identity_sha256": "ab" * 32}
     assert "fp16" in description.details["description"]
     assert "mfs-edge" in description.details["description"]

@@ -29,7 +29,7 @@ def refused(data: bytes, folder: Path) -> str:
     path = folder / "broken.tflite"
     path.write_bytes(data)
     lines = []
-    for opening in (TARGET.load, TARGET.describe):
+    for opening in (TARGET.load, TARGET.read):
         with pytest.raises(InputError) as failure:
             opening(path)
         lines.append(str(failure.value))
@@ -66,7 +66,7 @@ def test_a_missing_file_a_folder_and_an_empty_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         TARGET.load(tmp_path / "nothing.tflite")
     with pytest.raises(InputError, match="is a folder"):
-        TARGET.describe(tmp_path)
+        TARGET.read(tmp_path)
     assert "is empty" in refused(b"", tmp_path)
 
 

@@ -1,0 +1,64 @@
+"""What a measurement takes along to a device, this machine included."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mfs_edge import target
+from mfs_edge.base import frames
+from mfs_edge.measure import runner
+from mfs_edge.program import Program
+from mfs_edge.sample import probe
+
+PICTURE = "picture.npz"
+
+
+@dataclass(frozen=True)
+class Luggage:
+    """Files by the names that they have there; ``arguments`` for the runner to find them."""
+
+    files: dict[str, bytes]
+    arguments: tuple[str, ...]
+
+
+def pack(artefact: Path) -> Luggage:
+    """The runner, the artefact's engine, and a picture to run where it takes one.
+
+    Raises:
+        InputError: the artefact is damaged, or no target's.
+    """
+    kind = target.of_file(artefact)
+    found = {
+        "runner.py": Path(runner.__file__).read_bytes(),
+        "frames.py": Path(frames.__file__).read_bytes(),
+        "engine.py": engine_file(kind).read_bytes(),
+    }
+    size = picture_size(kind.read(artefact))
+    if size is None:
+        return Luggage(found, ("--engine=engine.py",))
+    held = io.BytesIO()
+    np.savez(held, image=probe.picture(size), places=probe.places(size))
+    return Luggage({**found, PICTURE: held.getvalue()}, ("--engine=engine.py", f"--picture={PICTURE}"))
+
+
+def engine_file(kind: target.Target) -> Path:
+    """Where the target's engine is, without importing it."""
+    spec = importlib.util.find_spec(kind.engine)
+    if spec is None or spec.origin is None:
+        raise ImportError(f"target {kind.name} has no engine {kind.engine}")
+    return Path(spec.origin)
+
+
+def picture_size(program: Program) -> int | None:
+    """S of a file that takes one square picture and gives two, as ours do; None for others."""
+    if len(program.takes) != 1 or len(program.gives) != 2:
+        return None
+    shape = program.takes[0].shape
+    planar = len(shape) == 4 and shape[:2] == (1, 3) and shape[2] == shape[3]
+    packed = len(shape) == 4 and shape[::3] == (1, 3) and shape[1] == shape[2]
+    return shape[2] if (planar or packed) and shape[2] > 0 else None

@@ -1,0 +1,165 @@
+"""What an OpenVINO IR holds: the ``.xml`` names every layer, its shapes and its edges."""
+
+from __future__ import annotations
+
+import json
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mfs_edge.base.errors import InputError
+from mfs_edge.program import Program, Step, Tensor, Value
+
+from . import integers, ir_file
+
+KINDS = {
+    "Convolution": "Conv",
+    "GroupConvolution": "Conv",
+    "PReLU": "PRelu",
+    "Interpolate": "Resize",
+    "Subtract": "Sub",
+    "Multiply": "Mul",
+    "Divide": "Div",
+    "Convert": "Cast",
+    "BatchNormInference": "BatchNormalization",
+    "FakeQuantize": "QuantizeLinear",
+}
+# What the file format needs around the operators proper.
+PLUMBING = ("Parameter", "Const", "Result")
+_BITS = {"FP64": 64, "I64": 64, "U64": 64, "FP16": 16, "BF16": 16, "I16": 16, "U16": 16, "I8": 8, "U8": 8}
+_BITS |= {"BOOL": 8, "BOOLEAN": 8, "I4": 4, "U4": 4}
+_DTYPES = {"f32": "float32", "fp32": "float32", "f16": "float16", "fp16": "float16", "u8": "uint8", "i8": "int8"}
+
+
+def read(path: Path) -> Program:
+    """The network in ``path``, whose weights must be the ones it was written with.
+
+    Raises:
+        InputError: either file is missing or damaged, or it is no OpenVINO IR.
+    """
+    root = ir_file.parse(path)
+    ir_file.check_weights(path, root)
+    try:
+        return _Network(path, root).program()
+    except (KeyError, ValueError, IndexError, TypeError) as error:  # whatever damage looks like
+        raise InputError(f"{path}: is damaged ({type(error).__name__}: {error}); {ir_file.AGAIN}") from error
+
+
+@dataclass
+class _Network:
+    path: Path
+    root: ET.Element
+    layers: list[ET.Element] = field(default_factory=list)
+    values: dict[str, Value] = field(default_factory=dict)
+    sources: dict[tuple[str | None, str | None], str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)  # of the steps so far, per output
+
+    def program(self) -> Program:
+        self.layers = self.root.findall("layers/layer")
+        self.values = dict(self._values())
+        self.sources = {
+            (edge.get("to-layer"), edge.get("to-port")): _port(edge.get("from-layer"), edge.get("from-port"))
+            for edge in self.root.findall("edges/edge")
+        }
+        steps = tuple(self._step(layer) for layer in self.layers if layer.get("type") not in PLUMBING)
+        parameters, results = ([x for x in self.layers if x.get("type") == kind] for kind in ("Parameter", "Result"))
+        takes = tuple(_input(layer) for layer in parameters)
+        layout = takes[0].layout if takes else "NCHW"  # an IR stores none for its outputs
+        return Program(
+            format=f"OpenVINO IR {self.root.get('version', '?')}",
+            steps=steps,
+            values=self.values,
+            inputs=tuple(_port(layer.get("id"), "0") for layer in parameters),
+            outputs=tuple(self.sources[layer.get("id"), "0"] for layer in results),
+            takes=takes,
+            gives=tuple(self._output(layer, layout) for layer in results),
+            metadata={k: v for k, v in ir_file.metadata(self.root).items() if k != ir_file.WEIGHTS_SHA256},
+            details=self._details(),
+            quantised=lambda: integers.read(self.path),
+        )
+
+    def _details(self) -> dict[str, object]:
+        runtime = self.root.find("rt_info/info[@name='OpenVINO Runtime']")
+        return {
+            "weights": self.path.with_suffix(".bin").name,
+            "constants": sum(layer.get("type") == "Const" for layer in self.layers),
+            "written by OpenVINO": runtime.get("value", "?") if runtime is not None else "?",
+        }
+
+    def _values(self) -> Iterator[tuple[str, Value]]:
+        for layer in self.layers:
+            for port in layer.findall("output/port"):
+                dtype = port.get("precision", "FP32")
+                bits = 8 if _is_int8(layer) else _BITS.get(dtype, 32)
+                dims = [int(dim.text or -1) for dim in port.findall("dim")]
+                shape = tuple(dims) if all(size >= 0 for size in dims) else None
+                yield _port(layer.get("id"), port.get("id")), Value(shape, dtype, bits, layer.get("type") == "Const")
+
+    def _step(self, layer: ET.Element) -> Step:
+        own = layer.get("type", "?")
+        inputs = tuple(self.sources[layer.get("id"), port.get("id")] for port in layer.findall("input/port"))
+        outputs = tuple(_port(layer.get("id"), port.get("id")) for port in layer.findall("output/port"))
+        data = layer.find("data")
+        kind = self._kind(own, inputs)
+        self.kinds |= dict.fromkeys(outputs, kind)
+        return Step(
+            own=own,
+            kind=kind,
+            inputs=inputs,
+            outputs=outputs,
+            name=layer.get("name", ""),
+            attributes=json.dumps(sorted(data.attrib.items()) if data is not None else []),
+            multiplies=_multiplies(own, layer),
+        )
+
+    def _kind(self, own: str, inputs: tuple[str, ...]) -> str:
+        """ONNX's name. An Add of a constant behind a convolution is its bias, which costs nothing there."""
+        if own == "Add" and self.kinds.get(inputs[0]) == "Conv" and self.values[inputs[1]].constant:
+            return "Bias"
+        return KINDS.get(own, own)
+
+    def _output(self, layer: ET.Element, layout: str) -> Tensor:
+        """A Result has no name or type of its own; the port that feeds it has them."""
+        source, _, port_id = self.sources[layer.get("id"), "0"].partition(":")
+        port = self.root.find(f"layers/layer[@id='{source}']/output/port[@id='{port_id}']")
+        precision = port.get("precision", "?").lower() if port is not None else "?"
+        return _tensor(_port_name(port, layer), precision, port, layout)
+
+
+def _port(layer: str | None, port: str | None) -> str:
+    return f"{layer}:{port}"
+
+
+def _is_int8(layer: ET.Element) -> bool:
+    """The file calls a FakeQuantize's output a float; what a runtime keeps is the level."""
+    data = layer.find("data")
+    return layer.get("type") == "FakeQuantize" and data is not None and int(data.get("levels", "65536")) <= 256
+
+
+def _multiplies(own: str, layer: ET.Element) -> int:
+    shapes = [[int(dim.text or 0) for dim in port.findall("dim")] for port in layer.findall("input/port")]
+    skipped = {"Convolution": 1, "GroupConvolution": 2}.get(own)  # [out, in, ...] or [group, out, in, ...]
+    if skipped is not None:
+        return math.prod(shapes[1][skipped:])
+    return shapes[0][-1] if own == "MatMul" and shapes[0] else 0
+
+
+def _input(layer: ET.Element) -> Tensor:
+    port, data = layer.find("output/port"), layer.find("data")
+    attribute = layer.find(".//rt_info/attribute[@name='layout']")
+    layout = attribute.get("layout", "").strip("[]").replace(",", "") if attribute is not None else "NCHW"
+    dtype = data.get("element_type", "?") if data is not None else "?"
+    return _tensor(_port_name(port, layer), dtype, port, layout)
+
+
+def _port_name(port: ET.Element | None, layer: ET.Element) -> str:
+    names = port.get("names") if port is not None else None
+    return names.split(",")[0] if names else layer.get("name", "?")
+
+
+def _tensor(name: str, dtype: str, port: ET.Element | None, layout: str) -> Tensor:
+    shape = tuple(int(dim.text or -1) for dim in port.iterfind("dim")) if port is not None else ()
+    limits = "0..255" if dtype == "u8" else "0..1"
+    return Tensor(name=name, dtype=_DTYPES.get(dtype, dtype), shape=shape, layout=layout, range=limits)

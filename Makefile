@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint install bench clean
+.PHONY: demo test test-install lint bench clean
 
 demo: $(READY)
 	$(BIN)/mfs-edge demo demo
@@ -12,7 +12,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2
 
-install: $(READY)  # a part of `make test`
+test-install: $(READY)  # a part of `make test`
 	$(BIN)/python -m pytest -q -n 2 -m install
 
 lint: $(READY)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.install.conftest import REPOSITORY, SIZE, Install
+from tests.install.conftest import REPOSITORY, SIZE, Install, called
 
 pytestmark = pytest.mark.install
 TARGETS = ("coreml", "onnx", "openvino", "tflite")
@@ -94,3 +94,5 @@ def test_reports_and_the_emulated_devices(install: Install, formats: dict[str, P
     assert "<!doctype html>" in (there.folder / "report.html").read_text()
     (device,) = there.json("doctor")["devices"].values()
     assert "mfs-edge[emulated]" not in device["said"]
+    locked = "from mfs_edge.emulation.environment import lock; from pathlib import Path\nwith lock(Path('new')): pass"
+    called(there.python, "-c", locked, folder=there.folder)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mfs_edge.base import extras, frames
+from mfs_edge.base import extras, frames, quiet
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
 from mfs_edge.base.fidelity import Outputs, Swapper
@@ -173,7 +173,8 @@ class Loaded:
     def _engine(self, threads: int, *, profile: bool = False) -> Engine:
         kind: type[Engine] = importlib.import_module(self.target.engine).Engine
         try:
-            return kind(str(self.path), threads, profile)
+            with quiet.without_info_lines():
+                return kind(str(self.path), threads, profile)
         except ImportError as error:
             how = f"pip install 'mfs-edge[{self.target.extra}]'"
             raise MissingDependency(

@@ -29,6 +29,8 @@ MEANING = (
     "(caches, memory and clock are not emulated), and compare only with counts on the same CPU"
 )
 REFERENCE = "reference.npz"
+# Whose runtimes die in QEMU's user mode.
+CANNOT = {"openvino": "OpenVINO dies in the emulator; measure its files with --device local or ssh:"}
 # One runtime on two CPUs, dB. Half precision is computed in float where a CPU lacks it; and codes of
 # eight bits that are all rounded to the wrong neighbour are 48 dB away.
 SAME_RUNTIME_PSNR = {"fp32": 80.0, "fp16": 60.0, "int8": 45.0}
@@ -72,7 +74,9 @@ class EmulatedDevice:
 
     def refuses(self, artefact: Path) -> str | None:
         kind = target.of_file(artefact)
-        return f"{kind.title} runs on {', '.join(kind.systems)} only" if kind.systems else None
+        if kind.systems:
+            return f"{kind.title} runs on {', '.join(kind.systems)} only"
+        return CANNOT.get(kind.name)
 
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
         """See ``devices.Device``; how many frames and threads is not the request's to say.

@@ -6,13 +6,8 @@ It stands alone (numpy and the runtime, Python 3.9), so that it can travel to a 
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
@@ -37,9 +32,8 @@ class Engine:
         distribution = DISTRIBUTIONS[module.__name__.split(".")[0]]
         self.title = "LiteRT" if distribution == self.PACKAGE else distribution
         self.version = metadata.version(distribution)
-        with _without_info_lines():
-            self.interpreter = module.Interpreter(model_path=path, num_threads=threads or None)
-            self.interpreter.allocate_tensors()
+        self.interpreter = module.Interpreter(model_path=path, num_threads=threads or None)
+        self.interpreter.allocate_tensors()
         self._inputs = {entry["name"]: entry for entry in self.interpreter.get_input_details()}
         self._outputs = self.interpreter.get_output_details()
         self.inputs = {
@@ -150,22 +144,3 @@ def _runtime() -> Any:
         except ImportError as error:
             reasons.append(str(error))
     raise ImportError(f"{reasons[0]}; tflite-runtime will do on old devices")
-
-
-@contextlib.contextmanager
-def _without_info_lines() -> Iterator[None]:
-    """Drop "INFO: Created TensorFlow Lite XNNPACK delegate": C++ writes it, and no setting stops it.
-
-    Everything else that reaches the process's standard error meanwhile is passed on.
-    """
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(terminal, 2)
-            caught.seek(0)
-            os.write(2, b"".join(line for line in caught if not line.startswith(b"INFO:")))
-            os.close(terminal)

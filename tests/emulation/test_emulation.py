@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from mfs_edge.targets.tflite import TfliteTarget
 
@@ -179,7 +180,7 @@ def test_another_picture_than_the_references_is_an_error(folder: Path, reference
 def pi(environment: Environment, tmp_path: Path) -> Path:
     """An aarch64 Python with both runtimes, as a command that this machine can start, and that starts itself."""
     modules = dict.fromkeys(
-        module for suffix in wheels.RUNTIMES for module in environment.modules(suffix, lambda line: None)
+        module for suffix in (".onnx", ".tflite") for module in environment.modules(suffix, lambda line: None)
     )
     path = tmp_path / "pi"
     command = environment.command(BOARDS["rpi4"], [], log=tmp_path / "log", modules=list(modules))
@@ -211,11 +212,12 @@ def test_a_cpu_that_does_not_hold_what_its_kernel_says_dies_with_a_clear_error(f
 
 
 def test_a_file_that_the_runtime_refuses_is_named(folder: Path, environment: Environment, tmp_path: Path) -> None:
-    damaged = tmp_path / "damaged.tflite"
-    damaged.write_bytes((folder / "idn.tflite").read_bytes()[:5000])
+    model = onnx.load(folder / "idn.onnx")
+    model.opset_import[0].version = 4  # which knows none of its operators in this form
+    onnx.save(model, tmp_path / "old.onnx")
     images = np.zeros((2, 3, SIZE, SIZE), np.float32)
-    with pytest.raises(InputError, match=r"damaged\.tflite: on emulated:rpi4, .*compile it again"):
-        count.emulate(environment, BOARDS["rpi4"], damaged, images, watch=Watch(), say=lambda line: None)
+    with pytest.raises(InputError, match=r"old\.onnx: on emulated:rpi4, .*compile it again"):
+        count.emulate(environment, BOARDS["rpi4"], tmp_path / "old.onnx", images, watch=Watch(), say=lambda line: None)
 
 
 def test_the_program_inside_computes_what_our_own_runner_does(folder: Path) -> None:

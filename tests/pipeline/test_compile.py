@@ -205,4 +205,4 @@ def test_the_manifest_records_the_options(
     )  # fmt: skip
     coreml, onnx = result.manifest.artefacts
     assert (coreml.options, onnx.options) == ({"min_ios": 18}, {})
-    assert get("coreml").describe(result.out / coreml.file).metadata["minimum iOS"] == "18"
+    assert get("coreml").read(result.out / coreml.file).metadata["minimum iOS"] == "18"

@@ -14,7 +14,8 @@ from mfs_edge import target
 from mfs_edge.base.progress import Recorded
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
-from mfs_edge.target import Description, EmitOptions, Runner
+from mfs_edge.program import Program
+from mfs_edge.target import EmitOptions, Loaded
 from mfs_edge.verify import speed as pace
 
 IMAGE = np.zeros((1, 3, 32, 32), np.float32)
@@ -68,11 +69,11 @@ class Boxed(type(target.get("onnx"))):  # type: ignore[misc]
         (path / "inside").mkdir(parents=True)
         super().emit(model, path / "inside/model.onnx", options)
 
-    def load(self, path: Path, *, threads: int | None = None) -> Runner:
+    def load(self, path: Path, *, threads: int | None = None) -> Loaded:
         return super().load(path / "inside/model.onnx", threads=threads)
 
-    def describe(self, path: Path) -> Description:
-        return super().describe(path / "inside/model.onnx")
+    def read(self, path: Path) -> Program:
+        return super().read(path if path.suffix == ".onnx" else path / "inside/model.onnx")
 
 
 def test_an_artefact_that_is_a_folder_is_timed_too(

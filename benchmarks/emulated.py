@@ -4,29 +4,32 @@
     python benchmarks/emulated.py --record    after an intended change, or a new runtime version
     python benchmarks/emulated.py --prove 10  plant 5 % more instructions ten times, and none twenty times
 
-Counts depend on the runtime, so the baseline names its version; another one is refused rather
-than compared. Few frames do, as frames of one process differ by less than 0.1 %.
+Few frames do, as frames of one process differ by less than 0.1 %.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
+
+from benchmarks import peerlib
+from mfs_edge import bench, target
 from mfs_edge.base import fidelity
-from mfs_edge.base.errors import CheckFailed, InputError, MfsEdgeError, UsageError
+from mfs_edge.base.errors import CheckFailed, UsageError
+from mfs_edge.cli import show_bench
 from mfs_edge.emulation import count, setup
 from mfs_edge.emulation import device as emulated
 from mfs_edge.emulation.boards import BOARDS
 from mfs_edge.emulation.environment import tell
-from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.load.identity import Identity
+from mfs_edge.graph import build, edit, passes
 from mfs_edge.measure import gate, results, run
 from mfs_edge.measure.devices import Watch
 from mfs_edge.measure.progress import Bars
@@ -42,6 +45,7 @@ BASELINE = Path(__file__).parent / "baselines" / "emulated.json"
 TARGETS = ("onnx", "tflite")
 PRECISIONS = ("fp32", "int8")
 SIZE = 224
+Place = tuple[str, str]  # a file, on a device
 FRAMES = count.SHORT  # of each process
 # A pointwise convolution behind these nodes costs 5 to 6 % of a frame, on either runtime.
 PLANTED = {"onnx": ("mask.0.up",), "tflite": ("encoder.0.leaky", "encoder.1.leaky")}
@@ -52,43 +56,26 @@ PLANTED = {"onnx": ("mask.0.up",), "tflite": ("encoder.0.leaky", "encoder.1.leak
 @click.option("--prove", type=int, default=0, help="Check the gate itself with this many planted regressions.")
 @click.option("--board", "boards", multiple=True, type=click.Choice(list(BOARDS)), default=tuple(BOARDS))
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS), default=PRECISIONS)
+@peerlib.told()
 def main(record: bool, prove: int, boards: tuple[str, ...], precisions: tuple[str, ...]) -> None:
-    try:
-        if record and (set(boards), set(precisions)) != (set(BOARDS), set(PRECISIONS)):
-            raise UsageError("--record: a baseline holds every board and precision; record without the others")
-        stored = None if record or prove else baseline()  # before minutes of measuring
-        with tempfile.TemporaryDirectory() as folder:
-            if prove:
-                prove_gate(Path(folder), prove)
-            else:
-                measure(compiled(Path(folder), precisions), boards, stored)
-    except MfsEdgeError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-
-
-def baseline() -> results.Report:
-    """What was recorded.
-
-    Raises:
-        InputError: nothing was, or an older version of this program has; the message says how to.
-    """
-    if not BASELINE.exists():
-        raise InputError(f"{BASELINE}: does not exist; record it with: python benchmarks/emulated.py --record")
-    try:
-        return results.load(BASELINE)
-    except InputError as error:
-        raise InputError(f"{str(error).rpartition(';')[0]}; record it anew with --record") from error
+    if record and (set(boards), set(precisions)) != (set(BOARDS), set(PRECISIONS)):
+        raise UsageError("--record: a baseline holds every board and precision; record without the others")
+    if not record and not prove:
+        results.load(BASELINE)  # before minutes of measuring
+    with tempfile.TemporaryDirectory() as folder:
+        if prove:
+            prove_gate(Path(folder), prove)
+        else:
+            measure(compiled(Path(folder), precisions), boards, record=record)
 
 
 def compiled(folder: Path, precisions: Sequence[str]) -> list[Path]:
-    """The demo's artefacts in ``folder``, with the torch reference that their pictures are judged by there."""
-    checkpoint, identity = demo()
+    """The demo's artefacts in ``folder``, with what their pictures are judged by."""
     found = []
     for precision in precisions:
         made = pipeline.compile(
-            checkpoint=checkpoint,
-            identity=identity,
+            checkpoint=weights.checkpoint("iin"),
+            identity=weights.identity(0),
             target=TARGETS,
             precision=precision,
             size=SIZE,
@@ -96,94 +83,61 @@ def compiled(folder: Path, precisions: Sequence[str]) -> list[Path]:
             verify=False,  # it is the boards that have to give the picture
         )
         found += [folder / artefact.file for artefact in made.manifest.artefacts]
-    write_reference(folder, checkpoint, identity)
+    write_reference(folder, SIZE)
     return found
 
 
-def demo() -> tuple[Checkpoint, Identity]:
-    """The embedded weights, and the identity of the first of the embedded pictures."""
-    return weights.checkpoint("iin"), weights.identity(0)
+def write_reference(folder: Path, size: int) -> None:
+    """What the torch reference of the demo makes of the drawn faces among the pictures that artefacts are verified on.
 
-
-def write_reference(folder: Path, checkpoint: Checkpoint, identity: Identity) -> None:
-    """What the torch reference makes of the drawn faces among the pictures that artefacts are verified on."""
-    reference = reference_of(checkpoint, identity)
-    images = exam_pictures(SIZE)[:FRAMES]
-    outputs = on_each(reference, images)
+    The emulated boards compare with it what artefacts beside it give.
+    """
+    images = exam_pictures(size)[:FRAMES]
+    outputs = on_each(reference_of(weights.checkpoint("iin"), weights.identity(0)), images)
     arrays: dict[str, Any] = {n: np.concatenate([each[n] for each in outputs]) for n in fidelity.OUTPUT_NAMES}
     np.savez(folder / emulated.REFERENCE, images=np.concatenate(images), **arrays)
 
 
-def measure(artefacts: Sequence[Path], boards: Sequence[str], stored: results.Report | None) -> None:
-    """Every artefact on every board, then the verdict; recorded where nothing is ``stored``.
+def measure(artefacts: Sequence[Path], boards: Sequence[str], *, record: bool = False) -> None:
+    """Every artefact on every board, then the verdict.
 
     Raises:
-        CheckFailed: a frame costs more than in the baseline, or the baseline is not comparable.
+        CheckFailed: a frame costs more than in the baseline, or that does not hold every artefact and board.
     """
+    devices = [f"emulated:{name}" for name in boards]
     with Bars() as bars:
-        found = run.bench(*artefacts, device=[f"emulated:{name}" for name in boards], progress=bars)
-    causes = [*found.causes, *found.failures]
-    if stored is None and not causes:
+        found = bench(*artefacts, device=devices, baseline=None if record else BASELINE, time=False, progress=bars)
+    stored = found if record else results.load(BASELINE)
+    missing = {*_counts(found)} - {*_counts(stored)}
+    causes = (*found.causes, *(f"{BASELINE}: has no {' on '.join(place)}; record it anew" for place in sorted(missing)))
+    show(found.model_copy(update={"causes": causes}), "the baseline", lambda *place: place, stored)
+    if record:
         found.save(BASELINE)
         click.echo(f"recorded {BASELINE}")
-    causes += compare(found, stored or found, BASELINE)
-    show(found, stored or found)
-    for cause in causes[:-1]:
-        click.echo(f"error: {cause}", err=True)
-    if causes:
-        raise CheckFailed(causes[-1])
 
 
-def compare(found: results.Report, stored: results.Report, path: Path) -> list[str]:
-    """One line per entry that costs more, or has nothing comparable in the baseline."""
-    before = {(entry.device, entry.facts.file): entry for entry in stored.entries}
-    causes = []
-    for entry in found.entries:
-        base = before.get((entry.device, entry.facts.file))
-        if base is None:
-            causes.append(f"{path}: has no {entry.facts.file} on {entry.device}; record it anew with --record")
-        elif counted_by(entry) != counted_by(base):
-            causes.append(
-                f"{path}: {entry.facts.file} on {entry.device} was counted by {counted_by(base)}, now by "
-                f"{counted_by(entry)}; record it anew with --record"
-            )
-        else:
-            causes += gate.compare(entry, base, snapshot=True).causes
-    return causes
+def show(
+    found: results.Report, title: str, other: Callable[[str, str], Place], base: results.Report | None = None
+) -> None:
+    """What was found, each count beside that of another file and device, in ``base`` if there is one.
+
+    Raises:
+        CheckFailed, DeviceError: it has not passed.
+    """
+    show_bench.show(found)
+    before = _counts(base or found)
+    for place, counted in _counts(found).items():
+        if theirs := before.get(other(*place)):
+            change = 100 * (counted.median / theirs.median - 1)
+            spread = 100 * counted.spread
+            click.echo(f"{' on '.join(place)}: {change:+.2f} % against {title}, spread {spread:.2f} %")
+    click.echo(emulated.MEANING)
+    run.require_passed(found)
 
 
-def counted_by(entry: results.Entry) -> str:
-    """What a count depends on besides the artefact."""
-    seen = entry.observation
-    cpu = seen.instructions.cpu if seen.instructions else "nothing"
-    return f"{seen.machine.runtime} {seen.machine.runtime_version} on {cpu}"
-
-
-def show(found: results.Report, stored: results.Report) -> None:
-    """The table, the pictures, and once what the table does not mean."""
-    from benchmarks import peerlib
-
-    before = {(entry.device, entry.facts.file): entry.observation.instructions for entry in stored.entries}
-    rows = [_row(entry, before.get((entry.device, entry.facts.file))) for entry in found.entries]
-    if rows:
-        peerlib.show("Emulated Raspberry Pis", rows)
-    for entry in found.entries:
-        click.echo("\n".join(entry.observation.notes))
-    click.echo("\n".join(dict.fromkeys([*found.notes, emulated.MEANING])))
-
-
-def _row(entry: results.Entry, base: results.Instructions | None) -> dict[str, Any]:
-    seen = entry.observation
-    count, taken = seen.instructions, seen.coverage
-    return {
-        "artefact": entry.facts.file,
-        "device": entry.device,
-        "instructions, M per frame": count.median / 1e6 if count else "-",
-        "spread, %": 100 * count.spread if count else "-",
-        "against the baseline, %": 100 * (count.median / base.median - 1) if count and base else "new",
-        "in XNNPACK": f"{taken.delegated} of {taken.nodes} nodes" if taken else "-",
-        "peak memory, MB": (seen.peak_rss_bytes or 0) / 1e6,
-    }
+def _counts(report: results.Report) -> dict[Place, results.Instructions]:
+    seen = {(entry.facts.file, entry.device): entry.observation.instructions for entry in report.entries}
+    return {place: counted for place, counted in seen.items() if counted}
 
 
 def prove_gate(folder: Path, times: int) -> None:
@@ -192,11 +146,7 @@ def prove_gate(folder: Path, times: int) -> None:
     Raises:
         CheckFailed: it missed one, or cried wolf.
     """
-    from mfs_edge import target
-    from mfs_edge.fold import fold
-    from mfs_edge.graph import build, passes
-
-    graph = passes.optimise(build.build(fold(*demo()).weights(), size=SIZE))
+    graph = passes.optimise(build.build(peerlib.demo_weights(), size=SIZE))
     missed = wolf = 0
     for kind in map(target.get, TARGETS):
         same, worse = folder / f"idn{kind.suffix}", folder / f"worse{kind.suffix}"
@@ -222,8 +172,6 @@ def median(artefact: Path) -> float:
 
 def redundant_pointwise(model: ir.Model, after: Sequence[str]) -> ir.Model:
     """A copy of ``model`` with a pointwise identity behind each of the nodes named."""
-    from mfs_edge.graph import edit
-
     changed = model.clone()
     for node in [node for node in changed.graph if node.name in after]:
         value = node.outputs[0]
@@ -240,5 +188,4 @@ def redundant_pointwise(model: ir.Model, after: Sequence[str]) -> ir.Model:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
     main()

@@ -9,22 +9,32 @@ is the noise floor.
 from __future__ import annotations
 
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
 
-from benchmarks import peerlib, peers_onnx
+from benchmarks import peerlib
+from benchmarks.peer_child import Ours, timed
+from benchmarks.peer_race import race
+from mfs_edge import target
 from mfs_edge.graph import build, passes
 from mfs_edge.graph.cost import count
 from mfs_edge.graph.passes.base import GraphPass
+from mfs_edge.measure import luggage
 
 PLAIN = "(none)"
+# What reads ONNX.
+ENGINES = {
+    title: str(luggage.engine_file(target.get(name)))
+    for title, name in (("onnxruntime", "onnx"), ("OpenVINO", "openvino"))
+}
 # Rewrites that leave something for DropDead; alone, it comes with them.
 LEAVES_DEAD = (passes.BlendForm,)
 
@@ -36,7 +46,6 @@ LEAVES_DEAD = (passes.BlendForm,)
 @click.option("--level", default=1, show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here too.")
 def main(size: int, runs: int, warmup: int, level: int, json_path: Path | None) -> None:
-    ort.set_default_logger_severity(3)  # dead initialisers are expected here
     weights = peerlib.demo_weights()
     for title, lists in (("alone", alone(level)), ("in sequence", in_sequence(level))):
         graphs = {name: passes.run(build.build(weights, size=size), made) for name, made in lists.items()}
@@ -63,30 +72,23 @@ def in_sequence(level: int) -> dict[str, list[GraphPass]]:
 
 def measure(graphs: dict[str, ir.Model], size: int, *, runs: int, warmup: int) -> list[dict[str, Any]]:
     """A row per graph; the first is what the others are compared with."""
-    image = peerlib.frame(size)
-    calls = {}
-    for name, graph in graphs.items():
-        model = ir.to_proto(graph).SerializeToString()
-        for runtime, load in peers_onnx.RUNTIMES.items():
-            calls[runtime, name] = load(model, image, 1)
-    expected = calls["onnxruntime", PLAIN]()
-    race = peerlib.race(
-        {f"{runtime}/{name}": call for (runtime, name), call in calls.items()}, runs=runs, warmup=warmup
-    )
+    loaded: dict[str, dict[str, Ours]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        for name, graph in graphs.items():
+            ir.save(graph, path)
+            loaded[name] = {kind: Ours(engine, str(path), 1) for kind, engine in ENGINES.items()}
+    ran = {name: [each.run(peerlib.frame(size)) for each in kinds.values()] for name, kinds in loaded.items()}
+    calls = {kind + name: partial(timed, each.infer) for name, kinds in loaded.items() for kind, each in kinds.items()}
+    taken = race(calls, turns=runs, warmup=warmup)
     rows = []
     for name, graph in graphs.items():
         cost = count(graph)
-        found = calls["onnxruntime", name]()
-        row: dict[str, Any] = {
-            "pass": name,
-            "nodes": len(cost.nodes),
-            "MACs": cost.macs,
-            "peak bytes": cost.peak_bytes,
-            "max error": f"{max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)):.1e}",
-        }
-        for runtime in peers_onnx.RUNTIMES:
-            wall, processor = race.ratio(f"{runtime}/{PLAIN}", f"{runtime}/{name}")
-            row |= {f"{runtime} ratio": wall, f"{runtime} in CPU time": processor}
+        error = max(float(np.abs(ran[name][0][key] - plain).max()) for key, plain in ran[PLAIN][0].items())
+        row = {"pass": name, "nodes": len(cost.nodes), "MACs": cost.macs, "peak bytes": cost.peak_bytes}
+        row |= {"max error": f"{error:.1e}"}
+        for kind in ENGINES:
+            row |= zip((f"{kind} ratio", f"{kind} in CPU time"), taken.ratio(kind + PLAIN, kind + name), strict=True)
         rows.append(row)
     return rows
 

@@ -1,9 +1,10 @@
-"""Runs one model on one runtime, a burst at a time; needs only that runtime and numpy.
+"""Runs one model on one runtime, a burst of frames at a time; needs only that runtime and numpy.
 
-Arguments: which runtime (a key of ``RUNTIMES``), the model, the image (.npy, float32
-[1, 3, S, S] in 0..1), threads, and where to write what the model makes of it (.npy, the swapped
-picture). Prints a JSON line {"runtime": ...} when ready; from then on, for each line read (a
-number of frames), a JSON list of the milliseconds that each took.
+Arguments: what runs it (the path of a target's engine.py, or a key of ``PEERS``), the model,
+pictures (.npy, float32 [N, 3, S, S] in 0..1), threads, and where to write what it makes of them
+(.npz of "swapped" [N, 1, 3, S, S] and, from ours, "mask" [N, 1, 1, S, S]). Prints a JSON line {"runtime": ...,
+"coverage": ...} when ready; from then on, for each line read (a number of frames), a JSON list of the
+[wall, processor] milliseconds that each took.
 """
 
 from __future__ import annotations
@@ -13,81 +14,90 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-Call = Callable[[], Any]
-Loaded = tuple[Call, Callable[[Any], np.ndarray], str]  # one frame; the picture in its result; the version
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from mfs_edge.base import frames
+from mfs_edge.measure import runner
+
+Outputs = dict[str, np.ndarray]
 
 
-def onnxruntime(path: str, image: np.ndarray, threads: int) -> Loaded:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    # A waiting pool would spin on the core that the next contender needs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(["swapped"], {"image": image}), lambda found: found[0], ort.__version__
+def timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Wall and processor milliseconds of a call."""
+    wall, processor = time.perf_counter(), time.process_time()
+    call()
+    return 1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor)
 
 
-def openvino(path: str, image: np.ndarray, threads: int) -> Loaded:
-    import openvino as ov
+class Ours:
+    """A target's engine (see ``mfs_edge.target.Engine``), by the path of its file; ``infer`` is what is timed."""
 
-    core = ov.Core()
-    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-    request = core.compile_model(core.read_model(path), "CPU", config).create_infer_request()
-    call = lambda: request.infer({"image": image}, share_inputs=True)  # noqa: E731
-    return call, lambda found: np.array(found["swapped"]), ov.get_version().split("-")[0]
+    def __init__(self, engine: str, path: str, threads: int) -> None:
+        self.engine: Any = runner.engine(engine)(path, threads)
+        self.infer = self.engine.infer
+        self.said = {"runtime": f"{self.engine.title} {self.engine.version}", "coverage": self.engine.coverage()}
 
-
-def litert(path: str, image: np.ndarray, threads: int) -> Loaded:
-    import ai_edge_litert
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_path=path, num_threads=threads)
-    interpreter.allocate_tensors()
-    (entry,) = interpreter.get_input_details()
-    last = entry["shape"][-1] == 3
-    interpreter.set_tensor(entry["index"], np.ascontiguousarray(image.transpose(0, 2, 3, 1)) if last else image)
-
-    def picture(_: Any) -> np.ndarray:
-        found = [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
-        (swapped,) = (output for output in found if 3 in (output.shape[1], output.shape[-1]))
-        return swapped if swapped.shape[1] == 3 else swapped.transpose(0, 3, 1, 2)
-
-    return interpreter.invoke, picture, getattr(ai_edge_litert, "__version__", "")
+    def run(self, image: np.ndarray) -> Outputs:
+        ((name, (shape, dtype)),) = self.engine.inputs.items()
+        self.engine.feed({name: frames.as_taken(image, shape, dtype)})
+        self.infer()
+        return frames.as_told(self.engine.fetch())
 
 
-def executorch(path: str, image: np.ndarray, threads: int) -> Loaded:
+class Peer:
+    """A runtime that no target of ours writes for: ``call`` takes a fed picture and gives the swapped one."""
+
+    def __init__(self, kind: str, path: str, threads: int) -> None:
+        self.feed, self.call, name = PEERS[kind](path, threads)
+        self.said = {"runtime": name, "coverage": None}
+        self.fed: Any = None
+
+    def infer(self) -> Any:
+        return self.call(self.fed)
+
+    def run(self, image: np.ndarray) -> Outputs:
+        self.fed = self.feed(image)
+        return {"swapped": np.array(self.infer(), np.float32).reshape(image.shape)}
+
+
+Loaded = tuple[Callable[[np.ndarray], Any], Callable[[Any], Any], str]
+
+
+def executorch(path: str, threads: int) -> Loaded:
     import torch
     from executorch.extension.pybindings import portable_lib  # type: ignore[import-not-found]
     from executorch.runtime import Runtime  # type: ignore[import-not-found]
 
     portable_lib._unsafe_reset_threadpool(threads)  # there is no public way from Python
     method = Runtime.get().load_program(path).load_method("forward")
-    given = [torch.from_numpy(image)]
-    return lambda: method.execute(given), lambda found: found[0].numpy(), ""
+    return lambda image: [torch.from_numpy(image)], lambda given: method.execute(given)[0], "ExecuTorch"
 
 
-def mnn(path: str, image: np.ndarray, threads: int) -> Loaded:
+def mnn(path: str, threads: int) -> Loaded:
     import MNN.expr as expr  # type: ignore[import-not-found]
     from MNN import nn
 
     manager = nn.create_runtime_manager(({"backend": "CPU", "numThread": threads, "precision": "high"},))
     module = nn.load_module_from_file(path, ["image"], ["swapped", "mask"], runtime_manager=manager)
-    given = expr.placeholder(list(image.shape), expr.NCHW)
-    given.write(image)
 
-    def call() -> Any:
-        found = module.forward([given])
-        return [expr.convert(output, expr.NCHW).read() for output in found]  # reading makes it compute
+    def feed(image: np.ndarray) -> Any:
+        given = expr.placeholder(list(image.shape), expr.NCHW)
+        given.write(image)
+        return given
 
-    return call, lambda found: np.array(found[0]), ""
+    def call(given: Any) -> Any:
+        found = [expr.convert(each, expr.NCHW).read() for each in module.forward([given])]  # reading computes
+        return found[0]
+
+    return feed, call, "MNN"
 
 
-def ncnn(path: str, image: np.ndarray, threads: int) -> Loaded:
+def ncnn(path: str, threads: int) -> Loaded:
     import ncnn as runtime  # type: ignore[import-not-found]
 
     net = runtime.Net()
@@ -96,45 +106,31 @@ def ncnn(path: str, image: np.ndarray, threads: int) -> Loaded:
         setattr(net.opt, narrow, False)  # everybody computes in float32 here
     net.load_param(path)
     net.load_model(path.removesuffix(".param") + ".bin")
-    given = runtime.Mat(image[0]).clone()  # a Mat of an array does not keep it alive
-    names = net.output_names()
 
-    def call() -> Any:
+    def call(given: Any) -> Any:
         with net.create_extractor() as extractor:
             extractor.input(net.input_names()[0], given)
-            return [extractor.extract(name)[1] for name in names]
+            outputs = [extractor.extract(name)[1] for name in net.output_names()]
+        return next(output for output in outputs if output.c == 3)
 
-    def picture(found: Any) -> np.ndarray:
-        arrays = [np.array(output) for output in found]
-        return next(array for array in arrays if array.shape[0] == 3)[None]
-
-    return call, picture, runtime.__version__
+    # A Mat of an array does not keep it alive.
+    return lambda image: runtime.Mat(image[0]).clone(), call, f"ncnn {runtime.__version__}"
 
 
-RUNTIMES: dict[str, Callable[[str, np.ndarray, int], Loaded]] = {
-    "onnxruntime": onnxruntime,
-    "OpenVINO": openvino,
-    "LiteRT": litert,
-    "ExecuTorch": executorch,
-    "MNN": mnn,
-    "ncnn": ncnn,
-}
+PEERS: dict[str, Callable[[str, int], Loaded]] = {"ExecuTorch": executorch, "MNN": mnn, "ncnn": ncnn}
 
 
 def main() -> None:
-    kind, path, image, threads, out = sys.argv[1:]
+    kind, path, images, threads, out = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # some runtimes talk on standard output
-    call, picture, version = RUNTIMES[kind](path, np.load(image), int(threads))
-    np.save(out, picture(call()))
-    answers.write(json.dumps({"runtime": f"{kind} {version}".strip()}) + "\n")
+    loaded = (Peer if kind in PEERS else Ours)(kind, path, int(threads))
+    outputs = [loaded.run(image[None]) for image in np.load(images)]
+    stacked: dict[str, Any] = {name: np.stack([each[name] for each in outputs]) for name in outputs[0]}
+    np.savez(out, **stacked)
+    answers.write(json.dumps(loaded.said) + "\n")
     for line in sys.stdin:
-        taken = []
-        for _ in range(int(line)):
-            begin = time.perf_counter_ns()
-            call()
-            taken.append((time.perf_counter_ns() - begin) / 1e6)
-        answers.write(json.dumps(taken) + "\n")
+        answers.write(json.dumps([timed(loaded.infer) for _ in range(int(line))]) + "\n")
 
 
 if __name__ == "__main__":

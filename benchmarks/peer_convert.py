@@ -1,86 +1,195 @@
-"""Converts the folded network with a peer's tools; runs in that peer's environment.
+"""Converts the folded network, with ours or a peer's tools; runs in that peer's environment.
 
-Arguments: which (a key of ``CONVERTERS``), weights (.safetensors, the IDN's official keys), the
-plain torch.onnx.export of the same, size, the file to write. Prints one JSON line: the seconds
-taken, imports aside, and the tool's version.
+Arguments: by whom (a key of ``CONVERTERS``), weights (.safetensors, the IDN's official keys), the
+plain torch.onnx.export of the same, size, the file to write. Prints one JSON line: who it was, and
+the seconds from weights to file, imports aside.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib.util
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+OUTPUTS = ["swapped", "mask"]
 
 
-def torch_module(weights: str) -> Any:
-    """The plain network, as the authors' code has it."""
+@dataclass(frozen=True)
+class Job:
+    """What to convert, and the file to write."""
+
+    weights: str
+    exported: str
+    size: int
+    out: Path
+
+
+# Who it is, and the call that is timed; imports lie behind it.
+Converter = Callable[[Job], tuple[str, Callable[[], object]]]
+
+
+def ours(job: Job, precision: str = "") -> tuple[str, Callable[[], object]]:
+    """Our compiler behind the fold; the file's suffix says which target."""
+    from safetensors.numpy import load_file
+
+    from mfs_edge import target
+    from mfs_edge.graph import build, passes
+    from mfs_edge.quantize import calibration, half, quantise
+
+    backend = target.of_file(job.out)
+    for module in (*backend.emit_needs, backend.engine):
+        importlib.import_module(module)
+    options = target.EmitOptions(precision=precision or backend.default_precision, io=backend.default_io)
+    weights = load_file(job.weights)
+
+    def convert() -> None:
+        graph = passes.optimise(build.build(weights, size=job.size))
+        if options.precision == "fp16":
+            graph = half.prepare(graph)
+        elif options.precision == "int8":
+            graph = quantise(graph, calibration.load(None, job.size)).model
+        backend.emit(graph, job.out, options)
+
+    return f"mfs-edge {precision}".strip(), convert
+
+
+def network(job: Job) -> Any:
+    """The plain network, as the authors' code has it, and a picture for tracing."""
+    import torch
     from safetensors.torch import load_file
 
     from mfs_edge.networks.idn import IDN
 
-    network = IDN()
-    missing, unexpected = network.load_state_dict(load_file(weights), strict=False)
+    module = IDN()
+    missing, unexpected = module.load_state_dict(load_file(job.weights), strict=False)
     # Batch norms count batches in training; the count is in no checkpoint.
     if unexpected or any(not key.endswith("num_batches_tracked") for key in missing):
         raise SystemExit(f"weights do not fit the network: missing {missing}, unexpected {unexpected}")
-    return network.eval()
+    torch.set_num_threads(1)  # tracing runs the network, and its threads fight on a busy machine
+    torch.set_grad_enabled(False)
+    return module.eval(), (torch.rand(1, 3, job.size, job.size),)
 
 
-def executorch(weights: str, onnx: str, size: int, out: str) -> float:
+def torch_onnx(job: Job) -> tuple[str, Callable[[], object]]:
+    """By the exporter based on torch.export where ``onnxscript`` is installed, else by that based on TorchScript."""
+    import torch.onnx
+
+    dynamo = importlib.util.find_spec("onnxscript") is not None
+    module, given = network(job)
+    options: dict[str, Any] = {"dynamo": dynamo, "opset_version": 18 if dynamo else 17}
+
+    def convert() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the TorchScript exporter
+            torch.onnx.export(
+                module, given, str(job.out), input_names=["image"], output_names=OUTPUTS, external_data=False, **options
+            )
+
+    return f"torch.onnx.export ({'dynamo' if dynamo else 'TorchScript'})", convert
+
+
+def ov_convert(job: Job) -> tuple[str, Callable[[], object]]:
+    """What OpenVINO's documentation tells a PyTorch user to do, but with weights left in float32, as others' are."""
+    import openvino as ov
+
+    module, given = network(job)
+
+    def convert() -> None:
+        model = ov.convert_model(module, example_input=given[0], input=[1, 3, job.size, job.size])
+        for port, name in zip(model.outputs, OUTPUTS, strict=True):
+            port.get_tensor().set_names({name})
+        ov.save_model(model, job.out, compress_to_fp16=False)
+
+    return f"ov.convert_model {metadata.version('openvino')}", convert
+
+
+def core_ml(job: Job) -> tuple[str, Callable[[], object]]:
+    """What coremltools' documentation tells a PyTorch user to do: a traced module, images in and out, fp16."""
+    import coremltools as ct
+    import torch
+
+    module, given = network(job)
+
+    class ForImages(torch.nn.Module):
+        """coremltools scales an input image, but not an output one."""
+
+        network: Any
+
+        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            swapped, mask = self.network(image)
+            return swapped * 255, mask
+
+    wrapped = ForImages().eval()
+    wrapped.network = module
+
+    def convert() -> None:
+        model = ct.convert(
+            torch.jit.trace(wrapped, given),  # type: ignore[no-untyped-call]
+            inputs=[ct.ImageType(name="image", shape=(1, 3, job.size, job.size), scale=1 / 255)],
+            outputs=[ct.ImageType(name="swapped"), ct.TensorType(name="mask")],
+            minimum_deployment_target=ct.target.iOS16,
+            skip_model_load=True,
+        )
+        model.save(str(job.out))
+
+    return f"coremltools.convert {metadata.version('coremltools')}", convert
+
+
+def executorch(job: Job) -> tuple[str, Callable[[], object]]:
+    """With XNNPACK."""
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import (  # type: ignore[import-not-found]
         XnnpackPartitioner,
     )
     from executorch.exir import to_edge_transform_and_lower  # type: ignore[import-not-found]
 
-    network = torch_module(weights)
-    begin = time.perf_counter()
-    with torch.no_grad():
-        program = torch.export.export(network, (torch.rand(1, 3, size, size),))
+    module, given = network(job)
+
+    def convert() -> None:
+        program = torch.export.export(module, given)
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-    Path(out).write_bytes(lowered.to_executorch().buffer)
-    return time.perf_counter() - begin
+        job.out.write_bytes(lowered.to_executorch().buffer)
+
+    return f"executorch {metadata.version('executorch')}", convert
 
 
-def litert_torch(weights: str, onnx: str, size: int, out: str) -> float:
+def litert_torch(job: Job) -> tuple[str, Callable[[], object]]:
     import litert_torch as peer  # type: ignore[import-not-found]
-    import torch
 
-    network = torch_module(weights)
-    begin = time.perf_counter()
-    with torch.no_grad():
-        peer.convert(network, (torch.rand(1, 3, size, size),)).export(out)
-    return time.perf_counter() - begin
+    module, given = network(job)
+    return f"litert-torch {metadata.version('litert-torch')}", lambda: peer.convert(module, given).export(str(job.out))
 
 
-def mnn(weights: str, onnx: str, size: int, out: str) -> float:
-    tool = Path(sys.executable).parent / "mnnconvert"
-    begin = time.perf_counter()
-    call([str(tool), "-f", "ONNX", "--modelFile", onnx, "--MNNModel", out, "--bizCode", "peer"])
-    return time.perf_counter() - begin
+def mnn(job: Job) -> tuple[str, Callable[[], object]]:
+    tool = str(Path(sys.executable).parent / "mnnconvert")
+    command = [tool, "-f", "ONNX", "--modelFile", job.exported, "--MNNModel", str(job.out), "--bizCode", "peer"]
+    return f"MNN {metadata.version('MNN')}", lambda: call(command)
 
 
-def ncnn(weights: str, onnx: str, size: int, out: str) -> float:
-    """Two files: ``out`` is the .param, its weights lie beside it as .bin."""
+def ncnn(job: Job) -> tuple[str, Callable[[], object]]:
+    """Two files: the one named is the .param, its weights lie beside it as .bin."""
     import pnnx  # type: ignore[import-not-found]
 
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(onnx, Path(folder) / "idn.onnx")
-        begin = time.perf_counter()
-        call([pnnx.EXEC_PATH, "idn.onnx", f"inputshape=[1,3,{size},{size}]", "fp16=0"], folder)
-        seconds = time.perf_counter() - begin
-        for suffix in (".param", ".bin"):
-            shutil.move(Path(folder) / f"idn.ncnn{suffix}", Path(out).with_suffix(suffix))
-    return seconds
+    def convert() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(job.exported, Path(folder) / "idn.onnx")
+            call([pnnx.EXEC_PATH, "idn.onnx", f"inputshape=[1,3,{job.size},{job.size}]", "fp16=0"], folder)
+            for suffix in (".param", ".bin"):
+                shutil.move(Path(folder) / f"idn.ncnn{suffix}", job.out.with_suffix(suffix))
+
+    return f"ncnn {metadata.version('ncnn')}", convert
 
 
 def call(command: list[str], folder: str | None = None) -> None:
@@ -90,19 +199,27 @@ def call(command: list[str], folder: str | None = None) -> None:
         raise SystemExit(f"exit code {done.returncode}: {lines[-1] if lines else 'no message'}")
 
 
-CONVERTERS: dict[str, tuple[Callable[[str, str, int, str], float], str]] = {
-    "executorch": (executorch, "executorch"),
-    "litert-torch": (litert_torch, "litert-torch"),
-    "MNN": (mnn, "MNN"),
-    "ncnn": (ncnn, "ncnn"),
+CONVERTERS: dict[str, Converter] = {
+    "mfs-edge": ours,
+    "mfs-edge-int8": lambda job: ours(job, "int8"),
+    "torch.onnx.export": torch_onnx,
+    "ov.convert_model": ov_convert,
+    "coremltools.convert": core_ml,
+    "executorch": executorch,
+    "litert-torch": litert_torch,
+    "MNN": mnn,
+    "ncnn": ncnn,
 }
 
 
 def main() -> None:
-    kind, weights, onnx, size, out = sys.argv[1:]
-    convert, distribution = CONVERTERS[kind]
-    seconds = convert(weights, onnx, int(size), out)
-    sys.stdout.write(json.dumps({"seconds": seconds, "version": metadata.version(distribution)}) + "\n")
+    kind, weights, exported, size, out = sys.argv[1:]
+    name, convert = CONVERTERS[kind](Job(weights, exported, int(size), Path(out)))
+    gc.collect()
+    gc.freeze()  # what was imported is no garbage of the converter
+    begin = time.perf_counter()
+    convert()
+    sys.stdout.write(json.dumps({"name": name, "seconds": time.perf_counter() - begin}) + "\n")
 
 
 if __name__ == "__main__":

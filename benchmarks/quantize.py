@@ -15,10 +15,7 @@ NNCF runs in an environment of its own (``peers.toml``; kept in the cache folder
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,17 +32,19 @@ sys.path.insert(0, str(HERE.parent))  # run as a script, only this folder is on 
 
 # ruff: noqa: E402
 from benchmarks import peer_environments, peerlib
+from benchmarks.peer_race import Child, race
 from benchmarks.quantize_cases import Case, cases
 from mfs_edge import target
 from mfs_edge.base.errors import CheckFailed
 from mfs_edge.base.fidelity import psnr
 from mfs_edge.graph import edit, passes
-from mfs_edge.measure import facts, runner
+from mfs_edge.measure import facts, luggage, runner
 from mfs_edge.quantize import execute, half, quantise, recipe
 from mfs_edge.quantize.draft import Draft
 from mfs_edge.target import EmitOptions
 
 ORT_METHODS = ("MinMax", "Entropy", "Percentile")
+TURNS = 60
 NNCF_MODES = ("default", "bias correction")
 # Per target, what is raced: OpenVINO's convolutions can be kept from using VNNI.
 ISA: Mapping[str, Mapping[str, Mapping[str, str]]] = {
@@ -81,7 +80,7 @@ def main(
         peerlib.show(case.name, [row for row in rows if row["network"] == case.name])
         halves += half_precision(case)
         if latency:
-            speed += race(case)
+            speed += in_turns(case)
     if len(rows) > len(contenders):
         peerlib.show("mean over identities", means(rows))
     peerlib.show("Our fp16 from each target's file", halves)
@@ -124,9 +123,9 @@ def theirs(methods: Sequence[str], *, nncf: bool) -> Iterator[tuple[str, Make]]:
     for method in methods:
         yield f"onnxruntime {method}", _ort(method)
     if nncf:
-        python = peer_environments.ensure("nncf", lambda line: click.echo(line, err=True))
+        peer_environments.python("nncf")  # installed before anything is timed
         for mode in NNCF_MODES:
-            yield f"NNCF {mode}", _nncf(mode, python)
+            yield f"NNCF {mode}", _nncf(mode)
 
 
 def _ort(method: str) -> Make:
@@ -156,16 +155,13 @@ def quantize_static(case: Case, method: str) -> ir.Model:
         return ir.from_proto(ir.to_proto(ir.load(after)))
 
 
-def _nncf(mode: str, python: Path) -> Make:
+def _nncf(mode: str) -> Make:
     def make(case: Case) -> ir.Model:
         with tempfile.TemporaryDirectory() as folder:
             before, pictures, after = (Path(folder) / name for name in ("fp32.onnx", "pictures.npy", "int8.onnx"))
             ir.save(case.model, before)
             np.save(pictures, np.concatenate(list(case.calibrate)))
-            child = [str(python), str(HERE / "nncf_child.py"), str(before), str(pictures), str(after), mode]
-            done = subprocess.run(child, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise CheckFailed(f"NNCF failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+            peer_environments.run("nncf", "nncf_child.py", before, pictures, after, mode)
             return ir.from_proto(ir.to_proto(ir.load(after)))
 
     return make
@@ -227,38 +223,37 @@ def half_precision(case: Case) -> list[dict[str, Any]]:
     return rows
 
 
-def race(case: Case) -> list[dict[str, Any]]:
+def in_turns(case: Case) -> list[dict[str, Any]]:
     """Our int8 beside our fp32 on every installed runtime, one thread; OpenVINO also without VNNI."""
     graphs = {"fp32": case.model, "int8": quantise(case.model, case.calibrate).model}
     rows = [_exactly(case, graphs["int8"])]
     with tempfile.TemporaryDirectory() as folder:
-        pictures = Path(folder) / "pictures.npy"
-        np.save(pictures, np.stack(list(case.judge)))
+        np.save(Path(folder) / "images.npy", np.concatenate(list(case.judge)))
         for backend in target.registered().values():
             if target.missing(backend) or backend.unrunnable() is not None or "int8" not in backend.precisions:
                 continue
-            paths = [Path(folder) / f"{precision}{backend.suffix}" for precision in graphs]
-            for path, (precision, graph) in zip(paths, graphs.items(), strict=True):
-                backend.emit(graph, path, EmitOptions(precision=precision))
+            paths = {precision: Path(folder) / f"{precision}{backend.suffix}" for precision in graphs}
+            for precision, path in paths.items():
+                backend.emit(graphs[precision], path, EmitOptions(precision=precision))
             for suffix, variables in ISA.get(backend.name, {"": {}}).items():
-                raced = _raced(case, [*paths, pictures], variables)
                 named = {"network": case.name, "runtime": backend.title + suffix}
-                rows.append(named | raced | {"bytes": facts.of(paths[-1]).bytes})
+                raced = _raced(case, str(luggage.engine_file(backend)), paths, variables)
+                rows.append(named | raced | {"bytes": facts.of(paths["int8"]).bytes})
     return rows
 
 
-def _raced(case: Case, given: Sequence[Path], variables: Mapping[str, str]) -> dict[str, Any]:
-    """Fidelity and times, from a process with these environment variables."""
-    into = given[-1].with_name("outputs.npz")
-    child = [sys.executable, str(HERE / "quantize_child.py"), *map(str, given), str(into)]
-    done = subprocess.run(child, env=os.environ | variables, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CheckFailed(f"the race failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    with np.load(into) as stored:
-        outputs = {name: stored[name] for name in stored.files}
-    found = [{name: values[i] for name, values in outputs.items()} for i in range(len(case.judge))]
-    image, mask = fidelity(found, case.expected)
-    return {"image": image, "mask": mask, **json.loads(done.stdout.splitlines()[-1])}
+def _raced(case: Case, engine: str, paths: Mapping[str, Path], variables: Mapping[str, str]) -> dict[str, Any]:
+    """Fidelity of the last and times of all, in processes with these environment variables."""
+    children = {n: Child(engine, sys.executable, path, path.parent, 1, **variables) for n, path in paths.items()}
+    taken = race({name: child.burst for name, child in children.items()}, turns=TURNS, warmup=TURNS // 6)
+    for child in children.values():
+        child.end()
+        if child.reason:
+            raise CheckFailed(f"the race {child.reason}")
+    image, mask = fidelity(children["int8"].outputs, case.expected)
+    low, median, high = zip(*map(taken.quartiles, paths), strict=True)
+    times = {f"{name}, ms": f"{median[i]:.2f} ({low[i]:.2f}..{high[i]:.2f})" for i, name in enumerate(paths)}
+    return {"image": image, "mask": mask, **times, "int8 times as fast": round(taken.ratio("fp32", "int8")[0], 2)}
 
 
 def _exactly(case: Case, quantised: ir.Model) -> dict[str, Any]:

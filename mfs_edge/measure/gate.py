@@ -225,9 +225,26 @@ def check_baseline(report: Report, path: Path, entries: Sequence[Entry]) -> tupl
         held = ", ".join(sorted({entry.facts.file for entry in report.entries})) or "nothing"
         raise InputError(f"{path}: holds {held}, none of what was measured; record a baseline with --json {path}")
     missing = {entry.facts.file for entry in entries} - {entry.facts.file for entry, _ in pairs}
-    found = together(compare(entry, stored, snapshot=True) for entry, stored in pairs)
+    found = together(_against(entry, stored, path) for entry, stored in pairs)
     notes = tuple(f"{path}: has no {file}; record it anew with --json" for file in sorted(missing))
     return found + Found(notes=notes), tuple(filter(None, (_trend(e, s) for e, s in pairs)))
+
+
+def _against(now: Entry, stored: Entry, path: Path) -> Found:
+    """Refused, not compared, where another runtime or CPU ran the instructions that were counted."""
+    mine, theirs = _counted_by(now), _counted_by(stored)
+    if mine and theirs and mine != theirs:
+        what = f"{now.facts.file} on {now.device} was counted by {theirs}, now by {mine}"
+        return Found((f"{path}: {what}; record it anew with --json",))
+    return compare(now, stored, snapshot=True)
+
+
+def _counted_by(entry: Entry) -> str | None:
+    """What a count of instructions depends on besides the artefact."""
+    seen = entry.observation
+    if seen.instructions is None:
+        return None
+    return f"{seen.machine.runtime} {seen.machine.runtime_version} on {seen.instructions.cpu}"
 
 
 def _stored(report: Report, entry: Entry) -> Entry | None:

@@ -51,7 +51,7 @@ def default_min_psnr(precision: str, io: str) -> float:
 
 
 def psnr(difference: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, for a peak of 1; NaN counts as no signal at all."""
+    """PSNR in dB of a difference of any shape, for a peak of 1; NaN counts as no signal at all."""
     error = float(np.mean(np.square(difference, dtype=np.float64)))
     if not np.isfinite(error):
         return 0.0

@@ -143,7 +143,7 @@ class EmulatedDevice:
 
 
 def compare(outputs: count.Outputs, expected: Reference) -> dict[str, fidelity.Fidelity]:
-    """As ``mfs_edge.verify`` compares, over all of the reference's images."""
+    """As ``mfs_edge.verify`` compares, over all N images: "swapped" [N, 3, S, S] and "mask" [N, 1, S, S]."""
 
     class Replay:
         """What came out, in order."""

@@ -55,7 +55,7 @@ class Pictures(Sequence[np.ndarray]):
         return (read() for read in self._readers)
 
     def spread(self, count: int) -> Pictures:
-        """At most ``count`` of them, evenly spaced."""
+        """At most ``count`` of them, evenly spaced: float32 [1, 3, S, S] each, in 0..1."""
         return Pictures([self._readers[i] for i in evenly(len(self), count)])
 
 

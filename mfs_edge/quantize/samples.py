@@ -44,7 +44,7 @@ class Sample:
         return Sample(*((part + offset) * factor for part in parts))
 
     def through(self, function: Callable[[np.ndarray], np.ndarray]) -> Sample:
-        """Of a monotonic function of the tensor. (Its means are not the function's; nobody reads them.)"""
+        """Of a monotonic function of arrays of any shape. (Its means are not the function's; nobody reads them.)"""
         return Sample(*(function(part) for part in (self.low, self.high, self.values, self.means)))
 
 
@@ -54,7 +54,7 @@ def step(draft: Draft) -> Draft:
 
 
 def collect(model: ir.Model, pictures: Sequence[np.ndarray], progress: Progress | None = None) -> dict[str, Sample]:
-    """Run ``model`` on every picture: a sample of everything its nodes compute.
+    """Run ``model`` on every picture, [1, 3, S, S] in 0..1: a sample of everything its nodes compute.
 
     Raises:
         InputError: a tensor is not finite on one of the pictures.

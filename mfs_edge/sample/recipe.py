@@ -32,7 +32,7 @@ def paddle_shapes(network: str) -> dict[str, tuple[int, ...]]:
 
 
 def tensor(key: str, shapes: Shapes, seed: int) -> np.ndarray:
-    """One float32 tensor, a function of ``seed`` and ``key`` alone."""
+    """float32 of the shape that ``shapes[key]`` says, a function of ``seed`` and ``key`` alone."""
     shape = shapes[key]
     noise = np.random.default_rng([seed, zlib.crc32(key.encode())]).standard_normal(shape)
     if key.endswith("_weight"):  # PReLU slope
@@ -55,8 +55,8 @@ def network_state(network: str, *, seed: int, statistics: Mapping[str, np.ndarra
     Args:
         network: "arcface" or "iin".
         seed: any integer.
-        statistics: batch-norm statistics under ``NETWORK/KEY``; they come from running the
-            networks, not from the seed.
+        statistics: of batch norms, [C] under ``NETWORK/KEY``; they come from running the networks,
+            not from the seed.
     """
     shapes = paddle_shapes(network)
     return {

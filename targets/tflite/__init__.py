@@ -62,7 +62,7 @@ class TfliteTarget(Target):
         _check_precision(model, options.precision)
         low, inputs, outputs = lower(model.graph, half=options.precision == "fp16", as_bytes=options.io == "uint8")
         return flatbuffer.serialise(
-            low.program,
+            low.builder,
             inputs=inputs,
             outputs=outputs,
             description=f"MobileFaceSwap IDN of one identity, {options.precision}, written by mfs-edge {__version__}",

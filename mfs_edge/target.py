@@ -130,12 +130,16 @@ class Target:
         raise NotImplementedError(f"target {self.name} defines no emit")
 
     def read(self, path: Path) -> Program:
-        """What the file holds, from its own bytes: it runs on the base install, and before any runtime sees the file.
+        """What the file holds, from its own bytes, by ``read(path)`` of the module ``read`` beside the engine.
+
+        It runs on the base install, and before any runtime sees the file.
 
         Raises:
             InputError: the file is damaged or foreign.
         """
-        raise NotImplementedError(f"target {self.name} defines no read")
+        reader = importlib.import_module(f"{self.engine.rpartition('.')[0]}.read")
+        program: Program = reader.read(path)
+        return program
 
     def remarks(self, program: Program) -> list[str]:
         """What a user must be told of a file that was written; for its manifest."""

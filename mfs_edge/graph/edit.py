@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -99,6 +99,24 @@ def integers(node: ir.Node, attribute: str, default: tuple[int, ...] = ()) -> tu
 def group(node: ir.Node) -> int:
     found = node.attributes.get("group")
     return found.as_int() if found is not None else 1
+
+
+def scalable(value: ir.Value, carriers: Collection[str]) -> bool:
+    """Whether only convs read ``value``, at most through ``carriers``, operators that a positive factor passes."""
+    return not value.is_graph_output() and all(_passes_scale(use.node, use.idx, carriers) for use in value.uses())
+
+
+def _passes_scale(node: ir.Node, index: int, carriers: Collection[str]) -> bool:
+    if node.op_type == "Conv":
+        return index == 0
+    linear = node.op_type != "Resize" or node.attributes["mode"].as_string() in ("linear", "nearest")
+    return node.op_type in carriers and linear and scalable(node.outputs[0], carriers)
+
+
+def per_input(conv: ir.Node, factors: np.ndarray) -> np.ndarray:
+    """``factors`` [C] of a Conv's input channels, to multiply its weight with: [O, C / group, 1, 1]."""
+    each, outer = factors.reshape(group(conv), -1), weight(conv, 1).shape[0]  # o reads group o // (O / group)
+    return np.repeat(each, outer // group(conv), axis=0)[:, :, None, None]
 
 
 def is_depthwise(node: ir.Node) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.base.errors import InputError
+from mfs_edge.base.progress import Count
 from mfs_edge.graph import edit, statistics
 from mfs_edge.quantize import layout
 
@@ -25,8 +26,6 @@ VALUES = 1 << 16  # and so many values, where there are few channels
 # depthwise conv, where each channel answers to one pattern (by 10 % and more in one channel
 # of ten, on the demo's held-out faces).
 HEADROOM = 1.1
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def step(draft: Draft) -> Draft:
     return replace(draft, samples=collect(draft.model, draft.pictures, draft.progress))
 
 
-def collect(model: ir.Model, pictures: Sequence[np.ndarray], progress: Progress | None = None) -> dict[str, Sample]:
+def collect(model: ir.Model, pictures: Sequence[np.ndarray], progress: Count | None = None) -> dict[str, Sample]:
     """Run ``model`` on every picture, [1, 3, S, S] in 0..1: a sample of everything its nodes compute.
 
     Raises:

@@ -93,8 +93,7 @@ def _quantised(
 
     with steps.counted(f"quantise to {precision}, calibrated on {calibration.source}") as progress:
         found = quantise(model, calibration, precision=precision, min_psnr=min_psnr, progress=progress)
-    arithmetic = getattr(found, "arithmetic", "")
-    return Graph(precision, found.model, _macs(found.model), calibration.warnings, arithmetic)
+    return Graph(precision, found.model, _macs(found.model), calibration.warnings, found.arithmetic)
 
 
 def _macs(model: ir.Model) -> int:

@@ -62,7 +62,7 @@ class Engine(Protocol):
         """Load the file; 0 threads is the runtime's own choice, a profiled session may be slower."""
 
     def feed(self, feeds: dict[str, np.ndarray]) -> None:
-        """Set the inputs of the next frames."""
+        """Set the inputs of the next frames, of the shapes and types in ``inputs``: [1, 3, S, S] or [1, S, S, 3]."""
         ...
 
     def infer(self) -> None:
@@ -70,7 +70,7 @@ class Engine(Protocol):
         ...
 
     def fetch(self) -> dict[str, np.ndarray]:
-        """The last frame's outputs, as the file has them; arrays that stay as they are."""
+        """The last frame's outputs as the file has them, [1, C, S, S] or [1, S, S, C]; arrays that stay as they are."""
         ...
 
     def coverage(self) -> dict[str, Any] | None:
@@ -130,12 +130,16 @@ class Target:
         raise NotImplementedError(f"target {self.name} defines no emit")
 
     def read(self, path: Path) -> Program:
-        """What the file holds, from its own bytes: it runs on the base install, and before any runtime sees the file.
+        """What the file holds, from its own bytes, by ``read(path)`` of the module ``read`` beside the engine.
+
+        It runs on the base install, and before any runtime sees the file.
 
         Raises:
             InputError: the file is damaged or foreign.
         """
-        raise NotImplementedError(f"target {self.name} defines no read")
+        reader = importlib.import_module(f"{self.engine.rpartition('.')[0]}.read")
+        program: Program = reader.read(path)
+        return program
 
     def remarks(self, program: Program) -> list[str]:
         """What a user must be told of a file that was written; for its manifest."""
@@ -186,7 +190,7 @@ class Loaded:
             ) from error
 
     def run(self, image: np.ndarray) -> Outputs:
-        """One frame; see ``Swapper``."""
+        """One frame, float32 [1, 3, S, S] in 0..1; see ``Swapper``."""
         name, (shape, dtype) = self.input
         try:
             self.engine.feed({name: frames.as_taken(image, shape, dtype)})

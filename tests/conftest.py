@@ -12,7 +12,7 @@ import pytest
 from mfs_edge.fold import FoldedIDN, fold
 from mfs_edge.load.checkpoint import Checkpoint, from_state
 from mfs_edge.load.identity import Identity
-from mfs_edge.sample import recipe
+from mfs_edge.sample import seeded
 from mfs_edge.sample import weights as demo_weights
 
 # Several workers' OpenMP threads on a few cores spin against each other; torch is not imported yet.
@@ -32,7 +32,7 @@ def golden() -> Arrays:
 
 
 def rebuilt(network: str, golden: Arrays) -> Checkpoint:
-    state = recipe.network_state(network, seed=GOLDEN_SEED, statistics=golden)
+    state = seeded.network_state(network, seed=GOLDEN_SEED, statistics=golden)
     return from_state(state, expect=network, source=f"seed {GOLDEN_SEED}", sha256="0" * 64)
 
 

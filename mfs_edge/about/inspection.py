@@ -158,13 +158,13 @@ JUDGED_ON = 4
 def _contributions(path: Path, steps: Steps) -> dict[str, dict[str, float]]:
     from mfs_edge import sample
     from mfs_edge.base import images
-    from mfs_edge.quantize import execute, pairs, report
+    from mfs_edge.quantize import contributions, execute, pairs
 
     model = extras.require("onnx_ir", "onnx").load(path)
     size = next(int(n) for n in reversed(target.of_file(path).read(path).takes[0].shape) if n > 3)
     faces = [images.to_nchw(images.resize(sample.target(number), size)) for number in range(JUDGED_ON)]
     with steps.counted(f"run {path.name} with one tensor on integers at a time") as progress:
-        return report.contributions(model, faces, execute.outputs(pairs.drop(model), faces), progress)
+        return contributions.contributions(model, faces, execute.outputs(pairs.drop(model), faces), progress)
 
 
 def _integer(tensor: IntegerTensor, levels: dict[str, float] | None) -> dict[str, Any]:
@@ -197,10 +197,7 @@ def _manifest(path: Path) -> Inspection:
             "precision": artefact.precision,
             "bytes": artefact.bytes,
             "verification": artefact.verification.status,
-            "intact": all(
-                (path.parent / name).exists() and files.sha256(path.parent / name) == digest
-                for name, digest in artefact.files.items()
-            ),
+            "intact": artefact.intact(path.parent),
         }
         for artefact in found.artefacts
     ]

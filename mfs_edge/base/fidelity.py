@@ -51,7 +51,7 @@ def default_min_psnr(precision: str, io: str) -> float:
 
 
 def psnr(difference: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, for a peak of 1; NaN counts as no signal at all."""
+    """PSNR in dB of a difference of any shape, for a peak of 1; NaN counts as no signal at all."""
     error = float(np.mean(np.square(difference, dtype=np.float64)))
     if not np.isfinite(error):
         return 0.0
@@ -66,12 +66,13 @@ def compare(runner: Swapper, images: Sequence[np.ndarray], expected: Sequence[Ou
         images: float32 [1, 3, S, S] each, in 0..1.
         expected: per image, "swapped" [1, 3, S, S] and "mask" [1, 1, S, S] in 0..1.
     """
-    differences: dict[str, list[np.ndarray]] = {name: [] for name in OUTPUT_NAMES}
-    for image, outputs in zip(images, expected, strict=True):
-        actual = runner.run(image)
-        for name, found in differences.items():
-            found.append(actual[name] - outputs[name])
-    return {name: _fidelity(found) for name, found in differences.items()}
+    return between([runner.run(image) for image in images], expected)
+
+
+def between(found: Sequence[Outputs], expected: Sequence[Outputs]) -> dict[str, Fidelity]:
+    """Fidelity per output of ``found``, "swapped" [1, 3, S, S] and "mask" [1, 1, S, S] per image, in 0..1."""
+    pairs = list(zip(found, expected, strict=True))
+    return {name: _fidelity([ours[name] - wanted[name] for ours, wanted in pairs]) for name in OUTPUT_NAMES}
 
 
 def _fidelity(differences: Sequence[np.ndarray]) -> Fidelity:

@@ -89,3 +89,9 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 atomically; raises OutputError as :func:`atomic`."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,13 +1,15 @@
-"""A step list with times while the work goes on."""
+"""A step list with times, and bars with the time left, while the work goes on."""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-Count = Callable[[int, int], None]
+Count = Callable[[int, int], None]  # things done, things in all
+Tell = Callable[[float, float], None]  # the share done, seconds left
 
 
 class Steps(Protocol):
@@ -23,6 +25,14 @@ class Steps(Protocol):
 
     def note(self, line: str) -> None:
         """Something the user must see: a fallback, a skipped target, a warning."""
+        ...
+
+
+class Jobs(Protocol):
+    """What ``bench`` reports its progress to, from several threads."""
+
+    def job(self, title: str) -> contextlib.AbstractContextManager[Tell]:
+        """A piece of work beside others."""
         ...
 
 
@@ -46,18 +56,34 @@ class Recorded:
         with self.step(title):
             yield lambda done, total: None
 
+    @contextlib.contextmanager
+    def job(self, title: str) -> Iterator[Tell]:
+        yield lambda done, left_s: None
+
     def note(self, line: str) -> None:
         self.notes.append(line)
 
 
 class Printed(Recorded):
-    """Also shows each step on the terminal, on standard error."""
+    """Also shows them on standard error; bars vanish when they end, and are drawn on a terminal only."""
 
     def __init__(self) -> None:
         super().__init__()
+        from rich import progress
         from rich.console import Console
 
         self.console = Console(stderr=True, highlight=False)
+        self._lock = threading.Lock()
+        self._bars = progress.Progress(
+            progress.SpinnerColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.TaskProgressColumn(),
+            progress.TextColumn("[dim]{task.fields[left]}"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -67,16 +93,30 @@ class Printed(Recorded):
 
     @contextlib.contextmanager
     def counted(self, title: str) -> Iterator[Count]:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with (
-            Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar,
-            Recorded.step(self, title),
-        ):
-            task = bar.add_task(title, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+        with self.job(title) as tell, Recorded.step(self, title):
+            yield lambda done, total: tell(done / total, 0.0)
         self._done(title)
+
+    @contextlib.contextmanager
+    def job(self, title: str) -> Iterator[Tell]:
+        started = time.monotonic()
+        with self._lock:
+            task = self._bars.add_task(title, total=1.0, left="")
+            self._bars.start()
+
+        def tell(done: float, left_s: float) -> None:
+            elapsed = time.monotonic() - started
+            # What the job says of its phases leaves out start-up; its own pace so far does not.
+            left = max(left_s, elapsed / done - elapsed) if done > 0.1 else left_s
+            self._bars.update(task, completed=done, left=f"{left:.0f} s left")
+
+        try:
+            yield tell
+        finally:
+            with self._lock:
+                self._bars.remove_task(task)
+                if not self._bars.tasks and not self._bars.disable:
+                    self._bars.stop()
 
     def _done(self, title: str) -> None:
         self.console.print(f"  [green]✓[/] {title} [dim]{self.seconds[title]:.2f} s[/]", soft_wrap=True)

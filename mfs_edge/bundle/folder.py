@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from mfs_edge.base import files
@@ -32,8 +32,8 @@ def foreign(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.name not in known and not p.name.startswith(_STAGING))
 
 
-def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Before any work: can results go to ``folder``?
+def check_folder(folder: Path, *, overwrite: bool, ours: Collection[str] = ()) -> None:
+    """Before any work: can results go to ``folder``, in which ``ours`` may stand besides what a manifest names?
 
     Raises:
         OutputError: it is a file, or holds other files and ``overwrite`` is off, or may not
@@ -41,7 +41,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file, not a folder; choose another --out")
-    others = foreign(folder)
+    others = [name for name in foreign(folder) if name not in ours]
     if others and not overwrite:
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         raise OutputError(
@@ -108,8 +108,7 @@ def publish(stage: Path, folder: Path, manifest: Manifest) -> Manifest:
     merged = manifest.model_copy(update={"artefacts": _merge(_recorded(folder), manifest.artefacts)})
     with files.writing(folder):
         _sync(stage)
-        with files.atomic(folder / MANIFEST) as temporary:
-            temporary.write_text(merged.dumps())
+        files.write_text(folder / MANIFEST, merged.dumps())
         for artefact in manifest.artefacts:
             artefact.within(stage).move(folder)
     return merged

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mfs_edge.base import files
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError
 from mfs_edge.base.fidelity import Fidelity
@@ -71,6 +72,11 @@ class ArtefactRecord(_Record):
     def within(self, folder: Path) -> Artefact:
         """Everything recorded here, in ``folder``."""
         return Artefact(folder / self.file, tuple(Path(name).name for name in self.files if name != self.file))
+
+    def intact(self, folder: Path) -> bool:
+        """Whether ``folder`` holds every recorded file with these very bytes."""
+        found = ((folder / name, digest) for name, digest in self.files.items())
+        return all(path.exists() and files.sha256(path) == digest for path, digest in found)
 
 
 class Manifest(_Record):

@@ -45,11 +45,10 @@ def bench(artefacts: tuple[Path, ...], **options: Any) -> None:
 
     Without a name it measures the folder build.
     """
-    from mfs_edge.cli import show_bench as report
+    from mfs_edge.base.progress import Printed
+    from mfs_edge.cli import show as report
     from mfs_edge.measure import run
-    from mfs_edge.measure.progress import Bars
 
-    with Bars() as bars:
-        found = run.bench(*artefacts, **options, progress=bars)
-    report.show(found)
+    found = run.bench(*artefacts, **options, progress=Printed())
+    report.benched(found)
     run.require_passed(found)

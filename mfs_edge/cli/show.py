@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mfs_edge.about.inspection import Inspection
     from mfs_edge.base.fidelity import Fidelity
     from mfs_edge.load.identity import Identity
+    from mfs_edge.measure.results import Report
     from mfs_edge.pipeline.compile import Result
     from mfs_edge.pipeline.demo import DemoResult
 
@@ -38,7 +39,7 @@ def _print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.write(jsonlib.dumps(value, indent=2, default=str) + "\n")
 
 
-def _table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()) -> Any:
+def _table(title: str | None, columns: Sequence[str], rows: Iterable[Iterable[Any]], right: Iterable[str] = ()) -> Any:
     from rich import box
     from rich.table import Table
 
@@ -144,6 +145,28 @@ def demonstrated(result: DemoResult, *, seconds: Mapping[str, float], notes: Seq
     )
     console.print(f"Look at [bold]{result.sheet}[/]. These weights were trained on drawn faces, not for photographs.")
     console.print("[dim]Next:[/] mfs-edge compile --checkpoint YOUR.pdparams --identity id.npy --target all")
+
+
+def benched(report: Report) -> None:
+    """The result of ``bench``; causes and failures on standard error, one line each but the last.
+
+    The last is for the exception that ends the program.
+    """
+    from rich.markup import escape
+
+    from mfs_edge.measure import table
+
+    console = _console()
+    for _, columns, rows in table.tables(report):
+        right = set(columns) - {"artefact", "against", "device", "verdict", "machine"}
+        console.print(_table(None, columns, (map(escape, row) for row in rows), right))
+        if columns is table.COLUMNS:
+            for line in (line for entry in report.entries for line in table.details(entry)):
+                console.print(f"[dim]{escape(line)}[/]")
+    for note in report.notes:
+        console.print(f"[yellow]note:[/] {escape(note)}")
+    for line in (*report.failures, *report.causes)[:-1]:
+        sys.stderr.write(f"mfs-edge: {line}\n")
 
 
 def diagnosed(diagnosis: Diagnosis, *, json: bool) -> None:

@@ -9,7 +9,8 @@ here measures it.
     environment.py  what was built, and the command lines that use it
     apt.py          Debian packages, unpacked beside the system instead of installed into it
     wheels.py       runtimes for aarch64, unpacked beside each other
+    calls.py        programs of this machine, and why they failed
     plugin.c        counts instructions
-    run.py          the program that runs inside
+    inside.py       the program that runs inside
     count.py        starts it and reads the counts
 """

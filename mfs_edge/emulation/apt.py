@@ -12,16 +12,15 @@ import os
 import platform
 import shlex
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from mfs_edge.base.errors import MissingDependency
+from mfs_edge.emulation import calls
 
 SOURCES = "MFS_EDGE_APT_SOURCES"  # a sources.list to use instead of the system's
 TOOLS = ("apt-get", "dpkg-deb", "dpkg")
-_FULL = "No space left on device"
-_TIMEOUT = 600.0  # s, of one call of apt
+_SPACE = "free some space, or name another place in $XDG_CACHE_HOME"
 # apt downloads as the user that runs it: its own sandbox user may not write into a home folder.
 _CONFIG = """
 APT::Architecture "{architecture}";
@@ -75,7 +74,7 @@ class Apt:
         self._call("install", "--download-only", *names)
         into.mkdir(parents=True, exist_ok=True)
         for package in sorted((self.folder / "cache/archives").glob("*.deb")):
-            _run(["dpkg-deb", "-x", str(package), str(into)], f"{package.name} cannot be unpacked")
+            calls.output(["dpkg-deb", "-x", str(package), str(into)], f"{package.name} cannot be unpacked", _SPACE)
         _merge(into)
 
     def _prepare(self) -> None:
@@ -94,12 +93,12 @@ class Apt:
         what = f"apt finds no {self.architecture} packages of Python and QEMU here"
         environment = os.environ | {"APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"}
         remedy = f"check the network, or name a sources.list that has them in ${SOURCES}"
-        return _run(["apt-get", "--quiet=2", "--yes", *arguments], what, remedy=remedy, environment=environment)
+        return calls.output(["apt-get", "--quiet=2", "--yes", *arguments], what, remedy, environment=environment)
 
 
 def native() -> str:
     """Debian's name of this machine's architecture."""
-    return _run(["dpkg", "--print-architecture"], "dpkg does not answer").strip()
+    return calls.output(["dpkg", "--print-architecture"], "dpkg does not answer", "a Debian system is needed").strip()
 
 
 def missing_tools() -> list[str]:
@@ -125,22 +124,3 @@ def _merge(root: Path) -> None:
     for name in ("bin", "lib", "lib64"):
         if (root / "usr" / name).exists() and not (root / name).exists():
             (root / name).symlink_to(f"usr/{name}")
-
-
-def _run(command: list[str], what: str, *, remedy: str = "", environment: dict[str, str] | None = None) -> str:
-    """Standard output of ``command``.
-
-    Raises:
-        MissingDependency: it failed or took too long; the message begins with ``what``.
-    """
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=_TIMEOUT, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise MissingDependency(f"emulated: {what} ({error}); {remedy or 'a Debian system is needed'}") from error
-    if done.returncode == 0:
-        return done.stdout
-    lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "dpkg"))] or done.stderr.splitlines()
-    said = lines[0][:200] if lines else f"exit code {done.returncode}"
-    if not remedy or _FULL in done.stderr:
-        remedy = "free some space, or name another place in $XDG_CACHE_HOME"
-    raise MissingDependency(f"emulated: {what} ({said}); {remedy}")

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from mfs_edge.base.errors import DeviceError, InputError, MfsEdgeError, MissingDependency
+from mfs_edge.base.errors import DeviceError
 from mfs_edge.emulation.boards import Board
 from mfs_edge.emulation.environment import Environment, Say
 from mfs_edge.measure import luggage
@@ -77,7 +77,7 @@ def summarise(cpu: str, processes: Sequence[Sequence[int]]) -> Instructions:
 
 
 def here(artefact: Path, images: np.ndarray, *, python: str, watch: Watch) -> Ran:
-    """The same program, outside the emulator: this machine's own outputs."""
+    """The same program on ``images``, float32 [N, 3, S, S] in 0..1, outside the emulator: this machine's outputs."""
     with tempfile.TemporaryDirectory() as scratch:
         arguments = _arguments(Path(scratch), artefact, images)
         return _converse([python, *arguments], artefact.name, "this machine", Path(scratch), watch)
@@ -103,27 +103,21 @@ def _arguments(scratch: Path, artefact: Path, images: np.ndarray) -> list[str]:
     """What a real Pi would be sent, and the program around it, in ``scratch``."""
     for name, content in luggage.pack(artefact).files.items():
         (scratch / name).write_bytes(content)
-    shutil.copyfile(Path(__file__).with_name("run.py"), scratch / "run.py")
+    shutil.copyfile(Path(__file__).with_name("inside.py"), scratch / "inside.py")
     np.save(scratch / "images.npy", np.asarray(images, np.float32))
-    return [str(scratch / "run.py"), str(artefact.resolve()), str(scratch / "images.npy"), str(scratch / "outputs.npz")]
+    return [
+        str(scratch / "inside.py"),
+        str(artefact.resolve()),
+        str(scratch / "images.npy"),
+        str(scratch / "outputs.npz"),
+    ]
 
 
 def _converse(command: list[str], file: str, where: str, scratch: Path, watch: Watch) -> Ran:
     ended = talk.converse(command, watch)
-    if ended.error is not None:
-        raise _complaint(ended.error, file, where)
-    if ended.result is None:
-        died = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
-        last = f": {ended.words.splitlines()[-1][:200]}" if ended.words else ""
-        raise DeviceError(f"{where}: the process died on {file} ({died}{last}); nothing was recorded")
+    said = talk.finished(ended, where=where, artefact=file)
     with np.load(scratch / "outputs.npz") as stored:
-        return Ran(dict(stored), ended.result)
-
-
-def _complaint(error: dict[str, Any], file: str, where: str) -> MfsEdgeError:
-    if error["kind"] == "missing":
-        return MissingDependency(f"{where}: {error['message']}; install a version that aarch64 has too")
-    return InputError(f"{file}: on {where}, {error['message']}; compile it again, or update the runtime")
+        return Ran(dict(stored), said)
 
 
 def _with_time_left(watch: Watch) -> Watch:

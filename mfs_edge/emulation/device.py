@@ -19,7 +19,7 @@ from mfs_edge.base.errors import CheckFailed, InputError, UsageError
 from mfs_edge.emulation import count, setup
 from mfs_edge.emulation.boards import BOARDS, Board
 from mfs_edge.emulation.environment import Environment, Say, tell
-from mfs_edge.measure import facts, luggage
+from mfs_edge.measure import facts, luggage, picture
 from mfs_edge.measure.devices import THIS_MACHINE, Device, Options, Request, Watch, device
 from mfs_edge.measure.results import Coverage, Machine, Observation
 from mfs_edge.sample.pictures import exam_pictures
@@ -31,9 +31,6 @@ MEANING = (
 REFERENCE = "reference.npz"
 # Whose runtimes die in QEMU's user mode.
 CANNOT = {"openvino": "OpenVINO dies in the emulator; measure its files with --device local or ssh:"}
-# One runtime on two CPUs, dB. Half precision is computed in float where a CPU lacks it; and codes of
-# eight bits that are all rounded to the wrong neighbour are 48 dB away.
-SAME_RUNTIME_PSNR = {"fp32": 80.0, "fp16": 60.0, "int8": 45.0}
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ class EmulatedDevice:
             return pictures
         ours = count.here(artefact, pictures, python=sys.executable, watch=Watch(cancelled=watch.cancelled))
         name = f"{ours.said['runtime']} {ours.said['runtime_version']} on this machine{_proof(artefact)}"
-        level = SAME_RUNTIME_PSNR["int8" if kind.io == "uint8" else kind.precision]
+        level = picture.SAME_RUNTIME_PSNR["int8" if kind.io == "uint8" else kind.precision]
         return Reference(pictures, ours.outputs, name, level)
 
     def _judge(self, artefact: Path, expected: Reference | np.ndarray, ran: count.Ran) -> str:
@@ -147,20 +144,12 @@ class EmulatedDevice:
 
 
 def compare(outputs: count.Outputs, expected: Reference) -> dict[str, fidelity.Fidelity]:
-    """As ``mfs_edge.verify`` compares, over all of the reference's images."""
+    """As ``mfs_edge.verify`` compares, over all N images: "swapped" [N, 3, S, S] and "mask" [N, 1, S, S]."""
 
-    class Replay:
-        """What came out, in order."""
+    def each(joined: count.Outputs) -> list[fidelity.Outputs]:
+        return [{name: value[i : i + 1] for name, value in joined.items()} for i in range(len(expected.images))]
 
-        def __init__(self) -> None:
-            self.next = iter(range(len(expected.images)))
-
-        def run(self, image: np.ndarray) -> fidelity.Outputs:
-            number = next(self.next)
-            return {name: values[number : number + 1] for name, values in outputs.items()}
-
-    each = [{name: v[i : i + 1] for name, v in expected.outputs.items()} for i in range(len(expected.images))]
-    return fidelity.compare(Replay(), list(expected.images[:, None]), each)
+    return fidelity.between(each(outputs), each(expected.outputs))
 
 
 def read_reference(path: Path, kind: Kind) -> Reference:

@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
@@ -27,7 +26,7 @@ from pathlib import Path
 from mfs_edge import target
 from mfs_edge.base import extras, files
 from mfs_edge.base.errors import MissingDependency
-from mfs_edge.emulation import apt
+from mfs_edge.emulation import apt, calls
 from mfs_edge.emulation.boards import BOARDS, Board
 from mfs_edge.emulation.environment import (
     EMULATOR,
@@ -215,17 +214,8 @@ def _compiler() -> str | None:
 
 
 def _output(command: list[str], codes: tuple[int, ...] = (0,), *, remedy: str = "") -> str:
-    remedy = remedy or f"delete {cache()}, try again"
-    name = Path(command[0]).name
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise MissingDependency(f"emulated: {name} does not work here ({error}); {remedy}") from error
-    if done.returncode not in codes:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        said = next((line for line in lines if "error:" in line), lines[-1])  # compilers say more afterwards
-        raise MissingDependency(f"emulated: {name} does not work here ({said[:200]}); {remedy}")
-    return done.stdout
+    what = f"{Path(command[0]).name} does not work here"
+    return calls.output(command, what, remedy or f"delete {cache()}, try again", codes=codes)
 
 
 def main() -> int:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
-import subprocess
 import sys
 import tempfile
-import zipfile
 from importlib import metadata
 from pathlib import Path
 
 from mfs_edge import target
 from mfs_edge.base import extras
 from mfs_edge.base.errors import MissingDependency
+from mfs_edge.emulation import calls
 
 UNFINISHED = ".new-"  # a folder that is still being filled; the next builder removes it
 _OLDEST = 17  # glibc 2.17, the oldest that aarch64 wheels are made for
-_TIMEOUT = 600.0  # s
 
 
 def wanted(suffix: str) -> list[str]:
@@ -50,32 +48,22 @@ def unpack(requirement: str, *, python: str, glibc: str, into: Path) -> Path:
         return folder
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=into, prefix=UNFINISHED) as scratch:
-        wheel = _download(requirement, python, glibc, Path(scratch))
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(Path(scratch, "unpacked"))
+        _install(requirement, python, glibc, Path(scratch, "unpacked"))
         Path(scratch, "unpacked").rename(folder)
     return folder
 
 
-def _download(requirement: str, python: str, glibc: str, folder: Path) -> Path:
+def _install(requirement: str, python: str, glibc: str, folder: Path) -> None:
     if not extras.available("pip"):
         raise MissingDependency("emulated: pip is missing, which fetches wheels; install it: python -m ensurepip")
     newest = int(glibc.split(".")[1])
     platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in range(newest, _OLDEST - 1, -1)]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:"]
     command += [*platforms, "--platform=manylinux2014_aarch64", "--implementation=cp", f"--python-version={python}"]
-    command += [f"--dest={folder}", requirement]
-    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=_TIMEOUT, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise MissingDependency(f"emulated: {requirement} cannot be downloaded ({error}); check the network") from error
-    found = list(folder.glob("*.whl"))
-    if done.returncode or not found:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")]
-        said = errors[-1].removeprefix("ERROR: ")[:200] if errors else f"exit code {done.returncode}"
-        raise MissingDependency(
-            f"emulated: no wheel of {requirement} for Python {python} on aarch64 ({said}); "
-            "install a version here that has one, or check the network"
-        )
-    return found[0]
+    command += [f"--target={folder}", requirement]
+    calls.output(
+        command,
+        f"no wheel of {requirement} for Python {python} on aarch64",
+        "install a version here that has one, or check the network",
+        environment=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+    )

@@ -52,7 +52,7 @@ class FoldedIDN:
     heads: Mapping[str, np.ndarray]  # final.* and mask.*, float32, as in the checkpoint
 
     def weights(self, form: str = "plain") -> dict[str, np.ndarray]:
-        """float32 weights under the IDN's official keys (``Encoder.i.0.weight`` ...).
+        """float32 under the IDN's official keys (``Encoder.i.0.weight`` ...): [I, 1, k, k], [O, I, 1, 1], vectors [C].
 
         Raises:
             UsageError: an unknown form.
@@ -68,7 +68,7 @@ class FoldedIDN:
         return rounded
 
     def exact(self, form: str = "plain") -> dict[str, np.ndarray]:
-        """:meth:`weights` before rounding: whatever was computed here is still float64.
+        """:meth:`weights`, [I, 1, k, k] and so on, before rounding: whatever was computed here is still float64.
 
         Raises:
             UsageError: an unknown form.

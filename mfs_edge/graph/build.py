@@ -28,8 +28,8 @@ def build(weights: Mapping[str, np.ndarray], *, size: int) -> ir.Model:
     """The plain graph of one static IDN.
 
     Args:
-        weights: the IDN's official keys (see ``fold.FoldedIDN.weights``), float32; float64
-            gives a float64 graph, on which the passes' exactness is judged.
+        weights: the IDN's official keys, [O, I, k, k] and [C] (see ``fold.FoldedIDN.weights``), float32;
+            float64 gives a float64 graph, on which the passes' exactness is judged.
         size: S, a multiple of 32.
 
     Returns:

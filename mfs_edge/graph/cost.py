@@ -18,7 +18,7 @@ nothing here.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from mfs_edge.base.errors import InputError
@@ -51,30 +51,16 @@ class Cost:
     """A whole graph, node by node in execution order."""
 
     nodes: tuple[NodeCost, ...]
+    parameters: int = field(init=False)  # these six are the nodes' sums
+    weight_bytes: int = field(init=False)
+    macs: int = field(init=False)
+    added_macs: int = field(init=False)
+    flops: int = field(init=False)
+    paper: int = field(init=False)
 
-    @property
-    def parameters(self) -> int:
-        return sum(node.parameters for node in self.nodes)
-
-    @property
-    def weight_bytes(self) -> int:
-        return sum(node.weight_bytes for node in self.nodes)
-
-    @property
-    def macs(self) -> int:
-        return sum(node.macs for node in self.nodes)
-
-    @property
-    def added_macs(self) -> int:
-        return sum(node.added_macs for node in self.nodes)
-
-    @property
-    def flops(self) -> int:
-        return sum(node.flops for node in self.nodes)
-
-    @property
-    def paper(self) -> int:
-        return sum(node.paper for node in self.nodes)
+    def __post_init__(self) -> None:
+        for name in ("parameters", "weight_bytes", "macs", "added_macs", "flops", "paper"):
+            object.__setattr__(self, name, sum(getattr(node, name) for node in self.nodes))
 
     @property
     def peak_bytes(self) -> int:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import onnx_ir as ir
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
-    """The array of an initialiser; None if ``value`` is computed or absent."""
+    """The array of an initialiser, of any shape and type; None if ``value`` is computed or absent."""
     if value is None or value.const_value is None:
         return None
     return value.const_value.numpy()
 
 
 def weight(node: ir.Node, index: int) -> np.ndarray:
-    """Input ``index`` of ``node`` in float64.
+    """Input ``index`` of ``node`` in float64, of its own shape; a Conv's weight is [O, I / group, k, k].
 
     Raises:
         ValueError: it is not an initialiser.
@@ -35,7 +35,7 @@ def conv_bias(node: ir.Node) -> np.ndarray:
 
 
 def new_initialiser(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """Register an initialiser of ``array``'s dtype; ``name`` is made unique."""
+    """Register an initialiser, an ``array`` of any shape and type; ``name`` is made unique."""
     unique, count = name, 1
     while unique in graph.initializers:
         count += 1
@@ -53,7 +53,7 @@ def dtype_of(node: ir.Node) -> np.dtype:
 
 
 def set_weight(graph: ir.Graph, node: ir.Node, index: int, array: np.ndarray) -> None:
-    """Give a Conv a new weight (1) or bias (2), rounded once; other users of the old one keep it."""
+    """Give a Conv a new weight (1) [O, I / group, k, k] or bias (2) [O], rounded once; other users keep the old one."""
     rounded = np.ascontiguousarray(array, dtype_of(node))
     old = node.inputs[index] if index < len(node.inputs) else None
     if old is not None and len(old.uses()) == 1:
@@ -99,6 +99,24 @@ def integers(node: ir.Node, attribute: str, default: tuple[int, ...] = ()) -> tu
 def group(node: ir.Node) -> int:
     found = node.attributes.get("group")
     return found.as_int() if found is not None else 1
+
+
+def scalable(value: ir.Value, carriers: Collection[str]) -> bool:
+    """Whether only convs read ``value``, at most through ``carriers``, operators that a positive factor passes."""
+    return not value.is_graph_output() and all(_passes_scale(use.node, use.idx, carriers) for use in value.uses())
+
+
+def _passes_scale(node: ir.Node, index: int, carriers: Collection[str]) -> bool:
+    if node.op_type == "Conv":
+        return index == 0
+    linear = node.op_type != "Resize" or node.attributes["mode"].as_string() in ("linear", "nearest")
+    return node.op_type in carriers and linear and scalable(node.outputs[0], carriers)
+
+
+def per_input(conv: ir.Node, factors: np.ndarray) -> np.ndarray:
+    """``factors`` [C] of a Conv's input channels, to multiply its weight with: [O, C / group, 1, 1]."""
+    each, outer = factors.reshape(group(conv), -1), weight(conv, 1).shape[0]  # o reads group o // (O / group)
+    return np.repeat(each, outer // group(conv), axis=0)[:, :, None, None]
 
 
 def is_depthwise(node: ir.Node) -> bool:

@@ -40,6 +40,6 @@ class Session:
         self.image, self.shape, self.type = str(source.name), list(source.shape), str(source.type)
 
     def run(self, feeds: Mapping[str, np.ndarray], names: Iterable[str] | None = None) -> Arrays:
-        """The tensors ``names`` (all outputs if None), for the graph's inputs by name; shapes and types are its own."""
+        """The tensors ``names`` (all outputs if None), for the inputs by name; of any shape and type that it has."""
         wanted = self.outputs if names is None else list(names)
         return dict(zip(wanted, self._session.run(wanted, dict(feeds)), strict=True))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FEATURE_VALUES = int(np.prod(spec.FEATURE_MAP))
 FLAT_VALUES = spec.EMBEDDING + FEATURE_VALUES
 NORM_TOLERANCE = 1e-3
+WRITE_IT = "write it with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
 MIN_AGREEMENT = 0.99  # cosine of a given embedding and the one that --arcface computes
 
 
@@ -67,13 +68,13 @@ def load(path: str | Path, embed: Embedder | None = None) -> Identity:
         if embedding.size != spec.EMBEDDING or feature_map.size != FEATURE_VALUES:
             raise IdentityError(
                 f"{path}: has embedding {list(embedding.shape)} and feature_map {list(feature_map.shape)}, "
-                f"expected [512] and [512, 7, 7]; write it with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
+                f"expected [512] and [512, 7, 7]; {WRITE_IT}"
             )
         return _agreeing(_identity(embedding, feature_map, path), path, embed)
     if set(arrays) != {""}:
         raise IdentityError(
             f"{path}: holds {', '.join(map(pickles.quoted, sorted(arrays))) or 'nothing'}, expected arrays embedding "
-            "and feature_map; write it with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
+            f"and feature_map; {WRITE_IT}"
         )
     return _from_array(_checked(arrays[""], path, "the array"), path, embed)
 
@@ -91,7 +92,7 @@ def _from_array(array: np.ndarray, path: Path, embed: Embedder | None) -> Identi
         )
     raise IdentityError(
         f"{path}: has shape {list(array.shape)}, expected [25600] (512 embedding values, then the 512x7x7 feature "
-        "map) or [512, 7, 7]; write it with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
+        f"map) or [512, 7, 7]; {WRITE_IT}"
     )
 
 
@@ -128,10 +129,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             head = file.read(6)
         pickled = head.startswith(b"\x80") or "Object arrays" in str(error)
         reason = "it holds Python objects" if pickled else "it is damaged or of another format"
-        raise IdentityError(
-            f"{path}: is not a readable .npy or .npz identity ({reason}); "
-            "write it with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
-        ) from error
+        raise IdentityError(f"{path}: is not a readable .npy or .npz identity ({reason}); {WRITE_IT}") from error
 
 
 def _checked(array: np.ndarray, path: Path, name: str) -> np.ndarray:

@@ -91,10 +91,4 @@ def recorded(path: Path) -> manifest.ArtefactRecord | None:
     if not beside.exists():
         return None
     entry = next((a for a in manifest.read(beside).artefacts if a.file == path.name), None)
-    if entry is None:
-        return None
-    same = all(
-        (path.parent / name).exists() and files.sha256(path.parent / name) == digest
-        for name, digest in entry.files.items()
-    )
-    return entry if same else None
+    return entry if entry is not None and entry.intact(path.parent) else None

@@ -11,10 +11,11 @@ import math
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from mfs_edge.base.errors import InputError
-from mfs_edge.measure.results import Coverage, Entry, Latency, Report, Trend
+from mfs_edge.measure.results import Entry, Report, Trend
 
 # A version number in a file's metadata may grow by a digit; weights do not hide in this.
 BYTES_SLACK = 512
@@ -23,50 +24,30 @@ _DEFAULT = "default"
 _PERCENT = "%"
 
 
-def _latency(pick: Callable[[Latency], float | None]) -> Callable[[Entry], float | None]:
-    return lambda entry: None if entry.observation.latency is None else pick(entry.observation.latency)
+def _of(part: str, *names: str) -> dict[str, Callable[[Entry], float | None]]:
+    """Fields of a part of an entry; None where a device does not find that part out."""
 
+    def reading(name: str) -> Callable[[Entry], float | None]:
+        return lambda entry: None if (held := attrgetter(part)(entry)) is None else getattr(held, name)
 
-def _coverage(pick: Callable[[Coverage], int]) -> Callable[[Entry], float | None]:
-    return lambda entry: None if entry.observation.coverage is None else pick(entry.observation.coverage)
-
-
-def _instructions(entry: Entry) -> float | None:
-    return None if entry.observation.instructions is None else entry.observation.instructions.median
+    return {name: reading(name) for name in names}
 
 
 # Everything that a budget can name; a larger value is worse.
 METRICS: dict[str, Callable[[Entry], float | None]] = {
-    "parameters": lambda entry: entry.facts.parameters,
-    "macs": lambda entry: entry.facts.macs,
-    "added_macs": lambda entry: entry.facts.added_macs,
-    "flops": lambda entry: entry.facts.flops,
-    "paper": lambda entry: entry.facts.paper,
-    "bytes": lambda entry: entry.facts.bytes,
+    **_of("facts", "parameters", "macs", "added_macs", "flops", "paper", "bytes"),
     "operators": lambda entry: sum(entry.facts.operators.values()) if entry.facts.operators else None,
-    "transposes": lambda entry: entry.facts.transposes,
-    "peak_activation_bytes": lambda entry: entry.facts.peak_activation_bytes,
-    "undelegated": _coverage(lambda coverage: coverage.undelegated),
-    "partitions": _coverage(lambda coverage: coverage.partitions),
-    "instructions": _instructions,
-    "peak_rss_bytes": lambda entry: entry.observation.peak_rss_bytes,
-    "load_ms": _latency(lambda latency: latency.load_ms),
-    "first_ms": _latency(lambda latency: latency.first_ms),
-    "p50_ms": _latency(lambda latency: latency.p50_ms),
-    "p90_ms": _latency(lambda latency: latency.p90_ms),
-    "p99_ms": _latency(lambda latency: latency.p99_ms),
-    "mean_ms": _latency(lambda latency: latency.mean_ms),
+    **_of("facts", "transposes", "peak_activation_bytes"),
+    **_of("observation.coverage", "undelegated", "partitions"),
+    "instructions": _of("observation.instructions", "median")["median"],
+    **_of("observation", "peak_rss_bytes"),
+    **_of("observation.latency", "load_ms", "first_ms", "p50_ms", "p90_ms", "p99_ms", "mean_ms"),
 }
 # Of those, what repeats exactly, and by how much it may still grow.
 EXACT: dict[str, Callable[[float], float]] = {
-    "macs": lambda base: 0,
-    "added_macs": lambda base: 0,
-    "parameters": lambda base: 0,
+    **dict.fromkeys(("macs", "added_macs", "parameters"), lambda base: 0.0),
     "bytes": lambda base: BYTES_SLACK,
-    "transposes": lambda base: 0,
-    "undelegated": lambda base: 0,
-    "partitions": lambda base: 0,
-    "peak_activation_bytes": lambda base: 0,
+    **dict.fromkeys(("transposes", "undelegated", "partitions", "peak_activation_bytes"), lambda base: 0.0),
     "instructions": lambda base: base * INSTRUCTIONS_SLACK,
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mfs_edge.base import extras, files
+from mfs_edge.base import extras
 from mfs_edge.measure import table
 from mfs_edge.measure.results import Comparison, Latency, Layer, Report
 
@@ -33,14 +33,8 @@ def template() -> Any:
     return jinja2.Environment(**options).from_string(Path(__file__).with_name("page.html.j2").read_text("utf-8"))
 
 
-def save(report: Report, path: Path, folders: Sequence[Path]) -> None:
-    """Write the page atomically; pictures come from ``folders``, where the artefacts lie."""
-    with files.atomic(path) as temporary:
-        temporary.write_text(render(report, folders), encoding="utf-8")
-
-
 def render(report: Report, folders: Sequence[Path]) -> str:
-    """The whole page."""
+    """The whole page; pictures come from ``folders``, where the artefacts lie."""
     pictures = [picture for folder in folders for picture in _pictures(folder)]
     drawn = {"distribution": distribution, "ratios": ratios, "longest": longest}
     rendered: str = template().render(report=report, table=table, pictures=pictures, **drawn)

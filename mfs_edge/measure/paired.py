@@ -77,7 +77,7 @@ class Decision:
 
 
 def trimmed_mean(values: np.ndarray) -> np.ndarray:
-    """Over the last axis, without the TRIM lowest and highest."""
+    """[..., N] -> [...]: over the last axis, without the TRIM lowest and highest."""
     cut = int(values.shape[-1] * TRIM)
     ordered = np.sort(values, axis=-1)
     kept: np.ndarray = ordered[..., cut : values.shape[-1] - cut].mean(axis=-1)
@@ -85,7 +85,7 @@ def trimmed_mean(values: np.ndarray) -> np.ndarray:
 
 
 def bootstrap(values: Sequence[float] | np.ndarray) -> Band:
-    """The trimmed mean of ``values`` with a percentile bootstrap interval.
+    """The trimmed mean of ``values`` [N], logarithms of ratios, with a percentile bootstrap interval.
 
     A bootstrap of few values is too narrow; it is widened as Student's t is over the normal
     distribution (and by n / (n - 1) for the variance), which restores its coverage.

@@ -250,8 +250,7 @@ class Report(_Record):
         Raises:
             OutputError: it cannot be written.
         """
-        with files.atomic(path) as temporary:
-            temporary.write_text(self.dumps())
+        files.write_text(path, self.dumps())
 
 
 def load(path: Path) -> Report:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mfs_edge.base.errors import CheckFailed, DeviceError, MfsEdgeError, UsageError
-from mfs_edge.base.version import __version__
-from mfs_edge.bundle import manifest
-from mfs_edge.measure import facts, gate, history, page, paired, picture, pinning, results, summary
-from mfs_edge.measure.devices import Cancelled, Device, Options, Request, Watch, open_device
-from mfs_edge.measure.progress import Progress, Silent
-from mfs_edge.measure.results import Comparison, Entry, Facts, Observation, Report
+from mfs_edge.base import files
+from mfs_edge.base.errors import CheckFailed, DeviceError, UsageError
+from mfs_edge.base.progress import Jobs, Recorded
+from mfs_edge.measure import facts, gate, history, page, paired, pinning, results, summary
+from mfs_edge.measure.devices import Device, Options, Request, open_device
+from mfs_edge.measure.results import Report, Trend
+from mfs_edge.measure.task import Task
 
 PathLike = str | Path
 LEAST_RUNS = 50
@@ -41,69 +39,37 @@ def bench(
     markdown: PathLike | None = None,
     html: PathLike | None = None,
     history: PathLike | None = None,
-    progress: Progress | None = None,
+    progress: Jobs | None = None,
 ) -> Report:
     """Measure artefacts on devices, and hold them against budgets, a baseline or another artefact.
 
-    Args:
+    Args, the others as ``mfs-edge bench --help`` says:
         artefacts: files, or bundle folders; none means ``build``.
-        device: "local", "ssh:USER@HOST[:PORT]", "adb[:SERIAL]", "emulated:rpi5|rpi4",
-            "macos[:cpu|gpu|ane|all]"; several run in parallel.
-        threads: None takes the CPUs of each device, at most 4; paired comparisons then take 1,
-            which is what a busy machine disturbs least.
-        runs: frames of the steady state, and at least one second of them.
-        warmup: frames before it, and at least half a second of them.
-        json: where to write the report.
-        budget: a TOML file, see :func:`mfs_edge.measure.gate.read_budget`.
-        baseline: a report of an earlier run; the deterministic part decides, timings are a trend.
-        against: an artefact (or a folder of the same names) to be compared with, paired.
         max_regression: per cent of p50 that is still accepted, "10%" or 10.
-        strict: a comparison that cannot decide fails, too.
-        runner: a benchmark tool for adb: ``benchmark_model`` or ``onnxruntime_perf_test``.
-        python: the interpreter on ssh devices.
-        cpu_mask: hexadecimal, the CPUs to run on.
-        max_pairs: when an undecided comparison gives up.
-        time: False compares the deterministic part alone; artefacts still run, briefly.
-        markdown, html: where to write reports for people.
-        history: a JSON-lines file that gets one line per artefact and device.
-        progress: told of progress.
+        json, markdown, html, history: where to write; after an interruption ``json`` is marked partial.
 
     Returns:
-        The report; ``report.passed`` tells whether a check failed.
+        The report; ``report.passed`` tells whether a check failed, ``failures`` names devices that failed.
 
     Raises:
         UsageError, InputError: an option or file cannot be used; nothing was measured.
-        DeviceError, MissingDependency: no device could be used. If some could, their results
-            are in the report, and ``failures`` names the others.
-        KeyboardInterrupt: interrupted; ``json`` holds what there was, marked partial.
+        DeviceError, MissingDependency: no device could be used.
     """
-    task = _plan(
-        artefacts,
-        device=device,
-        request=_request(threads=threads, runs=runs, warmup=warmup, cpu_mask=cpu_mask, time=time),
-        options=Options(python=python, runner=Path(runner) if runner else None),
-        against=Path(against) if against else None,
-        plan=paired.Plan(max_regression=gate.percentage(max_regression), max_pairs=_pairs(max_pairs)),
-        timed=time,
-    )
+    request = _request(threads=threads, runs=runs, warmup=warmup, cpu_mask=cpu_mask, time=time)
+    plan = paired.Plan(max_regression=gate.percentage(max_regression), max_pairs=_pairs(max_pairs))
+    devices = _devices(device, Options(python=python, runner=Path(runner) if runner else None))
+    paths = facts.artefacts(tuple(Path(path) for path in artefacts or ("build",)))
+    task = Task(devices, paths, _bases(paths, Path(against)) if against else {}, request, plan, timed=time)
     limits = gate.read_budget(Path(budget)) if budget else None
     stored = results.load(Path(baseline)) if baseline else None
     outputs = _Outputs(*(Path(p) if p else None for p in (json, markdown, html, history)))
     outputs.check()
     try:
-        task.run(progress or Silent())
+        task.run(progress or Recorded())
     except KeyboardInterrupt:
         outputs.write(task.report(partial=True), task.folders)
         raise
-    report = task.report(partial=bool(task.failures))
-    found = task.deterministic()
-    if limits:
-        found += gate.check_budget(limits, report.entries)
-    if stored:
-        more, trends = gate.check_baseline(stored, Path(str(baseline)), report.entries)
-        found += more
-        report = report.model_copy(update={"trends": trends})
-    report = _judge(report, found, strict=strict)
+    report = _judged(task, limits, stored, Path(str(baseline)), strict=strict)
     outputs.write(report, task.folders)
     task.raise_if_nothing()
     return report
@@ -149,172 +115,19 @@ class _Outputs:
         if self.json:
             report.save(self.json)
         if self.markdown:
-            summary.save(report, self.markdown)
+            files.write_text(self.markdown, summary.render(report))
         summary.to_github(report)
         if self.html:
-            page.save(report, self.html, folders)
+            files.write_text(self.html, page.render(report, folders))
         if self.history and not report.partial:
             history.append(report, self.history)
 
 
-@dataclass
-class _Task:
-    """The measurements to make, and what has come of them."""
-
-    devices: list[Device]
-    artefacts: list[Path]
-    bases: dict[Path, Path]
-    request: Request
-    plan: paired.Plan
-    timed: bool
-    notes: list[str] = field(default_factory=list)
-    entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
-    base_entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
-    comparisons: dict[tuple[int, int], Comparison] = field(default_factory=dict)
-    failures: dict[int, MfsEdgeError] = field(default_factory=dict)
-    facts: dict[Path, Facts] = field(default_factory=dict)
-    recorded: dict[Path, manifest.ArtefactRecord | None] = field(default_factory=dict)
-    causes: list[str] = field(default_factory=list)  # pictures that are not the proven ones
-
-    @property
-    def folders(self) -> list[Path]:
-        """Where the artefacts lie; a bundle's pictures are beside them."""
-        return list(dict.fromkeys(path.parent for path in self.artefacts))
-
-    def run(self, progress: Progress) -> None:
-        """Every device at once; those of one host one after the other.
-
-        Raises:
-            KeyboardInterrupt: after every device has been stopped and left clean.
-        """
-        self.facts = {path: facts.of(path) for path in (*self.artefacts, *self.bases.values())}
-        self.recorded = {path: facts.recorded(path) for path in self.artefacts}
-        hosts: dict[str, list[int]] = {}
-        for index, device in enumerate(self.devices):
-            hosts.setdefault(device.host, []).append(index)
-        watch = Watch()
-        with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
-            futures = [pool.submit(self._host, indices, watch, progress) for indices in hosts.values()]
-            try:
-                _wait(futures)
-            except BaseException:
-                watch.cancelled.set()
-                raise
-
-    def _host(self, indices: Sequence[int], watch: Watch, progress: Progress) -> None:
-        for index in indices:
-            try:
-                with progress.job(f"connecting to {self.devices[index].name}"):
-                    self.devices[index].check()
-                for number, path in enumerate(self.artefacts):
-                    self._one(index, number, path, watch, progress)
-            except Cancelled:
-                return
-            except MfsEdgeError as error:
-                self.failures[index] = error
-
-    def _one(self, index: int, number: int, path: Path, watch: Watch, progress: Progress) -> None:
-        device, key = self.devices[index], (index, number)
-        reason = device.refuses(path)
-        if reason is not None:
-            self.notes.append(f"{path.name} was not measured on {device.name}: {reason}")
-            return
-        with progress.job(f"{path.name} on {device.name}") as tell:
-            observation = device.measure(path, self.request, Watch(tell, watch.cancelled))
-        observation = self._judged(path, observation, device)
-        self.entries[key] = self._entry(device, path, observation)
-        base = self.bases.get(path)
-        if base is None:
-            return
-        if not self.timed:
-            with progress.job(f"{base.name} on {device.name}") as tell:
-                observation = device.measure(base, self.request, Watch(tell, watch.cancelled))
-            self.base_entries[key] = self._entry(device, base, observation)
-            return
-        with progress.job(f"{path.name} against {base.name} on {device.name}") as tell:
-            outcome = paired.compare(
-                device,
-                head=path,
-                base=base,
-                request=pinning.pinned(self.request, device),
-                plan=self.plan,
-                watch=Watch(tell, watch.cancelled),
-            )
-        self.base_entries[key] = self._entry(device, base, outcome.base)
-        self.comparisons[key] = outcome.comparison
-
-    def _judged(self, path: Path, seen: Observation, device: Device) -> Observation:
-        """With a line on its picture; a wrong one is a cause."""
-        try:
-            line = picture.judge(path, self.recorded[path], seen, device=device.name)
-        except CheckFailed as error:
-            self.causes.append(line := str(error))
-        return seen.model_copy(update={"notes": (*seen.notes, line)})
-
-    def _entry(self, device: Device, path: Path, observation: Observation) -> Entry:
-        if not self.timed:
-            observation = observation.model_copy(update={"latency": None, "temperature_c": (None, None)})
-        return Entry(
-            device=device.name, facts=self.facts[path], observation=observation, machine_key=observation.machine.key
-        )
-
-    def deterministic(self) -> gate.Found:
-        """Each artefact against the one it is compared with; what it costs, not how long it takes."""
-        return gate.together(
-            gate.compare(self.entries[key], base, snapshot=False) for key, base in sorted(self.base_entries.items())
-        )
-
-    def report(self, *, partial: bool) -> Report:
-        comparisons = [self.comparisons[key] for key in sorted(self.comparisons)]
-        return Report(
-            partial=partial,
-            versions={"mfs-edge": __version__, "python": platform.python_version()},
-            entries=tuple(self.entries[key] for key in sorted(self.entries)),
-            comparisons=tuple(comparisons),
-            failures=tuple(str(self.failures[index]) for index in sorted(self.failures)),
-            causes=tuple(self.causes),
-            notes=tuple(self.notes),
-        )
-
-    def raise_if_nothing(self) -> None:
-        """A failure with nothing measured is that failure; artefacts that no device takes are a mistake."""
-        if self.failures and not self.entries:
-            raise self.failures[min(self.failures)]
-        if not self.entries:
-            raise UsageError(f"nothing was measured: {'; '.join(self.notes)}")
-
-
-def _wait(futures: Sequence[Future[None]]) -> None:
-    """For all; in short steps, so that Ctrl-C is heard."""
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, timeout=0.2)
-        for future in done:
-            future.result()
-
-
-def _plan(
-    given: Sequence[PathLike],
-    *,
-    device: str | Sequence[str],
-    request: Request,
-    options: Options,
-    against: Path | None,
-    plan: paired.Plan,
-    timed: bool,
-) -> _Task:
-    specs = (device,) if isinstance(device, str) else tuple(device)
+def _devices(given: str | Sequence[str], options: Options) -> list[Device]:
+    specs = (given,) if isinstance(given, str) else tuple(given)
     if len(set(specs)) != len(specs) or not specs:
         raise UsageError("--device: name each device once")
-    paths = facts.artefacts(tuple(Path(path) for path in given or ("build",)))
-    return _Task(
-        devices=[open_device(spec, options) for spec in specs],
-        artefacts=paths,
-        bases=_bases(paths, against) if against else {},
-        request=request,
-        plan=plan,
-        timed=timed,
-    )
+    return [open_device(spec, options) for spec in specs]
 
 
 def _bases(heads: Sequence[Path], against: Path) -> dict[Path, Path]:
@@ -333,14 +146,21 @@ def _bases(heads: Sequence[Path], against: Path) -> dict[Path, Path]:
     return {head: named[head.name] for head in heads}
 
 
-def _judge(report: Report, found: gate.Found, *, strict: bool) -> Report:
-    """All causes and notes together."""
+def _judged(task: Task, limits: gate.Budget | None, stored: Report | None, path: Path, *, strict: bool) -> Report:
+    """The report with all causes and notes; ``stored`` is the baseline in ``path``."""
+    report, found = task.report(partial=bool(task.failures)), task.deterministic()
+    trends: tuple[Trend, ...] = ()
+    if limits:
+        found += gate.check_budget(limits, report.entries)
+    if stored:
+        more, trends = gate.check_baseline(stored, path, report.entries)
+        found += more
     causes = [*report.causes, *found.causes, *(cause for c in report.comparisons for cause in c.causes)]
     notes = [*report.notes, *found.notes]
     for comparison in report.comparisons:
         undecided = comparison.verdict in ("inconclusive", "too noisy")
         (causes if undecided and strict else notes).extend(comparison.notes)
-    return report.model_copy(update={"causes": tuple(causes), "notes": tuple(notes)})
+    return report.model_copy(update={"trends": trends, "causes": tuple(causes), "notes": tuple(notes)})
 
 
 def require_passed(report: Report) -> None:

@@ -35,11 +35,7 @@ PROFILED_FRAMES = 20
 
 
 class Failure(Exception):
-    """What the caller should hear: ``kind`` is "missing" (a module) or "input" (the file)."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+    """What the caller should hear: a kind, "missing" (a module) or "input" (the file), and a message."""
 
 
 def emit(event: str, **fields: Any) -> None:
@@ -163,9 +159,7 @@ def system() -> str:
 
 def available() -> list[int]:
     """The CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def peak_rss() -> int:
@@ -262,8 +256,7 @@ def layers(kind: Any, options: argparse.Namespace, threads: int, feeds: dict[str
     profiled.feed(feeds)
     for _ in range(PROFILED_FRAMES + 1):
         profiled.infer()
-    found: list[dict[str, Any]] = profiled.layers()
-    return found
+    return list(profiled.layers())
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -282,20 +275,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """0 and a ``result`` line, or 1 and an ``error`` line."""
-    options = parse(arguments)
+def answer(work: Callable[[], dict[str, Any]], otherwise: str = "internal") -> int:
+    """0 and a ``result`` line, or 1 and an ``error`` line; ``otherwise`` is the kind of what is no Failure."""
     try:
         if importlib.util.find_spec("numpy") is None:
             raise Failure("missing", "numpy cannot be imported; install it with: pip install numpy")
-        emit("result", **measure(options))
+        emit("result", **work())
     except Failure as error:
-        emit("error", kind=error.kind, message=str(error))
+        emit("error", kind=error.args[0], message=error.args[1])
         return 1
     except Exception as error:
-        emit("error", kind="internal", message=f"{type(error).__name__}: {error}")
+        emit("error", kind=otherwise, message=f"{type(error).__name__}: {error}")
         return 1
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """See :func:`answer`."""
+    return answer(lambda: measure(parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -19,24 +19,13 @@ def render(report: Report) -> str:
     wrong = [*report.causes, *report.failures]
     if wrong:
         parts.append("\n".join(f"- :x: {_cell(line)}" for line in wrong))
-    if report.entries:
-        parts.append(_table(table.COLUMNS, map(table.entry, report.entries)))
-    if report.comparisons:
-        parts.append(_table(table.COMPARED, map(table.compared, report.comparisons)))
-    if report.trends:
-        parts.append("Stored timings, as a trend; nothing is decided from them.")
-        parts.append(_table(table.TREND, map(table.trend, report.trends)))
+    for remark, columns, rows in table.tables(report):
+        parts += [remark, _table(columns, rows)]
     if report.notes:
         parts.append("\n".join(f"- {_cell(note)}" for note in report.notes))
     machines = dict.fromkeys(entry.machine_key for entry in report.entries)
     parts.append("\n".join(f"<sub>{_cell(machine)}</sub>" for machine in machines))
     return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def save(report: Report, path: Path) -> None:
-    """Write it atomically."""
-    with files.atomic(path) as temporary:
-        temporary.write_text(render(report))
 
 
 def to_github(report: Report) -> None:

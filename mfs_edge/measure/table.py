@@ -5,19 +5,8 @@ from __future__ import annotations
 from mfs_edge.measure.results import Comparison, Entry, Report, Trend
 
 COLUMNS = (
-    "artefact",
-    "device",
-    "MB",
-    "M params",
-    "M MACs",
-    "load",
-    "first",
-    "min",
-    "p50",
-    "p90",
-    "p99",
-    "fps",
-    "RSS MB",
+    *("artefact", "device", "MB", "M params", "M MACs"),
+    *("load", "first", "min", "p50", "p90", "p99", "fps", "RSS MB"),
 )
 COMPARED = ("artefact", "against", "device", "verdict", "p50 change", "difference", "noise floor (A/A)", "pairs")
 TREND = ("artefact", "device", "stored p50", "now", "machine")
@@ -56,11 +45,23 @@ def trend(row: Trend) -> tuple[str, ...]:
     return (row.file, row.device, _ms(row.stored_ms), _ms(row.now_ms), machine)
 
 
+def tables(report: Report) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """Those that have rows: a remark, the columns, the rows."""
+    told = "Stored timings, as a trend; nothing is decided from them."
+    found = [
+        ("", COLUMNS, [entry(row) for row in report.entries]),
+        ("", COMPARED, [compared(row) for row in report.comparisons]),
+        (told, TREND, [trend(row) for row in report.trends]),
+    ]
+    return [each for each in found if each[2]]
+
+
 def details(row: Entry) -> list[str]:
     """What stands below a table about one row."""
     facts, seen = row.facts, row.observation
     lines = [f"{facts.file} on {row.device}: {row.machine_key}"]
-    counted = [f"{name} {value / 1e6:.1f} M" for name, value in _counts(row) if value is not None]
+    counts = {"FLOPs": facts.flops, "paper's count": facts.paper, "peak activation bytes": facts.peak_activation_bytes}
+    counted = [f"{name} {value / 1e6:.1f} M" for name, value in counts.items() if value is not None]
     if counted:
         lines.append("  " + ", ".join(counted))
     if facts.verification is not None:
@@ -75,15 +76,6 @@ def details(row: Entry) -> list[str]:
     if before is not None and after is not None:
         lines.append(f"  {before:.0f} C before, {after:.0f} C after")
     return lines + [f"  {note}" for note in seen.notes]
-
-
-def _counts(row: Entry) -> list[tuple[str, float | None]]:
-    facts = row.facts
-    return [
-        ("FLOPs", facts.flops),
-        ("paper's count", facts.paper),
-        ("peak activation bytes", facts.peak_activation_bytes),
-    ]
 
 
 def verdict(report: Report) -> str:

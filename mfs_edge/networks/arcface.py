@@ -17,7 +17,7 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 class SqueezeExcite(nn.Module):
-    """Scale each channel by a gate computed from all channels' means."""
+    """Scale each channel of [N, C, H, W] by a gate in 0..1, computed from all channels' means."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class SqueezeExcite(nn.Module):
 
 
 class IRBlock(nn.Module):
-    """Improved residual block with squeeze-and-excite; one PReLU module serves twice."""
+    """Improved residual block, [N, I, H, W] -> [N, O, H / stride, W / stride]; one PReLU module serves twice."""
 
     def __init__(self, inner: int, outer: int, stride: int) -> None:
         super().__init__()

@@ -17,11 +17,12 @@ from mfs_edge.networks import spec
 
 
 def leaky(x: Tensor) -> Tensor:
+    """LeakyReLU of a tensor of any shape."""
     return F.leaky_relu(x, spec.LEAKY_SLOPE)
 
 
 class Upsample(nn.Module):
-    """x2 bilinear with aligned corners."""
+    """[N, C, H, W] -> [N, C, 2 H, 2 W], bilinear with aligned corners."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)

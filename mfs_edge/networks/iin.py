@@ -17,7 +17,7 @@ from mfs_edge.networks.idn import final_head, leaky, mask_head
 
 
 class KernelBlock(nn.Module):
-    """One step of a predicting branch: narrow the channels, and read a kernel off."""
+    """One step of a predicting branch: narrow [N, I, k, k] to [N, O, k, k], and read a kernel [N, O, k, k] off."""
 
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def instantiate(kind: type[Module], tensors: Mapping[str, np.ndarray], *, dtype: torch.dtype = torch.float32) -> Module:
-    """``kind()`` in inference mode with ``tensors`` as its state, strictly matched.
+    """``kind()`` in inference mode with ``tensors`` (float, of any shape that it has) as its state, strictly matched.
 
     Built on the meta device and, in float32, given the arrays themselves: no
     initialisation is computed to be thrown away, and nothing is copied.

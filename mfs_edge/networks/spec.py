@@ -12,12 +12,14 @@ Source: Xu et al., "MobileFaceSwap", AAAI 2022, section 3; the public Paddle cod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from mfs_edge.base.errors import UsageError
 
 Shapes = dict[str, tuple[int, ...]]
+Entries = Iterator[tuple[str, tuple[int, ...]]]
 
 EMBEDDING = 512
 FEATURE_MAP = (512, 7, 7)
@@ -67,17 +69,21 @@ def check_size(size: int) -> int:
     return size
 
 
-def _batch_norm(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _listed(entries: Callable[[], Entries]) -> Callable[[], Shapes]:
+    return functools.wraps(entries)(lambda: dict(entries()))
+
+
+def _batch_norm(name: str, channels: int) -> Entries:
     for part in ("weight", "bias", "running_mean", "running_var"):
         yield f"{name}.{part}", (channels,)
 
 
-def _conv(name: str, *shape: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _conv(name: str, *shape: int) -> Entries:
     yield f"{name}.weight", shape
     yield f"{name}.bias", shape[:1]
 
 
-def _ir_block(name: str, inner: int, outer: int, downsample: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _ir_block(name: str, inner: int, outer: int, downsample: bool) -> Entries:
     squeezed = outer // ARCFACE_REDUCTION
     yield from _batch_norm(f"{name}.bn0", inner)
     yield f"{name}.conv1.weight", (inner, inner, 3, 3)
@@ -93,76 +99,67 @@ def _ir_block(name: str, inner: int, outer: int, downsample: bool) -> Iterator[t
     yield from _conv(f"{name}.se.fc.2", outer, squeezed)
 
 
-def arcface_shapes() -> Shapes:
+@_listed
+def arcface_shapes() -> Entries:
     """Every tensor of an ArcFace checkpoint: 52.2 M values."""
-
-    def entries() -> Iterator[tuple[str, tuple[int, ...]]]:
-        yield "conv1.weight", (64, 3, 3, 3)
-        yield from _batch_norm("bn1", 64)
-        yield "prelu.weight", (1,)
-        inner = 64
-        for layer, (blocks, outer, stride) in enumerate(
-            zip(ARCFACE_LAYERS, ARCFACE_CHANNELS, ARCFACE_STRIDES, strict=True), start=1
-        ):
-            for block in range(blocks):
-                downsample = block == 0 and (stride != 1 or inner != outer)
-                yield from _ir_block(f"layer{layer}.{block}", inner, outer, downsample)
-                inner = outer
-        yield from _batch_norm("bn2", 512)
-        yield from _conv("fc", EMBEDDING, 512 * 7 * 7)
-        yield from _batch_norm("bn3", EMBEDDING)
-
-    return dict(entries())
+    yield "conv1.weight", (64, 3, 3, 3)
+    yield from _batch_norm("bn1", 64)
+    yield "prelu.weight", (1,)
+    inner = 64
+    for layer, (blocks, outer, stride) in enumerate(
+        zip(ARCFACE_LAYERS, ARCFACE_CHANNELS, ARCFACE_STRIDES, strict=True), start=1
+    ):
+        for block in range(blocks):
+            downsample = block == 0 and (stride != 1 or inner != outer)
+            yield from _ir_block(f"layer{layer}.{block}", inner, outer, downsample)
+            inner = outer
+    yield from _batch_norm("bn2", 512)
+    yield from _conv("fc", EMBEDDING, 512 * 7 * 7)
+    yield from _batch_norm("bn3", EMBEDDING)
 
 
-def _modulation_shapes(name: str, inner: int, outer: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _modulation_shapes(name: str, inner: int, outer: int) -> Entries:
     yield f"{name}.weight", (outer, inner, 1, 1)
     yield from _conv(f"{name}.style", inner, EMBEDDING)
 
 
-def _predictor_shapes(name: str, channels: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _predictor_shapes(name: str, channels: tuple[int, ...]) -> Entries:
     for i, (inner, outer) in enumerate(pairwise(channels)):
         yield from _conv(f"{name}.{i}.conv", outer, inner, 3, 3)
         yield from _batch_norm(f"{name}.{i}.norm", outer)
         yield from _conv(f"{name}.{i}.weight", outer, outer, 3, 3)
 
 
-def head_shapes() -> Shapes:
+@_listed
+def head_shapes() -> Entries:
     """The IDN's static heads, ``final.*`` and ``mask.*``: the same for every identity."""
-
-    def entries() -> Iterator[tuple[str, tuple[int, ...]]]:
-        first, middle, last = TAIL_CHANNELS
-        yield from _conv("final.1", middle, first, 1, 1)
-        yield from _batch_norm("final.2", middle)
-        yield from _conv("final.4", last, middle, 3, 3)
-        yield from _batch_norm("final.5", last)
-        yield from _conv("final.7", 3, last, 3, 3)
-        for i, (inner, outer) in enumerate(pairwise(MASK_CHANNELS)):
-            yield from _conv(f"mask.{i}.1", inner, 1, 3, 3)
-            yield from _conv(f"mask.{i}.2", outer, inner, 1, 1)
-            yield from _batch_norm(f"mask.{i}.3", outer)
-        yield from _conv("mask.5", 1, MASK_CHANNELS[-1], 3, 3)
-
-    return dict(entries())
+    first, middle, last = TAIL_CHANNELS
+    yield from _conv("final.1", middle, first, 1, 1)
+    yield from _batch_norm("final.2", middle)
+    yield from _conv("final.4", last, middle, 3, 3)
+    yield from _batch_norm("final.5", last)
+    yield from _conv("final.7", 3, last, 3, 3)
+    for i, (inner, outer) in enumerate(pairwise(MASK_CHANNELS)):
+        yield from _conv(f"mask.{i}.1", inner, 1, 3, 3)
+        yield from _conv(f"mask.{i}.2", outer, inner, 1, 1)
+        yield from _batch_norm(f"mask.{i}.3", outer)
+    yield from _conv("mask.5", 1, MASK_CHANNELS[-1], 3, 3)
 
 
-def iin_shapes() -> Shapes:
+@_listed
+def iin_shapes() -> Entries:
     """Every tensor of a MobileFaceSwap checkpoint: the IIN (20.7 M) and the IDN's heads."""
-
-    def entries() -> Iterator[tuple[str, tuple[int, ...]]]:
-        for i, (inner, outer) in enumerate(pairwise(ENCODER_CHANNELS)):
-            yield from _modulation_shapes(f"EncoderModulation.{i}", inner, outer)
-        for i, (inner, outer) in enumerate(zip(DECODER_IN, DECODER_OUT, strict=True)):
-            yield from _modulation_shapes(f"DecoderModulation.{i}", inner, outer)
-        yield from _conv("predictor.first", 512, 512, 4, 4)
-        yield from _conv("predictor.first_decoder", 512, 512, 2, 2)
-        yield from _batch_norm("predictor.decoder_norm", 512)
-        yield from _batch_norm("predictor.norm", 512)
-        yield from _predictor_shapes("predictor.encoder", PREDICTOR_ENCODER)
-        yield from _predictor_shapes("predictor.decoder", PREDICTOR_DECODER)
-        yield from head_shapes().items()
-
-    return dict(entries())
+    for i, (inner, outer) in enumerate(pairwise(ENCODER_CHANNELS)):
+        yield from _modulation_shapes(f"EncoderModulation.{i}", inner, outer)
+    for i, (inner, outer) in enumerate(zip(DECODER_IN, DECODER_OUT, strict=True)):
+        yield from _modulation_shapes(f"DecoderModulation.{i}", inner, outer)
+    yield from _conv("predictor.first", 512, 512, 4, 4)
+    yield from _conv("predictor.first_decoder", 512, 512, 2, 2)
+    yield from _batch_norm("predictor.decoder_norm", 512)
+    yield from _batch_norm("predictor.norm", 512)
+    yield from _predictor_shapes("predictor.encoder", PREDICTOR_ENCODER)
+    yield from _predictor_shapes("predictor.decoder", PREDICTOR_DECODER)
+    yield from head_shapes().items()
 
 
 NETWORK_SHAPES = {"arcface": arcface_shapes, "iin": iin_shapes}

@@ -10,7 +10,6 @@ import numpy as np
 
 from mfs_edge import bundle, sample, target
 from mfs_edge.base import fidelity, files, images
-from mfs_edge.base.errors import OutputError
 from mfs_edge.base.progress import Steps
 from mfs_edge.bundle import manifest as records
 from mfs_edge.face.crop import arcface_input
@@ -50,7 +49,8 @@ def demo(out: Path, *, overwrite: bool, steps: Steps) -> DemoResult:
     Raises:
         MfsEdgeError: one line saying what is wrong.
     """
-    _check_folder(out, overwrite=overwrite)
+    ours = (SHEET, IDENTITIES, *(f"identity-{i}" for i, _ in SHOWN))
+    bundle.check_folder(out, overwrite=overwrite, ours=ours)
     steps.note(sample.WARNING)
     with steps.step("rebuild the demo checkpoints"):
         arcface, iin = weights.checkpoint("arcface"), weights.checkpoint("iin")
@@ -68,22 +68,8 @@ def demo(out: Path, *, overwrite: bool, steps: Steps) -> DemoResult:
     with steps.step("draw the contact sheet"):
         images.write_rgb(out / SHEET, _sheet(results, references))
     manifest = _merge(results, out)
-    with files.atomic(out / bundle.MANIFEST) as temporary:
-        temporary.write_text(manifest.dumps())
+    files.write_text(out / bundle.MANIFEST, manifest.dumps())
     return DemoResult(out, manifest, out / SHEET, teacher, copied)
-
-
-def _check_folder(out: Path, *, overwrite: bool) -> None:
-    """Results of an earlier demo may be replaced, anything else may not."""
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file, not a folder; choose another")
-    ours = {SHEET, IDENTITIES, bundle.MANIFEST, *(f"identity-{i}" for i, _ in SHOWN)}
-    others = sorted({p.name for p in out.iterdir()} - ours) if out.exists() else []
-    if others and not overwrite:
-        raise OutputError(
-            f"{out}: holds files that the demo did not write ({others[0]}, ...); "
-            "choose another folder or add --overwrite"
-        )
 
 
 def _compile(

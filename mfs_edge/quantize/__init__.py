@@ -23,12 +23,12 @@ import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.base.errors import UsageError
+from mfs_edge.base.progress import Count
 from mfs_edge.quantize import layout, mixed, recipe
 from mfs_edge.quantize.calibration import CalibrationSet
 from mfs_edge.quantize.draft import Draft
 from mfs_edge.quantize.grid import Grid
 from mfs_edge.quantize.neighbours import LIMIT
-from mfs_edge.quantize.samples import Progress
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def quantise(
     precision: str = "int8",
     float_nodes: Collection[str] | None = None,
     min_psnr: float | None = None,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> QuantisedModel:
     """Quantise a float32 graph.
 

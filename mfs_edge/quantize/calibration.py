@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from mfs_edge.base import images
 from mfs_edge.base.errors import InputError
+from mfs_edge.base.progress import Count
 from mfs_edge.graph import statistics
 
 LIMIT = 100
@@ -31,7 +33,6 @@ DRAWN = (
 )
 
 Read = Callable[[], np.ndarray]
-Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
 
 def evenly(total: int, wanted: int) -> list[int]:
@@ -55,7 +56,7 @@ class Pictures(Sequence[np.ndarray]):
         return (read() for read in self._readers)
 
     def spread(self, count: int) -> Pictures:
-        """At most ``count`` of them, evenly spaced."""
+        """At most ``count`` of them, evenly spaced: float32 [1, 3, S, S] each, in 0..1."""
         return Pictures([self._readers[i] for i in evenly(len(self), count)])
 
 
@@ -71,7 +72,7 @@ class CalibrationSet:
     skipped: tuple[str, ...] = ()  # a line per unreadable picture
 
 
-def load(path: Path | None, size: int, limit: int = LIMIT, progress: Progress | None = None) -> CalibrationSet:
+def load(path: Path | None, size: int, limit: int = LIMIT, progress: Count | None = None) -> CalibrationSet:
     """Find and check the calibration pictures.
 
     Args:
@@ -154,23 +155,20 @@ def _list_skipped(lines: Sequence[str], total: int) -> str:
 def _drawn(size: int, limit: int) -> CalibrationSet:
     faces = list(statistics.FACES)[:limit]
     readers = _faces(faces, size)
-    noise = [_reader(picture) for picture in statistics.noise(size)]
+    noise = [partial(np.asarray, picture) for picture in statistics.noise(size)]
     return CalibrationSet(
         Pictures([*readers, *noise]), Pictures(_faces(HELD_OUT_FACES, size)), "drawn faces and noise", (DRAWN,)
     )
 
 
-def _reader(picture: np.ndarray) -> Read:
-    return lambda: picture
-
-
 def _faces(numbers: Sequence[int], size: int) -> list[Read]:
+    return [partial(_face, number, size) for number in numbers]
+
+
+def _face(number: int, size: int) -> np.ndarray:
     from mfs_edge import sample
 
-    def reader(number: int) -> Read:
-        return lambda: _fit(sample.target(number), size)
-
-    return [reader(number) for number in numbers]
+    return _fit(sample.target(number), size)
 
 
 def _candidates(path: Path, size: int) -> list[_Candidate]:
@@ -180,14 +178,10 @@ def _candidates(path: Path, size: int) -> list[_Candidate]:
             raise InputError(
                 f"{path}: holds no picture ({', '.join(sorted(images.SUFFIXES))}); give a folder of face crops"
             )
-        return [_file(file) for file in files]
+        return [_Candidate(file.name, partial(images.read_rgb, file)) for file in files]
     if path.suffix == ".npz" and path.is_file():
         return _arrays(path)
     raise InputError(f"{path}: is neither a folder of pictures nor an .npz file; give --calibration one of them")
-
-
-def _file(path: Path) -> _Candidate:
-    return _Candidate(path.name, lambda: images.read_rgb(path))
 
 
 def _arrays(path: Path) -> list[_Candidate]:
@@ -204,14 +198,11 @@ def _arrays(path: Path) -> list[_Candidate]:
                 f"{path}: array {key} is {array.dtype} {list(array.shape)}; "
                 "give uint8 [N, H, W, 3] in 0..255 or float [N, 3, H, W] in 0..1"
             )
-        found += [_slice(f"{path}: {key}[{i}]", picture) for i, picture in enumerate(batch)]
+        named = ((f"{path}: {key}[{i}]", picture) for i, picture in enumerate(batch))
+        found += [_Candidate(name, partial(_channels_last, name, picture)) for name, picture in named]
     if not found:
         raise InputError(f"{path}: holds no picture; give uint8 [N, H, W, 3] or float [N, 3, H, W]")
     return found
-
-
-def _slice(name: str, picture: np.ndarray) -> _Candidate:
-    return _Candidate(name, lambda: _channels_last(name, picture))
 
 
 def _channels_last(name: str, picture: np.ndarray) -> np.ndarray:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from mfs_edge.base.progress import Count
 from mfs_edge.quantize.grid import Grid
 from mfs_edge.quantize.layout import Layout
-from mfs_edge.quantize.samples import Progress, Sample
+from mfs_edge.quantize.samples import Sample
 from mfs_edge.quantize.weights import Codes
 
 
@@ -21,7 +22,7 @@ class Draft:
     model: ir.Model
     pictures: Sequence[np.ndarray]  # to calibrate on: float32 [1, 3, S, S] each, in 0..1
     float_nodes: tuple[str, ...] = ()
-    progress: Progress | None = None
+    progress: Count | None = None
     samples: Mapping[str, Sample] = field(default_factory=dict)  # per tensor
     layout: Layout = field(default_factory=lambda: Layout(frozenset(), {}, {}))
     grids: Mapping[str, Grid] = field(default_factory=dict)  # per group of ``layout``

@@ -85,7 +85,7 @@ def _choose(conv: ir.Node, samples: Mapping[str, Sample], found: Rescaling) -> N
     output = conv.outputs[0]
     sample = samples[str(output.name)]
     found.factor[output] = np.ones(len(sample.low))
-    if not _scalable(output):
+    if not edit.scalable(output, CARRIERS):
         return
     readers = list(_convs(output))
     direct = all(use.node.op_type == "Conv" for use in output.uses())
@@ -150,17 +150,6 @@ def _traded(reach: np.ndarray, sample: Sample, weight: np.ndarray, spread: np.nd
     return best
 
 
-def _scalable(value: ir.Value) -> bool:
-    """Whether only convs read ``value``, at most through operators that a positive factor passes."""
-    return not value.is_graph_output() and all(_passes(use.node, use.idx) for use in value.uses())
-
-
-def _passes(node: ir.Node, index: int) -> bool:
-    if node.op_type == "Conv":
-        return index == 0
-    return node.op_type in CARRIERS and _scalable(node.outputs[0])
-
-
 def _convs(value: ir.Value) -> Iterator[ir.Node]:
     """The convs that read ``value``, through carriers too."""
     for use in value.uses():
@@ -189,8 +178,7 @@ def _rewrite(graph: ir.Graph, mine: ir.Node, theirs: ir.Node, found: Rescaling) 
         bias = bias - np.einsum("ocij,c->o", weight, found.offset[source])
     bias = bias + found.offset.get(output, 0.0)
     if source in found.factor:
-        undone = (1 / found.factor[source]).reshape(edit.group(mine), -1)
-        weight = weight * np.repeat(undone, len(weight) // edit.group(mine), axis=0)[:, :, None, None]
+        weight = weight * edit.per_input(mine, 1 / found.factor[source])
     factor = found.factor[output]
     edit.set_weight(graph, theirs, 1, weight * factor[:, None, None, None])
     if biased:

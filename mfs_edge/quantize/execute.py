@@ -30,13 +30,13 @@ class Session:
 
 
 def outputs(model: ir.Model, pictures: Iterable[np.ndarray], *, as_written: bool = False) -> list[Outputs]:
-    """What ``model`` makes of each picture; ``as_written``, operator by operator: a QDQ graph in float."""
+    """What ``model`` makes of each [1, 3, S, S] in 0..1; ``as_written``, operator by operator: a QDQ graph in float."""
     runner = Session(model, as_written=as_written)
     return [runner.run(picture) for picture in pictures]
 
 
 def squared_errors(model: ir.Model, pictures: Sequence[np.ndarray], expected: Sequence[Outputs]) -> Errors:
-    """Mean squared error per output, as the geometric mean over pictures: that is the mean PSNR."""
+    """Mean squared error per output, as the geometric mean over pictures [1, 3, S, S]: that is the mean PSNR."""
     runner = Session(model)
     logs: dict[str, list[float]] = {}
     for picture, wanted in zip(pictures, expected, strict=True):

@@ -43,7 +43,7 @@ class Grid:
         return (HIGHEST - self.zero_point) * self.scale
 
     def rounded(self, values: np.ndarray) -> np.ndarray:
-        """``values`` as the grid holds them, in their own dtype."""
+        """Real ``values`` of any shape as the grid holds them, in their own dtype."""
         codes = np.rint(values / self.scale)
         np.clip(codes, LOWEST - self.zero_point, HIGHEST - self.zero_point, out=codes)
         codes *= self.scale

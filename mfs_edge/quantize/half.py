@@ -78,7 +78,7 @@ def _nearest(values: np.ndarray) -> np.ndarray:
 
 
 def seen(model: ir.Model, images: Sequence[np.ndarray]) -> dict[ir.Node, Inputs]:
-    """Statistics of what every Conv reads, from patches at random places of every image."""
+    """Statistics of what every Conv reads, from patches at random places of every image [1, 3, S, S] in 0..1."""
     convs = list(edit.of_type(model.graph, "Conv"))
     rng = np.random.default_rng(0)
     collected: dict[ir.Node, list[np.ndarray]] = {conv: [] for conv in convs}

@@ -108,7 +108,7 @@ def search(
         ranked: from :func:`rank`.
         build: the quantised graph for a choice of float nodes.
         min_psnr: dB, of each output's mean over pictures.
-        pictures: to measure on.
+        pictures: to measure on, float32 [1, 3, S, S] each.
         expected: what the float graph makes of them.
     """
     limit = 10 ** (-(min_psnr + MARGIN_DB) / 10)

@@ -100,7 +100,7 @@ def least_error(values: np.ndarray, low: float, high: float, *, squashed: bool =
     """The grid inside ``low``..``high`` with the least expected squared error on ``values``.
 
     Args:
-        values: a sample of the tensor.
+        values: a sample of the tensor, [N].
         low: its lowest value, and ...
         high: ... highest; beyond the sample's, perhaps.
         squashed: only a sigmoid reads the tensor: the error counts behind it, where large

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.base.errors import InputError
+from mfs_edge.base.progress import Count
 from mfs_edge.graph import edit, statistics
 from mfs_edge.quantize import layout
 
@@ -25,8 +26,6 @@ VALUES = 1 << 16  # and so many values, where there are few channels
 # depthwise conv, where each channel answers to one pattern (by 10 % and more in one channel
 # of ten, on the demo's held-out faces).
 HEADROOM = 1.1
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Sample:
         return Sample(*((part + offset) * factor for part in parts))
 
     def through(self, function: Callable[[np.ndarray], np.ndarray]) -> Sample:
-        """Of a monotonic function of the tensor. (Its means are not the function's; nobody reads them.)"""
+        """Of a monotonic function of arrays of any shape. (Its means are not the function's; nobody reads them.)"""
         return Sample(*(function(part) for part in (self.low, self.high, self.values, self.means)))
 
 
@@ -53,8 +52,8 @@ def step(draft: Draft) -> Draft:
     return replace(draft, samples=collect(draft.model, draft.pictures, draft.progress))
 
 
-def collect(model: ir.Model, pictures: Sequence[np.ndarray], progress: Progress | None = None) -> dict[str, Sample]:
-    """Run ``model`` on every picture: a sample of everything its nodes compute.
+def collect(model: ir.Model, pictures: Sequence[np.ndarray], progress: Count | None = None) -> dict[str, Sample]:
+    """Run ``model`` on every picture, [1, 3, S, S] in 0..1: a sample of everything its nodes compute.
 
     Raises:
         InputError: a tensor is not finite on one of the pictures.

@@ -33,7 +33,7 @@ class Codes:
     bias_scale: np.ndarray  # float32 [O]: the input's scale times ``scale``
 
     def real(self) -> np.ndarray:
-        """The weight that the codes stand for, float64."""
+        """The weight that the codes stand for, float64 [O, I / group, k, k]."""
         return self.weight * self.scale.astype(np.float64)[:, None, None, None]
 
     def with_bias(self, bias: np.ndarray) -> Codes:

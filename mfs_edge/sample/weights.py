@@ -15,7 +15,7 @@ from mfs_edge.face.crop import arcface_input
 from mfs_edge.load.checkpoint import Checkpoint, from_state
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
-from mfs_edge.sample import WARNING, identity_picture, recipe
+from mfs_edge.sample import WARNING, identity_picture, seeded
 
 WEIGHTS = Path(__file__).parent / "data" / "weights.npz"
 RIDGE = 1e-3  # of the mean diagonal, in the pseudo-inverse
@@ -25,7 +25,7 @@ def checkpoint(network: str) -> Checkpoint:
     """The demo's "arcface" or "iin" checkpoint, validated like any other."""
     with np.load(WEIGHTS, allow_pickle=False) as stored:
         factors = {key: stored[key].astype(np.float64) for key in stored.files}
-    shapes = recipe.paddle_shapes(network)
+    shapes = seeded.paddle_shapes(network)
     state = {key: _tensor(network, key, shapes, factors).astype(np.float32) for key in shapes}
     return from_state(
         state, expect=network, source="embedded demo weights", sha256=files.sha256(WEIGHTS), warning=WARNING
@@ -37,7 +37,7 @@ def identity(number: int) -> Identity:
     return Embedder(checkpoint("arcface"))(arcface_input(identity_picture(number), f"demo identity {number}"))
 
 
-def _tensor(network: str, key: str, shapes: recipe.Shapes, factors: dict[str, np.ndarray]) -> np.ndarray:
+def _tensor(network: str, key: str, shapes: seeded.Shapes, factors: dict[str, np.ndarray]) -> np.ndarray:
     """One tensor in Paddle layout, from whichever form it is stored in."""
     stored = key if network == "iin" else f"{network}/{key}"
     if stored in factors:
@@ -53,7 +53,7 @@ def _tensor(network: str, key: str, shapes: recipe.Shapes, factors: dict[str, np
         return _product(factors["arcface/fc.V"], factors["arcface/fc.Q"].T)
     if key.startswith(("final.", "mask.")) and key.endswith(".bias"):
         return np.zeros(shapes[key])
-    return recipe.tensor(key, shapes, int(factors["seed"]))
+    return seeded.tensor(key, shapes, int(factors["seed"]))
 
 
 def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ def reference_of(checkpoint: Checkpoint, identity: Identity) -> Callable[[np.nda
 
 
 def on_each(run: Callable[[np.ndarray], Outputs], images: Sequence[np.ndarray]) -> list[Outputs]:
-    """The reference's outputs for every image; each is computed on one thread, several at a time."""
+    """The reference's outputs for every image [1, 3, S, S] in 0..1; each on one thread, several at a time."""
     at_once = min(os.cpu_count() or 1, AT_ONCE)
     with one_thread(), ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(run, images))

@@ -55,7 +55,7 @@ def remark(
 
 
 def compare(slower: Swapper, faster: Swapper, image: np.ndarray) -> float:
-    """How many times as fast ``faster`` is: the median over runs in turns."""
+    """How many times as fast ``faster`` is on ``image`` [1, 3, S, S] in 0..1: the median over runs in turns."""
     ratios = []
     for turn in range(WARM_UP + PAIRS):
         first, second = (slower, faster) if turn % 2 else (faster, slower)

@@ -84,16 +84,6 @@ class CoremlTarget(Target):
 
         return evaluator.Package.open(path)
 
-    def read(self, path: Path) -> Program:
-        """From the package's own bytes: coremltools need not be installed.
-
-        Raises:
-            InputError: the package is damaged or foreign.
-        """
-        from . import read
-
-        return read.read(path)
-
     def remarks(self, program: Program) -> list[str]:
         """What is less than its precision's name says."""
         entries = program.metadata

@@ -139,7 +139,7 @@ class Package:
 
 
 def settle(result: torch.Tensor, declared: Any) -> torch.Tensor:
-    """``result`` in the type that the program declares."""
+    """``result`` in the type that the program declares, of any shape; it must be the one declared."""
     kind = declared.type.tensorType
     shape = tuple(dimension.constant.size for dimension in kind.dimensions)
     require(tuple(result.shape) == shape, f"{declared.name}: shape {tuple(result.shape)}, declared {shape}")
@@ -157,6 +157,7 @@ def is_image(feature: Any) -> bool:
 
 
 def finish(value: torch.Tensor, feature: Any) -> np.ndarray:
+    """An output [1, C, S, S] as the package describes it: an image's 0..255 become 0..1, by whole bytes."""
     array = value.numpy()
     if not is_image(feature):
         declared = tuple(feature.type.multiArrayType.shape)

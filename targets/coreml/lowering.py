@@ -40,20 +40,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mfs_edge.base.errors import LoweringError
+from mfs_edge.graph.edit import constant
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 STORED = ("const", "constexpr_affine_dequantize")
 
-_LOWERINGS: dict[str, Callable[[Lowering, ir.Node], Any]] = {}
+Rule = Callable[["Lowering", "ir.Node"], Any]
+_LOWERINGS: dict[str, Rule] = {}
 
 
-def lowers(op_type: str) -> Callable[[Callable[[Lowering, ir.Node], Any]], Callable[[Lowering, ir.Node], Any]]:
-    """Register the lowering of one ONNX operator."""
+def lowers(*op_types: str) -> Callable[[Rule], Rule]:
+    """Register the lowering of ONNX operators."""
 
-    def register(function: Callable[[Lowering, ir.Node], Any]) -> Callable[[Lowering, ir.Node], Any]:
-        _LOWERINGS[op_type] = function
+    def register(function: Rule) -> Rule:
+        _LOWERINGS.update(dict.fromkeys(op_types, function))
         return function
 
     return register
@@ -145,7 +147,7 @@ class Lowering:
         return self.cast(array.reshape(())) if array is not None and array.size == 1 else self.value(value)
 
     def cast(self, array: np.ndarray) -> Any:
-        """Float values in the program's precision; a NumPy scalar if there is one value of rank 0."""
+        """Values of any shape, floats in the program's precision; a NumPy scalar if there is one value of rank 0."""
         with np.errstate(over="ignore"):
             typed = array.astype(self.dtype) if array.dtype.kind == "f" else array
         if not np.isfinite(typed).all():
@@ -157,13 +159,6 @@ def _name(value: ir.Value) -> str:
     if value.name is None:
         raise LoweringError("a value of the graph has no name; name all values before lowering")
     return value.name
-
-
-def constant(value: ir.Value | None) -> np.ndarray | None:
-    """The array behind an initialiser, or None for a computed value."""
-    if value is None or value.const_value is None:
-        return None
-    return value.const_value.numpy()
 
 
 def _attribute(node: ir.Node, name: str, default: Any) -> Any:
@@ -259,31 +254,12 @@ def _batch_norm(low: Lowering, node: ir.Node) -> Any:
     )
 
 
-@lowers("Sigmoid")
-def _sigmoid(low: Lowering, node: ir.Node) -> Any:
-    return low.mil.sigmoid(x=low.value(node.inputs[0]), name=low.name(node))
+@lowers("Relu", "Sigmoid", "Tanh")
+def _function(low: Lowering, node: ir.Node) -> Any:
+    return getattr(low.mil, node.op_type.lower())(x=low.value(node.inputs[0]), name=low.name(node))
 
 
-@lowers("Tanh")
-def _tanh(low: Lowering, node: ir.Node) -> Any:
-    return low.mil.tanh(x=low.value(node.inputs[0]), name=low.name(node))
-
-
-@lowers("Add")
-def _add(low: Lowering, node: ir.Node) -> Any:
-    return low.mil.add(x=low.operand(node.inputs[0]), y=low.operand(node.inputs[1]), name=low.name(node))
-
-
-@lowers("Sub")
-def _sub(low: Lowering, node: ir.Node) -> Any:
-    return low.mil.sub(x=low.operand(node.inputs[0]), y=low.operand(node.inputs[1]), name=low.name(node))
-
-
-@lowers("Mul")
-def _mul(low: Lowering, node: ir.Node) -> Any:
-    return low.mil.mul(x=low.operand(node.inputs[0]), y=low.operand(node.inputs[1]), name=low.name(node))
-
-
-@lowers("Div")
-def _div(low: Lowering, node: ir.Node) -> Any:
-    return low.mil.real_div(x=low.operand(node.inputs[0]), y=low.operand(node.inputs[1]), name=low.name(node))
+@lowers("Add", "Sub", "Mul", "Div")
+def _arithmetic(low: Lowering, node: ir.Node) -> Any:
+    operator = getattr(low.mil, "real_div" if node.op_type == "Div" else node.op_type.lower())
+    return operator(x=low.operand(node.inputs[0]), y=low.operand(node.inputs[1]), name=low.name(node))

@@ -1,7 +1,8 @@
 """The MIL operators of our packages, from their specification.
 
 Written from the operators' reference in coremltools' API documentation, not from our lowering.
-Each computes in float32, on float32 tensors; 8-bit values are whole numbers in them.
+Each computes in float32, on float32 tensors; 8-bit values are whole numbers in them. ``x`` is
+[N, C, H, W] where an operator says nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ from .storage import require
 
 Operator = Callable[..., torch.Tensor]
 
-OPERATORS: dict[str, Operator] = {}
+# Element by element, of any shapes that broadcast.
+OPERATORS: dict[str, Operator] = {
+    "add": lambda *, x, y: x + y,
+    "sub": lambda *, x, y: x - y,
+    "mul": lambda *, x, y: x * y,
+    "real_div": lambda *, x, y: x / y,
+    "leaky_relu": lambda *, x, alpha: torch.where(x >= 0, x, alpha * x),
+    "relu": lambda *, x: torch.clamp(x, min=0),
+    "sigmoid": lambda *, x: 1 / (1 + torch.exp(-x)),
+    "tanh": lambda *, x: torch.tanh(x),
+}
 RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
@@ -40,12 +51,6 @@ def conv(
     return torch.nn.functional.conv2d(padded, weight, bias, stride=steps, dilation=spread, groups=int(groups))
 
 
-@operator
-def leaky_relu(*, x: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """x where x >= 0, alpha * x elsewhere."""
-    return torch.where(x >= 0, x, alpha * x)
-
-
 def align_corners_matrix(size: int, result: int) -> torch.Tensor:
     """[result, size]: linear interpolation at grid point i * (size - 1) / (result - 1)."""
     points = np.arange(result) * ((size - 1) / (result - 1))
@@ -59,6 +64,7 @@ def align_corners_matrix(size: int, result: int) -> torch.Tensor:
 
 
 def interpolate(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """[N, C, H, W] -> [N, C, height, width], computed in float64."""
     rows, columns = align_corners_matrix(x.shape[-2], height), align_corners_matrix(x.shape[-1], width)
     return (rows @ x.double() @ columns.T).float()
 
@@ -67,7 +73,7 @@ def interpolate(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
 def upsample_bilinear(
     *, x: torch.Tensor, scale_factor_height: Any = 1, scale_factor_width: Any = 1, align_corners: Any = True
 ) -> torch.Tensor:
-    """H2 = floor(H1 * scale_factor_height), W2 alike; spacing (Xin - 1) / (Xout - 1) if corners align."""
+    """[..., H1, W1] -> [..., H2, W2], H2 = floor(H1 * scale_factor_height); spacing (Xin - 1) / (Xout - 1)."""
     require(bool(align_corners), "upsample_bilinear: only align_corners=True is evaluated")
     height = int(np.floor(x.shape[-2] * float(scale_factor_height)))
     return interpolate(x, height, int(np.floor(x.shape[-1] * float(scale_factor_width))))
@@ -77,20 +83,21 @@ def upsample_bilinear(
 def resize_bilinear(
     *, x: torch.Tensor, target_size_height: Any = 1, target_size_width: Any = 1, sampling_mode: str = "DEFAULT"
 ) -> torch.Tensor:
-    """STRICT_ALIGN_CORNERS: spacing (Xin - 1) / (Xout - 1)."""
+    """[..., H, W] -> the target's size; STRICT_ALIGN_CORNERS: spacing (Xin - 1) / (Xout - 1)."""
     require(sampling_mode == "STRICT_ALIGN_CORNERS", f"resize_bilinear: {sampling_mode} is not evaluated")
     return interpolate(x, int(target_size_height), int(target_size_width))
 
 
 @operator
 def concat(*, values: list[torch.Tensor], axis: Any, interleave: Any = False) -> torch.Tensor:
+    """Tensors of any shape, which differ along ``axis`` alone."""
     require(not bool(interleave), "concat: interleave is not evaluated")
     return torch.cat(values, dim=int(axis))
 
 
 @operator
 def pad(*, x: torch.Tensor, pad: Any, mode: str = "constant", constant_val: Any = 0.0) -> torch.Tensor:
-    """``pad`` holds (before, after) of the last N dimensions, first of them first."""
+    """``x`` of any shape; ``pad`` [2 N] holds (before, after) of the last N dimensions, first of them first."""
     require(mode == "constant", f"pad: mode {mode!r} is not evaluated")
     amounts = [int(p) for p in pad]
     pairs = [amounts[i : i + 2] for i in range(0, len(amounts), 2)]
@@ -102,57 +109,23 @@ def pad(*, x: torch.Tensor, pad: Any, mode: str = "constant", constant_val: Any 
 def batch_norm(
     *, x: torch.Tensor, mean: Any, variance: Any, gamma: Any = 1.0, beta: Any = 0.0, epsilon: Any = 1e-5
 ) -> torch.Tensor:
-    """gamma * (x - mean) / sqrt(variance + epsilon) + beta, over axis 1."""
+    """gamma * (x - mean) / sqrt(variance + epsilon) + beta, each [C], over axis 1 of [N, C, H, W]."""
     mean, variance, gamma, beta = (torch.as_tensor(v).reshape(1, -1, 1, 1) for v in (mean, variance, gamma, beta))
     return gamma * (x - mean) / torch.sqrt(variance + epsilon) + beta
 
 
 @operator
-def sigmoid(*, x: torch.Tensor) -> torch.Tensor:
-    return 1 / (1 + torch.exp(-x))
-
-
-@operator
-def tanh(*, x: torch.Tensor) -> torch.Tensor:
-    return torch.tanh(x)
-
-
-@operator
-def add(*, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return x + y
-
-
-@operator
-def sub(*, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return x - y
-
-
-@operator
-def mul(*, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return x * y
-
-
-@operator
-def real_div(*, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return x / y
-
-
-@operator
 def cast(*, x: torch.Tensor, dtype: str) -> torch.Tensor:
+    """``x`` of any shape, rounded to ``dtype``."""
     require(dtype in ("fp16", "fp32"), f"cast: {dtype} is not evaluated")
     return x.half().float() if dtype == "fp16" else x
-
-
-@operator
-def relu(*, x: torch.Tensor) -> torch.Tensor:
-    return torch.clamp(x, min=0)
 
 
 @operator
 def quantize(
     *, input: torch.Tensor, scale: torch.Tensor, output_dtype: str, zero_point: Any = 0, axis: Any = None
 ) -> torch.Tensor:
-    """clip(round(input / scale) + zero_point); halves to even, as coremltools rounds them."""
+    """clip(round(input / scale) + zero_point), of any shape; halves to even, as coremltools rounds them."""
     require(axis is None, "quantize: only one scale is evaluated")
     low, high = RANGES[output_dtype]
     return torch.clamp(torch.round(input / scale) + zero_point, low, high)
@@ -160,7 +133,7 @@ def quantize(
 
 @operator
 def dequantize(*, input: torch.Tensor, scale: torch.Tensor, zero_point: Any = 0, axis: Any = None) -> torch.Tensor:
-    """scale * (input - zero_point)."""
+    """scale * (input - zero_point), of any shape."""
     require(axis is None, "dequantize: only one scale is evaluated")
     return scale * (input - zero_point)
 
@@ -169,7 +142,7 @@ def dequantize(*, input: torch.Tensor, scale: torch.Tensor, zero_point: Any = 0,
 def constexpr_affine_dequantize(
     *, quantized_data: torch.Tensor, zero_point: torch.Tensor, scale: torch.Tensor, axis: Any
 ) -> torch.Tensor:
-    """scale * (quantized_data - zero_point), vectors along ``axis``."""
+    """scale * (quantized_data - zero_point), of any shape; vectors [C] along ``axis``."""
     shape = [1] * quantized_data.ndim
     shape[int(axis)] = -1
 

@@ -19,7 +19,7 @@ import numpy as np
 from mfs_edge.graph import edit
 from mfs_edge.quantize import pairs
 
-from .lowering import Lowering, constant, lowers
+from .lowering import Lowering, lowers
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -49,7 +49,7 @@ def _quantise(low: Lowering, node: ir.Node) -> Any:
 
 @lowers("DequantizeLinear")
 def _dequantise(low: Lowering, node: ir.Node) -> Any:
-    stored = constant(node.inputs[0])
+    stored = edit.constant(node.inputs[0])
     if stored is None:
         scale, zero_point = _grid(low, node)
         return low.mil.dequantize(
@@ -61,11 +61,6 @@ def _dequantise(low: Lowering, node: ir.Node) -> Any:
     return low.mil.constexpr_affine_dequantize(
         quantized_data=stored, zero_point=np.int8(0), scale=low.cast(real), axis=np.int32(0), name=low.name(node)
     )
-
-
-@lowers("Relu")
-def _relu(low: Lowering, node: ir.Node) -> Any:
-    return low.mil.relu(x=low.value(node.inputs[0]), name=low.name(node))
 
 
 def _grid(low: Lowering, node: ir.Node) -> tuple[Any, Any]:

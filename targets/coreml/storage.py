@@ -52,7 +52,7 @@ def value(value: Any, weights: Path) -> Any:
 
 
 def blob(reference: Any, dtype: Any, weights: Path) -> np.ndarray:
-    """A blob of the weight file, by coremltools' own reader, which checks its record and its type."""
+    """A blob of the weight file, [N], by coremltools' own reader, which checks its record and its type."""
     require(reference.fileName == "@model_path/weights/weight.bin", f"weights in {reference.fileName}")
     try:
         found: np.ndarray = getattr(_BlobStorageReader(str(weights)), READ[dtype])(reference.offset)
@@ -62,7 +62,7 @@ def blob(reference: Any, dtype: Any, weights: Path) -> np.ndarray:
 
 
 def immediate(tensor: Any, dtype: Any) -> np.ndarray:
-    """A value inside the program; fp16 and 8-bit types are stored as bytes, for want of a field (MIL.proto)."""
+    """A value inside the program, [N]; fp16 and 8-bit types are stored as bytes, for want of a field (MIL.proto)."""
     field = tensor.WhichOneof("value")
     if field == "bytes":
         return np.frombuffer(tensor.bytes.values, dtype)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfs_edge.program import Program
 from mfs_edge.target import EmitOptions, Target
 
 if TYPE_CHECKING:
@@ -47,13 +46,3 @@ class OnnxTarget(Target):
         from . import emit
 
         emit.write(model, path, options)
-
-    def read(self, path: Path) -> Program:
-        """From the file's own bytes; neither onnx nor onnxruntime is needed.
-
-        Raises:
-            InputError: the file is damaged or foreign.
-        """
-        from . import read
-
-        return read.read(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from mfs_edge.program import Program
 from mfs_edge.target import EmitOptions, Target
 
 if TYPE_CHECKING:
@@ -39,13 +38,3 @@ class OpenvinoTarget(Target):
         from . import convert
 
         convert.write(model, path, options)
-
-    def read(self, path: Path) -> Program:
-        """From the XML, and the hash of the weights: OpenVINO need not be installed.
-
-        Raises:
-            InputError: either file is damaged or foreign.
-        """
-        from . import read
-
-        return read.read(path)

@@ -10,7 +10,7 @@ from mfs_edge.base import extras, files
 from mfs_edge.base.errors import LoweringError, OutputError
 from mfs_edge.target import EmitOptions
 
-from . import ir_file, quantised
+from . import quantised, read
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -42,7 +42,7 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         for _ in range(2):
             openvino.save_model(network, path, compress_to_fp16=options.precision == "fp16")
             digest = files.sha256(path.with_suffix(".bin"))
-            network.set_rt_info(digest, [ir_file.SECTION, ir_file.WEIGHTS_SHA256])
+            network.set_rt_info(digest, [read.SECTION, read.WEIGHTS_SHA256])
 
 
 def _read(model: ir.Model) -> Any:
@@ -122,7 +122,7 @@ def _annotate(network: Any, options: EmitOptions) -> None:
         result.set_layout(layout)
     entries = {**options.metadata, "io": options.io, "precision": options.precision}
     for key, value in entries.items():
-        network.set_rt_info(str(value), [ir_file.SECTION, key])
+        network.set_rt_info(str(value), [read.SECTION, key])
 
 
 def _reason(error: Exception) -> str:

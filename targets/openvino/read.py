@@ -1,4 +1,8 @@
-"""What an OpenVINO IR holds: the ``.xml`` names every layer, its shapes and its edges."""
+"""What an OpenVINO IR holds: the ``.xml`` names every layer, its shapes and its edges.
+
+OpenVINO maps the ``.bin`` and looks at it late: it notices a file that is too short, but
+loads one with changed or foreign bytes. So the XML carries the weights' SHA-256.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from mfs_edge.base import files
 from mfs_edge.base.errors import InputError
-from mfs_edge.program import Program, Step, Tensor, Value
+from mfs_edge.program import IntegerTensor, Program, Step, Tensor, Value
 
-from . import integers, ir_file
-
+SECTION = "mfs_edge"  # of rt_info
+WEIGHTS_SHA256 = "weights_sha256"
+AGAIN = "compile it again, or copy both files"
 KINDS = {
     "Convolution": "Conv",
     "GroupConvolution": "Conv",
@@ -31,6 +39,7 @@ PLUMBING = ("Parameter", "Const", "Result")
 _BITS = {"FP64": 64, "I64": 64, "U64": 64, "FP16": 16, "BF16": 16, "I16": 16, "U16": 16, "I8": 8, "U8": 8}
 _BITS |= {"BOOL": 8, "BOOLEAN": 8, "I4": 4, "U4": 4}
 _DTYPES = {"f32": "float32", "fp32": "float32", "f16": "float16", "fp16": "float16", "u8": "uint8", "i8": "int8"}
+_LEVELS = 255
 
 
 def read(path: Path) -> Program:
@@ -39,12 +48,65 @@ def read(path: Path) -> Program:
     Raises:
         InputError: either file is missing or damaged, or it is no OpenVINO IR.
     """
-    root = ir_file.parse(path)
-    ir_file.check_weights(path, root)
+    root = parse(path)
+    check_weights(path, root)
     try:
         return _Network(path, root).program()
     except (KeyError, ValueError, IndexError, TypeError) as error:  # whatever damage looks like
-        raise InputError(f"{path}: is damaged ({type(error).__name__}: {error}); {ir_file.AGAIN}") from error
+        raise InputError(f"{path}: is damaged ({type(error).__name__}: {error}); {AGAIN}") from error
+
+
+def parse(path: Path) -> ET.Element:
+    """The XML's root.
+
+    Raises:
+        InputError: missing, damaged, or no OpenVINO IR.
+    """
+    files.require_file(path, "artefact")
+    try:
+        root = ET.parse(path).getroot()
+    except (ET.ParseError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is damaged ({error}); {AGAIN}") from error
+    if root.tag != "net" or root.find("layers") is None or root.find("edges") is None:
+        raise InputError(f"{path}: is XML, but not an OpenVINO model; give the .xml that mfs-edge wrote")
+    return root
+
+
+def metadata(root: ET.Element) -> dict[str, str]:
+    """What mfs-edge wrote into the file."""
+    section = root.find(f"rt_info/{SECTION}")
+    return {entry.tag: entry.get("value", "") for entry in section} if section is not None else {}
+
+
+def check_weights(path: Path, root: ET.Element) -> None:
+    """Compare the ``.bin`` beside ``path`` with what the XML expects.
+
+    Raises:
+        InputError: it is missing, too short, or not the one written with this XML.
+    """
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise InputError(f"{weights}: is missing; {path.name} keeps its weights there: {AGAIN}")
+    needed, size = _extent(path, root), weights.stat().st_size
+    if size < needed:
+        raise InputError(f"{weights}: is truncated ({size} of {needed} bytes); {AGAIN}")
+    expected = metadata(root).get(WEIGHTS_SHA256)
+    if expected is not None and files.sha256(weights) != expected:
+        raise InputError(f"{weights}: is damaged, or belongs to another model than {path.name}; {AGAIN}")
+
+
+def _extent(path: Path, root: ET.Element) -> int:
+    """The bytes of weights that the constants reach."""
+    try:
+        return max(
+            (
+                int(data.get("offset", 0)) + int(data.get("size", 0))
+                for data in root.iterfind("layers/layer/data[@offset]")
+            ),
+            default=0,
+        )
+    except ValueError as error:
+        raise InputError(f"{path}: is damaged ({error}); {AGAIN}") from error
 
 
 @dataclass
@@ -75,9 +137,9 @@ class _Network:
             outputs=tuple(self.sources[layer.get("id"), "0"] for layer in results),
             takes=takes,
             gives=tuple(self._output(layer, layout) for layer in results),
-            metadata={k: v for k, v in ir_file.metadata(self.root).items() if k != ir_file.WEIGHTS_SHA256},
+            metadata={k: v for k, v in metadata(self.root).items() if k != WEIGHTS_SHA256},
             details=self._details(),
-            quantised=lambda: integers.read(self.path),
+            quantised=lambda: list(self._integers()),
         )
 
     def _details(self) -> dict[str, object]:
@@ -119,6 +181,41 @@ class _Network:
         if own == "Add" and self.kinds.get(inputs[0]) == "Conv" and self.values[inputs[1]].constant:
             return "Bias"
         return KINDS.get(own, own)
+
+    def _integers(self) -> Iterator[IntegerTensor]:
+        """Every FakeQuantize, and every int8 constant, in execution order."""
+        for layer in self.layers:
+            if layer.get("type") == "FakeQuantize":
+                low, high = (float(self._array(self._source(layer, port)).ravel()[0]) for port in (3, 4))
+                scale = (high - low) / _LEVELS
+                zero_point = int(np.rint(np.iinfo(np.int8).min - low / scale))
+                yield IntegerTensor.activation(
+                    str(layer.get("name")).removesuffix(".restored"), "int8", scale, zero_point
+                )
+            elif layer.get("type") == "Multiply":
+                yield from self._weight(layer)
+
+    def _weight(self, multiply: ET.Element) -> Iterator[IntegerTensor]:
+        """A product of a converted int8 constant; nothing for any other product."""
+        convert = self._source(multiply, 0)
+        stored = self._source(convert, 0) if convert.get("type") == "Convert" else None
+        if stored is not None and stored.find("data[@element_type='i8']") is not None:
+            codes, scale = self._array(stored), self._array(self._source(multiply, 1))
+            channels = codes.reshape(scale.size, -1)  # a grouped convolution has two leading axes
+            yield IntegerTensor.constant(str(multiply.get("name")), channels, scale.astype(np.float64))
+
+    def _source(self, layer: ET.Element, port: int) -> ET.Element:
+        """What feeds a layer."""
+        source = self.sources[layer.get("id"), str(port)].partition(":")[0]
+        return next(other for other in self.layers if other.get("id") == source)
+
+    def _array(self, constant: ET.Element) -> np.ndarray:
+        data = constant.find("data")
+        entries = {} if data is None else data.attrib
+        start, size = int(entries.get("offset", 0)), int(entries.get("size", 0))
+        shape = [int(extent) for extent in entries.get("shape", "").split(",") if extent]
+        weights = np.memmap(self.path.with_suffix(".bin"), np.uint8, "r")
+        return np.frombuffer(weights[start : start + size], _DTYPES[entries["element_type"]]).reshape(shape)
 
     def _output(self, layer: ET.Element, layout: str) -> Tensor:
         """A Result has no name or type of its own; the port that feeds it has them."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mfs_edge.base import extras
 from mfs_edge.base.version import __version__
-from mfs_edge.program import Program
 from mfs_edge.target import EmitOptions, Loaded, Target
 
 from .engine import DISTRIBUTIONS
@@ -62,22 +61,12 @@ class TfliteTarget(Target):
         _check_precision(model, options.precision)
         low, inputs, outputs = lower(model.graph, half=options.precision == "fp16", as_bytes=options.io == "uint8")
         return flatbuffer.serialise(
-            low.program,
+            low.builder,
             inputs=inputs,
             outputs=outputs,
             description=f"MobileFaceSwap IDN of one identity, {options.precision}, written by mfs-edge {__version__}",
             metadata=options.metadata,
         )
-
-    def read(self, path: Path) -> Program:
-        """From the file's own bytes; no runtime is needed.
-
-        Raises:
-            InputError: the file is damaged.
-        """
-        from . import read
-
-        return read.read(path)
 
     def load(self, path: Path, *, threads: int | None = None) -> Loaded:
         """The file in LiteRT, or in ``tflite_runtime``: one of ours only, as interpreters trust what they are given.

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from mfs_edge.base.errors import LoweringError
 
 from . import quantised
-from .flatbuffer import Program, Quantisation
+from .flatbuffer import Builder, Quantisation
 
 BYTES = Quantisation.per_tensor(1 / 255, 0)  # a camera's 0..255 are 0..1
 HALF_MAX = float(np.finfo(np.float16).max)
@@ -24,14 +24,14 @@ class Lowering:
     """Collects the program while the nodes are visited in order.
 
     Attributes:
-        program: what has been emitted.
+        builder: what has been emitted.
         integer: the nodes that run on int8, with the QuantizeLinear that ends each.
         half: whether weights are kept in float16.
         padded: values of Pad nodes that their readers, all Convs, take over (see ``lowering``).
     """
 
     def __init__(self, graph: ir.Graph, *, half: bool, integer: dict[ir.Node, ir.Node]) -> None:
-        self.program = Program()
+        self.builder = Builder()
         self.graph = graph
         self.half = half
         self.integer = integer
@@ -70,12 +70,12 @@ class Lowering:
 
     def shape(self, tensor: int) -> Shape:
         """NHWC."""
-        return self.program.tensors[tensor].shape
+        return self.builder.tensors[tensor].shape
 
     def quantisation(self, tensor: int) -> Quantisation:
-        found = self.program.tensors[tensor].quantisation
+        found = self.builder.tensors[tensor].quantisation
         if found is None:
-            raise LoweringError(f"tensor {self.program.tensors[tensor].name} has no scale")
+            raise LoweringError(f"tensor {self.builder.tensors[tensor].name} has no scale")
         return found
 
     # Results.
@@ -95,7 +95,7 @@ class Lowering:
         self._check_shape(node, tuple(shape))
         quantisation = self.result_quantisation(node)
         dtype = "float32" if quantisation is None else "int8"
-        tensor = self.program.tensor(str(output.name), dtype, shape, quantisation=quantisation)
+        tensor = self.builder.tensor(str(output.name), dtype, shape, quantisation=quantisation)
         self.bind(self.integer[node].outputs[0] if node in self.integer else output, tensor)
         return tensor
 
@@ -103,13 +103,13 @@ class Lowering:
         """A tensor on the way to ``node``'s result, with its type and scale."""
         quantisation = self.result_quantisation(node)
         dtype = "float32" if quantisation is None else "int8"
-        return self.program.tensor(f"{node.outputs[0].name}.{name}", dtype, shape, quantisation=quantisation)
+        return self.builder.tensor(f"{node.outputs[0].name}.{name}", dtype, shape, quantisation=quantisation)
 
     def emit(
         self, node: ir.Node, code: str, inputs: Sequence[int], shape: Sequence[int], options: str | None, **fields: Any
     ) -> None:
         """The operator that computes what ``node`` does."""
-        self.program.operator(code, inputs, [self.result(node, shape)], options, **fields)
+        self.builder.operator(code, inputs, [self.result(node, shape)], options, **fields)
 
     def _check_shape(self, node: ir.Node, shape: Shape) -> None:
         stated = node.outputs[0].shape
@@ -129,16 +129,16 @@ class Lowering:
             return tensor
         key = ("requantised", tensor, quantisation.scale.tobytes(), quantisation.zero_point.tobytes())
         if key not in self._derived:
-            spec = self.program.tensors[tensor]
-            out = self.program.tensor(f"{spec.name}.rescaled", "int8", spec.shape, quantisation=quantisation)
-            self.program.operator("QUANTIZE", [tensor], [out], "Quantize")
+            spec = self.builder.tensors[tensor]
+            out = self.builder.tensor(f"{spec.name}.rescaled", "int8", spec.shape, quantisation=quantisation)
+            self.builder.operator("QUANTIZE", [tensor], [out], "Quantize")
             self._derived[key] = out
         return self._derived[key]
 
     def shifted(self, tensor: int, amount: float) -> tuple[int, float]:
         """``tensor`` less ``amount``, and the amount really taken: int8 goes in whole steps, and exactly."""
         key = ("shifted", tensor, amount)
-        spec = self.program.tensors[tensor]
+        spec = self.builder.tensors[tensor]
         steps = 0
         if spec.quantisation is not None:
             steps = spec.quantisation.steps(amount)
@@ -148,17 +148,17 @@ class Lowering:
         return self._derived[key], amount
 
     def _subtract(self, tensor: int, amount: float, steps: int) -> int:
-        spec = self.program.tensors[tensor]
+        spec = self.builder.tensors[tensor]
         name, quantisation = f"{spec.name}.shifted", spec.quantisation
         if quantisation is None:
-            constant = self.program.constant(f"{name}.by", np.array(amount, np.float32))
+            constant = self.builder.constant(f"{name}.by", np.array(amount, np.float32))
         else:
             zero = -128 if steps >= 0 else 127
             held = Quantisation(quantisation.scale, np.array([zero], np.int64))
-            constant = self.program.constant(f"{name}.by", np.array(steps + zero, np.int8), quantisation=held)
+            constant = self.builder.constant(f"{name}.by", np.array(steps + zero, np.int8), quantisation=held)
             quantisation = Quantisation(quantisation.scale, quantisation.zero_point + steps)
-        out = self.program.tensor(name, spec.dtype, spec.shape, quantisation=quantisation)
-        self.program.operator("SUB", [tensor, constant], [out], "Sub")
+        out = self.builder.tensor(name, spec.dtype, spec.shape, quantisation=quantisation)
+        self.builder.operator("SUB", [tensor, constant], [out], "Sub")
         return out
 
     def integers(self, name: str, values: Any) -> int:
@@ -166,30 +166,30 @@ class Lowering:
         array = np.asarray(values, np.int32)
         key = ("integers", array.shape, array.tobytes())
         if key not in self._derived:
-            self._derived[key] = self.program.constant(name, array)
+            self._derived[key] = self.builder.constant(name, array)
         return self._derived[key]
 
     def weight(self, name: str, array: np.ndarray) -> int:
-        """A float weight in its final layout; kept in half precision if asked for.
+        """A float weight in its final layout, [O, k, k, I] or [1, k, k, C]; kept in half precision if asked for.
 
         Raises:
             LoweringError: it does not fit half precision.
         """
         exact = np.ascontiguousarray(array, np.float32)
         if not self.half:
-            return self.program.constant(name, exact)
+            return self.builder.constant(name, exact)
         largest = float(np.abs(exact).max(initial=0))
         if not largest <= HALF_MAX:
             raise LoweringError(
                 f"weight {name} reaches {largest:.3g}, beyond float16's {HALF_MAX:.0f}; "
                 "use --precision fp32, or balance the graph first"
             )
-        stored = self.program.constant(f"{name}.half", exact.astype(np.float16))
+        stored = self.builder.constant(f"{name}.half", exact.astype(np.float16))
         return self._dequantised(name, stored)
 
     def _dequantised(self, name: str, tensor: int) -> int:
-        out = self.program.tensor(name, "float32", self.shape(tensor))
-        self.program.operator("DEQUANTIZE", [tensor], [out], "Dequantize")
+        out = self.builder.tensor(name, "float32", self.shape(tensor))
+        self.builder.operator("DEQUANTIZE", [tensor], [out], "Dequantize")
         return out
 
     # The edges.
@@ -203,10 +203,10 @@ class Lowering:
         """The input tensor; its float form stands for ``value``."""
         shape = _nhwc(value)
         if not as_bytes:
-            tensor = self.program.tensor(str(value.name), "float32", shape)
+            tensor = self.builder.tensor(str(value.name), "float32", shape)
             self.bind(value, tensor)
             return tensor
-        tensor = self.program.tensor(str(value.name), "uint8", shape, quantisation=BYTES)
+        tensor = self.builder.tensor(str(value.name), "uint8", shape, quantisation=BYTES)
         self.bind(value, self._dequantised(f"{value.name}.float", tensor))
         return tensor
 
@@ -216,12 +216,12 @@ class Lowering:
         if not as_bytes:
             return tensor
         self.rename(tensor, f"{name}.float")
-        out = self.program.tensor(name, "uint8", self.shape(tensor), quantisation=BYTES)
-        self.program.operator("QUANTIZE", [tensor], [out], "Quantize")
+        out = self.builder.tensor(name, "uint8", self.shape(tensor), quantisation=BYTES)
+        self.builder.operator("QUANTIZE", [tensor], [out], "Quantize")
         return out
 
     def rename(self, tensor: int, name: str) -> None:
-        self.program.tensors[tensor] = dataclasses.replace(self.program.tensors[tensor], name=name)
+        self.builder.tensors[tensor] = dataclasses.replace(self.builder.tensors[tensor], name=name)
 
 
 def _nhwc(value: ir.Value) -> Shape:

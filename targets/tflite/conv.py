@@ -58,7 +58,7 @@ def _emit_blocks(
     n, height, width, channels = shape
     rows, columns = block
     blocks = low.intermediate(node, "blocks", (n, height // rows, width // columns, rows * columns * channels))
-    low.program.operator("CONV_2D", inputs, [blocks], "Conv2D", padding=padding.SAME, strideH=rows, strideW=columns)
+    low.builder.operator("CONV_2D", inputs, [blocks], "Conv2D", padding=padding.SAME, strideH=rows, strideW=columns)
     if block == _QUAD:
         low.emit(node, "DEPTH_TO_SPACE", [blocks], shape, "DepthToSpace", blockSize=rows)
     else:

@@ -78,7 +78,7 @@ class OperatorSpec:
 
 
 @dataclass
-class Program:
+class Builder:
     """A TFLite program under construction; indices are handed out in order."""
 
     tensors: list[TensorSpec] = field(default_factory=list)
@@ -92,7 +92,7 @@ class Program:
         return len(self.tensors) - 1
 
     def constant(self, name: str, value: np.ndarray, *, quantisation: Quantisation | None = None) -> int:
-        """A tensor with ``value`` in the file; equal contents share one buffer."""
+        """A tensor with ``value``, of any shape and type, in the file; equal contents share one buffer."""
         content = np.ascontiguousarray(value).tobytes()
         buffer = self._known.get(content)
         if buffer is None:
@@ -126,7 +126,7 @@ class Program:
 
 
 def serialise(
-    program: Program,
+    builder: Builder,
     *,
     inputs: Mapping[str, int],
     outputs: Mapping[str, int],
@@ -136,26 +136,25 @@ def serialise(
     """The file's bytes.
 
     Args:
-        program: what it computes.
+        builder: what it computes.
         inputs, outputs: tensor index by name in the signature ``serving_default``.
         description: the model's description.
         metadata: entries, UTF-8; the digest and the runtime needed are added.
     """
     import flatbuffers  # type: ignore[import-untyped]
 
-    entries = {**metadata, MIN_RUNTIME: _oldest_runtime(program), DIGEST: "0" * DIGEST_BYTES}
-    program = replace(program, buffers=list(program.buffers))  # the caller's stays as it is
-    located = {name: program.buffer(text.encode()) for name, text in entries.items()}
-    capacity = sum(len(content) + 2 * ALIGNMENT for content in program.buffers) + 1024 * (len(program.tensors) + 16)
-    builder = flatbuffers.Builder(capacity)
-    model = _model(program, inputs, outputs, description, located)
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    return seal(bytes(builder.Output()))
+    entries = {**metadata, MIN_RUNTIME: _oldest_runtime(builder), DIGEST: "0" * DIGEST_BYTES}
+    builder = replace(builder, buffers=list(builder.buffers))  # the caller's stays as it is
+    located = {name: builder.buffer(text.encode()) for name, text in entries.items()}
+    capacity = sum(len(content) + 2 * ALIGNMENT for content in builder.buffers) + 1024 * (len(builder.tensors) + 16)
+    packer = flatbuffers.Builder(capacity)
+    packer.Finish(_model(builder, inputs, outputs, description, located).Pack(packer), IDENTIFIER)
+    return seal(bytes(packer.Output()))
 
 
-def _oldest_runtime(program: Program) -> str:
+def _oldest_runtime(builder: Builder) -> str:
     """The first TFLite with every operator in the version used (runtime_version.cc of LiteRT)."""
-    used = {(operator.code, operator.version) for operator in program.operators}
+    used = {(operator.code, operator.version) for operator in builder.operators}
     for code, version, runtime in (("DEPTH_TO_SPACE", 2, "2.5.0"), ("DEPTH_TO_SPACE", 1, "2.1.0")):
         if (code, version) in used:
             return runtime
@@ -177,7 +176,7 @@ def seal(content: bytes) -> bytes:
 
 
 def _model(
-    program: Program,
+    builder: Builder,
     inputs: Mapping[str, int],
     outputs: Mapping[str, int],
     description: str,
@@ -185,13 +184,13 @@ def _model(
 ) -> Any:
     from ai_edge_litert import schema_py_generated as schema
 
-    codes = list(dict.fromkeys((operator.code, operator.version) for operator in program.operators))
+    codes = list(dict.fromkeys((operator.code, operator.version) for operator in builder.operators))
     shapes: dict[tuple[int, ...], int] = {}
     graph = schema.SubGraphT(
-        tensors=[_tensor(schema, tensor, shapes) for tensor in program.tensors],
+        tensors=[_tensor(schema, tensor, shapes) for tensor in builder.tensors],
         inputs=list(inputs.values()),
         outputs=list(outputs.values()),
-        operators=[_operator(schema, operator, codes) for operator in program.operators],
+        operators=[_operator(schema, operator, codes) for operator in builder.operators],
         name="main",
     )
     signature = schema.SignatureDefT(
@@ -204,7 +203,7 @@ def _model(
         operatorCodes=[_operator_code(schema, *code) for code in codes],
         subgraphs=[graph],
         description=description,
-        buffers=[_buffer(schema, content) for content in program.buffers],
+        buffers=[_buffer(schema, content) for content in builder.buffers],
         metadata=[schema.MetadataT(name, buffer) for name, buffer in located.items()],
         signatureDefs=[signature],
     )

@@ -96,8 +96,8 @@ def _leaky_relu(low: Lowering, node: ir.Node) -> None:
         return
     # The input's own scale holds the result, as no value grows.
     name = f"{node.outputs[0].name}.unscaled"
-    own = low.program.tensor(name, "int8", low.shape(x), quantisation=low.quantisation(x))
-    low.program.operator("LEAKY_RELU", [x], [own], "LeakyRelu", alpha=alpha)
+    own = low.builder.tensor(name, "int8", low.shape(x), quantisation=low.quantisation(x))
+    low.builder.operator("LEAKY_RELU", [x], [own], "LeakyRelu", alpha=alpha)
     low.emit(node, "QUANTIZE", [own], low.shape(x), "Quantize")
 
 
@@ -108,8 +108,8 @@ def _sigmoid(low: Lowering, node: ir.Node) -> None:
     if asked is None or asked.same(_SIGMOID):
         low.emit(node, "LOGISTIC", [x], low.shape(x), None)
         return
-    fixed = low.program.tensor(f"{node.outputs[0].name}.logistic", "int8", low.shape(x), quantisation=_SIGMOID)
-    low.program.operator("LOGISTIC", [x], [fixed])
+    fixed = low.builder.tensor(f"{node.outputs[0].name}.logistic", "int8", low.shape(x), quantisation=_SIGMOID)
+    low.builder.operator("LOGISTIC", [x], [fixed])
     low.emit(node, "QUANTIZE", [fixed], low.shape(x), "Quantize")
 
 
@@ -196,13 +196,13 @@ def _operand(low: Lowering, node: ir.Node, index: int) -> int:
         return low.activation(node, index)
     name, laid_out = str(value.name), channels_last(array)
     if node not in low.integer:
-        return low.program.constant(name, laid_out.astype(np.float32))
+        return low.builder.constant(name, laid_out.astype(np.float32))
     stored = quantised.codes(value)
     if stored is None:
         largest = float(np.abs(array).max()) or 1.0
         integers = np.rint(array / largest * 127).astype(np.int8)
         stored = quantised.Codes(integers, Quantisation.per_tensor(largest / 127, 0))
-    return low.program.constant(name, channels_last(stored.integers), quantisation=stored.quantisation)
+    return low.builder.constant(name, channels_last(stored.integers), quantisation=stored.quantisation)
 
 
 def channels_last(array: np.ndarray) -> np.ndarray:
@@ -223,10 +223,10 @@ def _batch_norm(low: Lowering, node: ir.Node) -> None:
     gain, bias, mean, variance = (np.asarray(part, np.float64) for part in parts)
     found = node.attributes.get("epsilon")
     slope = gain / np.sqrt(variance + (found.as_float() if found is not None else 1e-5))
-    scaled = low.program.tensor(f"{node.outputs[0].name}.scaled", "float32", low.shape(x))
-    factor = low.program.constant(f"{node.name}.factor", slope.astype(np.float32))
-    low.program.operator("MUL", [x, factor], [scaled], "Mul")
-    offset = low.program.constant(f"{node.name}.offset", (bias - mean * slope).astype(np.float32))
+    scaled = low.builder.tensor(f"{node.outputs[0].name}.scaled", "float32", low.shape(x))
+    factor = low.builder.constant(f"{node.name}.factor", slope.astype(np.float32))
+    low.builder.operator("MUL", [x, factor], [scaled], "Mul")
+    offset = low.builder.constant(f"{node.name}.offset", (bias - mean * slope).astype(np.float32))
     low.emit(node, "ADD", [scaled, offset], low.shape(x), "Add")
 
 
@@ -241,8 +241,8 @@ def _quantise(low: Lowering, node: ir.Node) -> None:
         low.bind(output, low.requantised(low.stored(source), asked))
         return
     tensor = low.tensor(source)
-    out = low.program.tensor(str(output.name), "int8", low.shape(tensor), quantisation=asked)
-    low.program.operator("QUANTIZE", [tensor], [out], "Quantize")
+    out = low.builder.tensor(str(output.name), "int8", low.shape(tensor), quantisation=asked)
+    low.builder.operator("QUANTIZE", [tensor], [out], "Quantize")
     low.bind(output, out)
 
 

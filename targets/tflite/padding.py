@@ -85,18 +85,18 @@ def pad_fill(node: ir.Node) -> float:
 
 
 def pad_operator(low: Lowering, node: ir.Node, x: int, amounts: np.ndarray, fill: float) -> tuple[Any, ...]:
-    """Code, inputs, shape and options of the operator that pads ``x``."""
+    """Code, inputs, shape and options of the operator that pads ``x``; ``amounts`` [4, 2]: before and after."""
     shape = tuple(int(dim + sum(pair)) for dim, pair in zip(low.shape(x), amounts, strict=True))
     inputs = [x, low.integers(f"{node.name}.amounts", amounts)]
     if fill == 0:
         return "PAD", inputs, shape, "Pad"
-    quantisation = low.program.tensors[x].quantisation
+    quantisation = low.builder.tensors[x].quantisation
     name = f"{node.name}.fill"
     if quantisation is None:
-        return "PADV2", [*inputs, low.program.constant(name, np.array(fill, np.float32))], shape, "PadV2"
+        return "PADV2", [*inputs, low.builder.constant(name, np.array(fill, np.float32))], shape, "PadV2"
     code = quantisation.steps(fill) + int(quantisation.zero_point[0])
     stored = np.array(np.clip(code, -128, 127), np.int8)
-    return "PADV2", [*inputs, low.program.constant(name, stored, quantisation=quantisation)], shape, "PadV2"
+    return "PADV2", [*inputs, low.builder.constant(name, stored, quantisation=quantisation)], shape, "PadV2"
 
 
 def expressed(low: Lowering, node: ir.Node, x: int, pads: Pads) -> tuple[int, int]:
@@ -108,9 +108,9 @@ def expressed(low: Lowering, node: ir.Node, x: int, pads: Pads) -> tuple[int, in
     top, left, bottom, right = pads
     amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
     code, inputs, shape, options = pad_operator(low, node, x, amounts, 0.0)
-    spec = low.program.tensors[x]
-    padded = low.program.tensor(f"{node.name}.padded", spec.dtype, shape, quantisation=spec.quantisation)
-    low.program.operator(code, inputs, [padded], options)
+    spec = low.builder.tensors[x]
+    padded = low.builder.tensor(f"{node.name}.padded", spec.dtype, shape, quantisation=spec.quantisation)
+    low.builder.operator(code, inputs, [padded], options)
     return VALID, padded
 
 

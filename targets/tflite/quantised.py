@@ -34,7 +34,7 @@ class Codes:
     quantisation: Quantisation
 
     def real(self) -> np.ndarray:
-        """What the integers stand for, float64."""
+        """What the integers stand for, float64 of their shape, [O, k, k, I / group] or [O]."""
         shape = [1] * self.integers.ndim
         if self.quantisation.scale.size > 1:
             shape[self.quantisation.axis] = -1
@@ -99,7 +99,7 @@ def _stored(source: ir.Value | None) -> np.ndarray | None:
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
-    """A constant's real value: an initialiser, or what a DequantizeLinear makes of one."""
+    """A constant's real value, of any shape: an initialiser, or what a DequantizeLinear makes of one."""
     if value is None:
         return None
     if value.const_value is not None:

@@ -38,7 +38,7 @@ def read(path: Path) -> Program:
     try:
         model = reader.read(data)
         if flatbuffer.DIGEST in model.metadata:
-            validate.check_model(data, model)
+            validate.check(data, model)
         return _program(data, model)
     except Damaged as error:
         raise InputError(f"{path}: is not a sound TFLite artefact: {error}; compile it again") from error
@@ -68,7 +68,7 @@ def _program(data: bytes, model: Model) -> Program:
     )
 
 
-def _value(tensor: reader.Tensor) -> Value:
+def _value(tensor: reader.TensorEntry) -> Value:
     if tensor.dtype in reader.NOT_IN_NUMPY or tensor.dtype.startswith("type"):
         bits = reader.NOT_IN_NUMPY.get(tensor.dtype, 32)
     else:

@@ -79,7 +79,7 @@ class Table:
         return [Table(self.data, at + int(_read(self.data, "<I", at))) for at in range(start, start + 4 * count, 4)]
 
     def numbers(self, slot: int, dtype: str) -> np.ndarray:
-        """A vector of scalars."""
+        """A vector of scalars, [N]; empty where there is none."""
         kind = np.dtype(dtype).newbyteorder("<")
         start, count = self._vector(slot, kind.itemsize)
         if start % kind.itemsize:
@@ -116,7 +116,7 @@ def _read(data: bytes, kind: str, position: int) -> Any:
 
 
 @dataclass(frozen=True)
-class Tensor:
+class TensorEntry:
     """One tensor; ``content`` is where its bytes lie, none for a computed one."""
 
     name: str
@@ -153,7 +153,7 @@ class Model:
 
     version: int
     description: str
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[TensorEntry, ...]
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -222,9 +222,9 @@ def _code(table: Table) -> tuple[int, int, str]:
     return max(table.number(0, "b"), table.number(3, "i")), table.number(2, "i", 1), table.text(1)
 
 
-def _tensor(table: Table, buffers: list[tuple[int, int]]) -> Tensor:
+def _tensor(table: Table, buffers: list[tuple[int, int]]) -> TensorEntry:
     name, kind = table.text(3), table.number(1, "b")
-    return Tensor(
+    return TensorEntry(
         name=name,
         dtype=DTYPES.get(kind, f"type {kind}"),
         shape=tuple(int(dim) for dim in table.numbers(0, "int32")),

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .reader import Damaged, Operator, Table, Tensor
+from .reader import Damaged, Operator, Table, TensorEntry
 
 Shape = tuple[int, ...]
-Rule = Callable[[bytes, Operator, Sequence[Tensor], Tensor], Shape]
+Rule = Callable[[bytes, Operator, Sequence[TensorEntry], TensorEntry], Shape]
 
 RULES: dict[str, Rule] = {}
 _SAME = 0  # of the schema's Padding
@@ -21,7 +21,7 @@ def _rule(function: Rule) -> Rule:
     return function
 
 
-def check(data: bytes, operator: Operator, name: str, rule: str, tensors: Sequence[Tensor]) -> None:
+def check(data: bytes, operator: Operator, name: str, rule: str, tensors: Sequence[TensorEntry]) -> None:
     """Raises Damaged if ``operator``'s result has not the shape that follows from its inputs."""
     read = [tensors[index] for index in operator.inputs if index != -1]
     result = tensors[operator.outputs[0]]
@@ -34,19 +34,19 @@ def check(data: bytes, operator: Operator, name: str, rule: str, tensors: Sequen
 
 
 @_rule
-def same(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
+def same(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
     return read[0].shape
 
 
 @_rule
-def as_many(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
+def as_many(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
     if math.prod(read[0].shape) != math.prod(result.shape):
         raise ValueError("another number of elements")
     return result.shape
 
 
 @_rule
-def reshaped(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
+def reshaped(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
     """An interpreter goes by the constant, or the options; one size may be left to it, as -1."""
     asked = [_integers(data, read[1])] if len(read) > 1 else []
     if operator.options is not None and (stored := operator.options.numbers(0, "int32")).size:
@@ -60,12 +60,12 @@ def reshaped(data: bytes, operator: Operator, read: Sequence[Tensor], result: Te
 
 
 @_rule
-def broadcast(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
+def broadcast(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
     return tuple(np.broadcast_shapes(*(tensor.shape for tensor in read)))
 
 
 @_rule
-def concatenated(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
+def concatenated(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
     axis = _options(operator).number(0, "i")
     first = read[0].shape
     if not -len(first) <= axis < len(first):
@@ -77,7 +77,7 @@ def concatenated(data: bytes, operator: Operator, read: Sequence[Tensor], result
 
 
 @_rule
-def convolved(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
+def convolved(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
     image, kernel, bias = (tensor.shape for tensor in read)
     outer, height, width, inner = kernel
     if inner != image[3] or bias != (outer,):
@@ -86,7 +86,7 @@ def convolved(data: bytes, operator: Operator, read: Sequence[Tensor], result: T
 
 
 @_rule
-def depthwise(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
+def depthwise(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
     image, kernel, bias = (tensor.shape for tensor in read)
     one, height, width, outer = kernel
     if one != 1 or outer != image[3] * _options(operator).number(3, "i") or bias != (outer,):
@@ -95,14 +95,14 @@ def depthwise(data: bytes, operator: Operator, read: Sequence[Tensor], result: T
 
 
 @_rule
-def resized(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
+def resized(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
     n, _, _, c = read[0].shape
     height, width = _integers(data, read[1])
     return n, height, width, c
 
 
 @_rule
-def padded(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
+def padded(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
     pairs = np.reshape(_integers(data, read[1]), (len(read[0].shape), 2))
     if (pairs < 0).any():
         raise ValueError("negative padding")
@@ -110,7 +110,7 @@ def padded(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tens
 
 
 @_rule
-def unfolded(data: bytes, operator: Operator, read: Sequence[Tensor], result: Tensor) -> Shape:
+def unfolded(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
     n, height, width, channels = read[0].shape
     block = _options(operator).number(0, "i")
     if channels % (block * block):
@@ -136,7 +136,7 @@ def _options(operator: Operator) -> Table:
     return operator.options
 
 
-def _integers(data: bytes, tensor: Tensor) -> list[int]:
+def _integers(data: bytes, tensor: TensorEntry) -> list[int]:
     """An int32 constant's values."""
     if tensor.dtype != "int32" or not tensor.is_constant:
         raise ValueError("not a constant of int32")

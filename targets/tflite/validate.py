@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,31 +18,12 @@ from mfs_edge.base import files
 from mfs_edge.base.errors import InputError
 
 from . import flatbuffer, operators, reader, shapes
-from .reader import Damaged, Model, Operator, Tensor
+from .reader import Damaged, Model, Operator, TensorEntry
 
 # As in graph.build, which devices without the compiler's libraries cannot import.
 IMAGE, SWAPPED, MASK = "image", "swapped", "mask"
 _MAX_ELEMENTS = 2**28
 _ZERO_POINTS = {"int8": (-128, 127), "uint8": (0, 255)}  # other types are symmetric
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """A sound file.
-
-    Attributes:
-        data: its bytes.
-        model: what is in them.
-        inputs, outputs: tensor index by the name in the signature.
-    """
-
-    data: bytes
-    model: Model
-    inputs: dict[str, int]
-    outputs: dict[str, int]
-
-    def tensor(self, index: int) -> Tensor:
-        return self.model.tensors[index]
 
 
 def metadata(data: bytes, model: Model) -> dict[str, str]:
@@ -52,7 +32,7 @@ def metadata(data: bytes, model: Model) -> dict[str, str]:
     return {name: entry.decode().rstrip("\0") for name, entry in raw.items() if _is_text(entry)}
 
 
-def load(path: Path) -> Artefact:
+def load(path: Path) -> Model:
     """Read and check an artefact.
 
     Raises:
@@ -66,21 +46,13 @@ def load(path: Path) -> Artefact:
         raise InputError(f"{path}: is not a sound TFLite artefact: {error}; compile it again") from error
 
 
-def check(data: bytes) -> Artefact:
-    """The artefact in ``data``.
+def check(data: bytes, model: Model | None = None) -> Model:
+    """The model in ``data``, which may have been read before.
 
     Raises:
         Damaged: see :func:`load`.
     """
-    return check_model(data, reader.read(data))
-
-
-def check_model(data: bytes, model: Model) -> Artefact:
-    """The artefact in ``data``, which has been read.
-
-    Raises:
-        Damaged: see :func:`load`.
-    """
+    model = model or reader.read(data)
     _check_digest(data, model)
     if model.foreign:
         raise Damaged(model.foreign[0])
@@ -92,8 +64,8 @@ def check_model(data: bytes, model: Model) -> Artefact:
     for operator in model.operators:
         kind = _check_operator(operator)
         shapes.check(data, operator, kind.name, kind.shape, model.tensors)
-    inputs, outputs = _signature(model)
-    return Artefact(data, model, inputs, outputs)
+    _check_signature(model)
+    return model
 
 
 def _check_digest(data: bytes, model: Model) -> None:
@@ -105,7 +77,7 @@ def _check_digest(data: bytes, model: Model) -> None:
         raise Damaged("its contents have changed since it was written")
 
 
-def _check_tensor(tensor: Tensor) -> None:
+def _check_tensor(tensor: TensorEntry) -> None:
     if any(dim < 0 for dim in tensor.shape) or math.prod(tensor.shape) > _MAX_ELEMENTS:
         raise Damaged(f"tensor {tensor.name!r} has the shape {tensor.shape}")
     needed = math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
@@ -117,7 +89,7 @@ def _check_tensor(tensor: Tensor) -> None:
     _check_quantisation(tensor)
 
 
-def _check_quantisation(tensor: Tensor) -> None:
+def _check_quantisation(tensor: TensorEntry) -> None:
     found = tensor.quantisation
     if found is None:
         if tensor.dtype == "int8":  # an interpreter divides by its scale
@@ -182,8 +154,8 @@ def _check_options(options: reader.Table, kind: operators.Kind) -> None:
             raise Damaged(f"a {kind.name} has a stride or extent of {value}")
 
 
-def _signature(model: Model) -> tuple[dict[str, int], dict[str, int]]:
-    """Inputs and outputs by name, checked to be an image network's."""
+def _check_signature(model: Model) -> None:
+    """Inputs and outputs are an image network's."""
     if flatbuffer.SIGNATURE not in model.signatures:
         raise Damaged(f"it has no signature {flatbuffer.SIGNATURE!r}: mfs-edge did not write it")
     inputs, outputs = model.signatures[flatbuffer.SIGNATURE]
@@ -195,10 +167,9 @@ def _signature(model: Model) -> tuple[dict[str, int], dict[str, int]]:
     size = _size(model.tensors[inputs[IMAGE]], 3)
     if size != _size(model.tensors[outputs[SWAPPED]], 3) or size != _size(model.tensors[outputs[MASK]], 1):
         raise Damaged("its image, swapped image and mask differ in size")
-    return inputs, outputs
 
 
-def _size(tensor: Tensor, channels: int) -> int:
+def _size(tensor: TensorEntry, channels: int) -> int:
     shape = tensor.shape
     if len(shape) != 4 or shape[0] != 1 or shape[3] != channels or shape[1] != shape[2]:
         raise Damaged(f"tensor {tensor.name!r} is {list(shape)}, not [1, S, S, {channels}]")

@@ -54,7 +54,7 @@ def _float(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> tup
     kernel = kernel_of(node)
     bias = _bias(node) + fill * kernel.astype(np.float64).sum(axis=(1, 2, 3))
     filters = low.weight(_name(node, 1), _laid_out(kernel, form))
-    return filters, low.program.constant(_name(node, 2), np.tile(bias, form.pixels).astype(np.float32))
+    return filters, low.builder.constant(_name(node, 2), np.tile(bias, form.pixels).astype(np.float32))
 
 
 def _integer(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> tuple[int, int]:
@@ -66,7 +66,7 @@ def _integer(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> t
     laid_out, each = _laid_out(stored.integers, form), np.tile(scales, form.pixels)
     zeros = np.zeros(each.size, np.int64)
     along = Quantisation(each, zeros, axis=3 if form.layout is Layout.DEPTHWISE else 0)
-    filters = low.program.constant(_name(node, 1), laid_out, quantisation=along)
+    filters = low.builder.constant(_name(node, 1), laid_out, quantisation=along)
     steps = scales.astype(np.float64) * float(low.quantisation(x).scale[0])
     real = _bias(node) + fill * kernel_of(node).astype(np.float64).sum(axis=(1, 2, 3))
     codes = np.rint(real / steps)
@@ -76,7 +76,7 @@ def _integer(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> t
         )
     held = Quantisation(np.tile(steps, form.pixels).astype(np.float32), zeros)
     bias = np.tile(codes, form.pixels).astype(np.int32)
-    return filters, low.program.constant(_name(node, 2), bias, quantisation=held)
+    return filters, low.builder.constant(_name(node, 2), bias, quantisation=held)
 
 
 def _weight_scales(node: ir.Node, stored: quantised.Codes) -> np.ndarray:

@@ -13,7 +13,7 @@ from mfs_edge.load.identity import Identity
 from mfs_edge.networks import loading, spec
 from mfs_edge.networks.idn import IDN
 from mfs_edge.networks.iin import IIN
-from mfs_edge.sample import recipe
+from mfs_edge.sample import seeded
 
 
 def folded(seed: int) -> FoldedIDN:
@@ -79,9 +79,9 @@ def _identity(seed: int) -> Identity:
 
 
 def _checkpoint_state(seed: int) -> dict[str, np.ndarray]:
-    shapes = recipe.paddle_shapes("iin")
+    shapes = seeded.paddle_shapes("iin")
     neutral = {key: np.ones(shape) if key.endswith("_variance") else np.zeros(shape) for key, shape in shapes.items()}
-    return recipe.network_state("iin", seed=seed, statistics={f"iin/{key}": value for key, value in neutral.items()})
+    return seeded.network_state("iin", seed=seed, statistics={f"iin/{key}": value for key, value in neutral.items()})
 
 
 def _torch_keys(seed: int, state: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:

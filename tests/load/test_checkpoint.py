@@ -25,7 +25,7 @@ from mfs_edge.base import errors
 from mfs_edge.base.errors import CheckpointError, InputError, MissingDependency, OutputError
 from mfs_edge.load import checkpoint
 from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.sample import recipe
+from mfs_edge.sample import seeded
 
 Arrays = Mapping[str, np.ndarray]
 SAMPLE = Path(__file__).parents[1] / "golden" / "sample.pdparams"
@@ -34,7 +34,7 @@ SAMPLE = Path(__file__).parents[1] / "golden" / "sample.pdparams"
 @pytest.fixture(scope="session")
 def paddle_state(golden: Arrays) -> dict[str, np.ndarray]:
     """The IIN of seed 7 as Paddle lays it out."""
-    return recipe.network_state("iin", seed=7, statistics=golden)
+    return seeded.network_state("iin", seed=7, statistics=golden)
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,7 @@ def torch_state(golden_iin: Checkpoint) -> dict[str, torch.Tensor]:
 
 def flat_state(network: str) -> dict[str, np.ndarray]:
     """A valid state of zeros that takes no memory."""
-    return {k: np.broadcast_to(np.float32(0), shape) for k, shape in recipe.paddle_shapes(network).items()}
+    return {k: np.broadcast_to(np.float32(0), shape) for k, shape in seeded.paddle_shapes(network).items()}
 
 
 def validate(state: Mapping[str, Any], expect: str | None = None) -> Checkpoint:
@@ -347,7 +347,7 @@ def test_public_sizes_are_read_within_memory_and_without_torch(
     tmp_path: Path, golden: Arrays, golden_arcface: Checkpoint, paddle_state: Arrays
 ) -> None:
     arcface, iin = tmp_path / "arcface.pdparams", tmp_path / "iin.pdparams"
-    shapes = recipe.paddle_shapes("arcface")
+    shapes = seeded.paddle_shapes("arcface")
     tensors = dict(zip(shapes, golden_arcface.tensors.values(), strict=True))
     with arcface.open("wb") as file:
         pickle.dump({key: t.T if t.ndim == 2 else t for key, t in tensors.items()}, file, protocol=4)

@@ -14,7 +14,7 @@ from mfs_edge.networks import spec
 from mfs_edge.networks.arcface import ArcFace
 from mfs_edge.networks.idn import IDN
 from mfs_edge.networks.iin import IIN
-from mfs_edge.sample import recipe
+from mfs_edge.sample import seeded
 
 OFFICIAL = json.loads((Path(__file__).parents[1] / "golden" / "shapes.json").read_text())
 MODULES = {"arcface": ArcFace, "iin": IIN}
@@ -31,7 +31,7 @@ def test_shapes_are_those_of_the_torch_module(network: str) -> None:
 
 @pytest.mark.parametrize("network", list(MODULES))
 def test_paddle_shapes_are_those_of_the_official_checkpoint(network: str) -> None:
-    assert recipe.paddle_shapes(network) == {key: tuple(shape) for key, shape in OFFICIAL[network].items()}
+    assert seeded.paddle_shapes(network) == {key: tuple(shape) for key, shape in OFFICIAL[network].items()}
 
 
 def test_head_shapes_are_the_idns() -> None:

@@ -7,9 +7,9 @@ import onnx_ir as ir
 import pytest
 
 from mfs_edge.graph import edit
-from mfs_edge.graph.passes.check import evaluate
 from mfs_edge.quantize import centre, equalise, execute, layout, split_leaky
 from mfs_edge.quantize.samples import Sample, collect
+from tests.graph.passes.checker import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from mfs_edge.sample.pictures import exam_pictures
 from mfs_edge.target import EmitOptions
 from mfs_edge.verify import damage as damage
 from mfs_edge.verify.reference import reference_of
+from tests.graph.passes.checker import evaluate
 
 HELD_OUT = range(0, 32, 3)
 
@@ -138,7 +139,7 @@ def test_poor_calibration_gives_a_finite_graph(optimised: Callable[[int], ir.Mod
     result = quantise(optimised(64), pictures)
     for initialiser in result.model.graph.initializers.values():
         assert np.isfinite(initialiser.const_value.numpy().astype(np.float64)).all()
-    outputs = passes.check.evaluate(result.model, exam_pictures(64)[0])
+    outputs = evaluate(result.model, exam_pictures(64)[0])
     assert all(np.isfinite(outputs[name]).all() for name in ("swapped", "mask"))
 
 

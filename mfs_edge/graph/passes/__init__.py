@@ -10,9 +10,8 @@ from onnx_ir.passes.common import ShapeInferencePass
 
 from mfs_edge.base.errors import PassError, UsageError
 from mfs_edge.graph.passes.balance import Balance
-from mfs_edge.graph.passes.base import GraphPass
+from mfs_edge.graph.passes.base import Checker, GraphPass
 from mfs_edge.graph.passes.blend_form import BlendForm
-from mfs_edge.graph.passes.check import Checker
 from mfs_edge.graph.passes.drop_dead import DropDead
 from mfs_edge.graph.passes.fold_batch_norm import FoldBatchNorm
 from mfs_edge.graph.passes.fold_depthwise_bias import FoldDepthwiseBias
@@ -25,7 +24,6 @@ __all__ = [
     "LEVELS",
     "Balance",
     "BlendForm",
-    "Checker",
     "DropDead",
     "FoldBatchNorm",
     "FoldDepthwiseBias",

@@ -98,7 +98,7 @@ def _wanted(conv: ir.Node, maxima: Mapping[str, np.ndarray], limit: int, exponen
     """Exponents of ``conv``'s output: [O], whole numbers."""
     output = conv.outputs[0]
     largest = maxima[str(output.name)]
-    if not _scalable(output):
+    if not edit.scalable(output, CARRIERS):
         return np.zeros(len(largest))
     wanted = np.clip(PEAK - _log2(np.maximum(largest, FLOOR * largest.max())), -limit, limit)
     weight, bias = _scaled_inputs(conv, exponents)
@@ -112,20 +112,6 @@ def _log2(values: np.ndarray) -> np.ndarray:
     """The least whole e with value <= 2**e; 0 for 0."""
     fraction, exponent = np.frexp(values)
     return np.where(values > 0, exponent - (fraction == 0.5), 0).astype(np.float64)
-
-
-def _scalable(value: ir.Value) -> bool:
-    """Whether only convs read ``value``, at most through operators that a positive factor passes."""
-    if value.is_graph_output():
-        return False
-    return all(_passes_scale(use.node, use.idx) for use in value.uses())
-
-
-def _passes_scale(node: ir.Node, index: int) -> bool:
-    if node.op_type == "Conv":
-        return index == 0
-    linear = node.op_type != "Resize" or node.attributes["mode"].as_string() in ("linear", "nearest")
-    return node.op_type in CARRIERS and linear and _scalable(node.outputs[0])
 
 
 def _carry(node: ir.Node, exponents: Exponents) -> None:
@@ -147,10 +133,7 @@ def _scaled_inputs(conv: ir.Node, exponents: Exponents) -> tuple[np.ndarray, np.
     weight = edit.weight(conv, 1)
     source = conv.inputs[0]
     if source is not None and source in exponents:
-        factors = np.exp2(-exponents[source])
-        # [O, I / groups, 1, 1]; output channel o reads group o // (O / groups)
-        per_output = np.repeat(factors.reshape(edit.group(conv), -1), len(weight) // edit.group(conv), axis=0)
-        weight = weight * per_output[:, :, None, None]
+        weight = weight * edit.per_input(conv, np.exp2(-exponents[source]))
     return weight, edit.weight(conv, 2) if len(conv.inputs) > 2 else None
 
 

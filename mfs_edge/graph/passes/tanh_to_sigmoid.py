@@ -5,30 +5,33 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
-from mfs_edge.graph.passes.base import GraphPass, require_absent, require_float32
+from mfs_edge.graph.passes.base import NodeRewrite, require_absent
 
 
-class TanhToSigmoid(GraphPass):
+class TanhToSigmoid(NodeRewrite):
     """(1 + tanh(y)) / 2 = sigmoid(2 y); the 2 goes into the conv, exactly: a power of two.
 
     Requires: float32. Ensures: no Tanh is left.
     """
 
-    def requires(self, model: ir.Model) -> None:
-        require_float32(model)
+    op_type = "Tanh"
+
+    def match(self, node: ir.Node) -> tuple[ir.Node, ir.Node] | None:
+        """The Conv that it alone reads, and the Div of ``(tanh + 1) / 2``."""
+        conv, halve = edit.producer(node.inputs[0], "Conv"), _raised_and_halved(node)
+        return (conv, halve) if conv and halve and edit.only_consumer(conv.outputs[0]) is node else None
+
+    def apply(self, graph: ir.Graph, node: ir.Node, found: tuple[ir.Node, ir.Node]) -> None:
+        conv, halve = found
+        edit.set_weight(graph, conv, 1, 2 * edit.weight(conv, 1))
+        edit.set_weight(graph, conv, 2, 2 * edit.conv_bias(conv))
+        add = halve.inputs[0].producer() if halve.inputs[0] is not None else None
+        conv.outputs[0].name = conv.name = f"{conv.name}.doubled"
+        edit.replace(graph, halve, [edit.new_node("sigmoid", "Sigmoid", conv.outputs[0])])
+        graph.remove([each for each in (add, node) if each is not None], safe=True)
 
     def ensures(self, model: ir.Model) -> None:
-        require_absent(model, "Tanh")
-
-    def rewrite(self, graph: ir.Graph) -> bool:
-        changed = False
-        for tanh in edit.of_type(graph, "Tanh"):
-            conv = edit.producer(tanh.inputs[0], "Conv")
-            halve = _raised_and_halved(tanh)
-            if conv is not None and halve is not None and edit.only_consumer(conv.outputs[0]) is tanh:
-                _rewrite(graph, conv, tanh, halve)
-                changed = True
-        return changed
+        require_absent(model, self.op_type)
 
 
 def _raised_and_halved(tanh: ir.Node) -> ir.Node | None:
@@ -45,12 +48,3 @@ def _raised_and_halved(tanh: ir.Node) -> ir.Node | None:
 def _has_constant(node: ir.Node, number: float) -> bool:
     arrays = [edit.constant(value) for value in node.inputs]
     return any(array is not None and array.size == 1 and array.item() == number for array in arrays)
-
-
-def _rewrite(graph: ir.Graph, conv: ir.Node, tanh: ir.Node, halve: ir.Node) -> None:
-    edit.set_weight(graph, conv, 1, 2 * edit.weight(conv, 1))
-    edit.set_weight(graph, conv, 2, 2 * edit.conv_bias(conv))
-    add = halve.inputs[0].producer() if halve.inputs[0] is not None else None
-    conv.outputs[0].name = conv.name = f"{conv.name}.doubled"
-    edit.replace(graph, halve, [edit.new_node("sigmoid", "Sigmoid", conv.outputs[0])])
-    graph.remove([node for node in (add, tanh) if node is not None], safe=True)

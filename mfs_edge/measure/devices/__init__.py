@@ -12,7 +12,6 @@ A device that cannot tell time (an emulator) leaves ``Observation.latency`` empt
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import threading
@@ -21,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from mfs_edge.base.errors import UsageError
+from mfs_edge.base.errors import UsageError, nearest
 from mfs_edge.measure.results import Observation
 
 GROUP = "mfs_edge.devices"
@@ -165,7 +164,6 @@ def open_device(spec: str, options: Options) -> Device:
     schemes = known()
     scheme, _, address = spec.partition(":")
     if scheme not in schemes:
-        near = difflib.get_close_matches(scheme, schemes, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = nearest(scheme, schemes)
         raise UsageError(f"--device {spec}: is unknown; {hint}there are: {', '.join(schemes.values())}")
     return _FACTORIES[scheme][0](address, options)

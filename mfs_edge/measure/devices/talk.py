@@ -158,8 +158,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def observation(ended: Ended, *, where: str, artefact: str) -> Observation:
-    """What a finished runner found.
+def finished(ended: Ended, *, where: str, artefact: str) -> dict[str, Any]:
+    """The result of a program that has ended.
 
     Raises:
         MissingDependency, InputError, DeviceError: what it said, or how it died.
@@ -169,10 +169,13 @@ def observation(ended: Ended, *, where: str, artefact: str) -> Observation:
     if ended.result is None:
         died = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
         last = f": {ended.words.splitlines()[-1][:200]}" if ended.words else ""
-        raise DeviceError(
-            f"{where}: the process died while measuring {artefact} ({died}{last}); nothing was recorded, try again"
-        )
-    found = ended.result
+        raise DeviceError(f"{where}: the process died on {artefact} ({died}{last}); nothing was recorded, try again")
+    return ended.result
+
+
+def observation(ended: Ended, *, where: str, artefact: str) -> Observation:
+    """What a finished runner found; raises as :func:`finished`."""
+    found = finished(ended, where=where, artefact=artefact)
     return Observation(
         machine=Machine(**found["machine"]),
         latency=Latency.of(

@@ -68,12 +68,7 @@ def _litert(artefact: str, request: Request) -> list[str]:
 
 
 def _litert_profile(artefact: str, request: Request) -> list[str]:
-    return [
-        f"--graph={artefact}",
-        f"--num_threads={request.threads or 4}",
-        f"--num_runs={_PROFILED_RUNS}",
-        "--enable_op_profiling=true",
-    ]
+    return [*_litert(artefact, request)[:2], f"--num_runs={_PROFILED_RUNS}", "--enable_op_profiling=true"]
 
 
 def _pairs(line: str) -> dict[str, str]:

@@ -11,8 +11,8 @@ import pytest
 from mfs_edge.base.errors import PassError
 from mfs_edge.graph import edit, passes
 from mfs_edge.graph.passes.base import GraphPass
-from mfs_edge.graph.passes.check import Checker, evaluate
 from tests.graph.conftest import natural_images
+from tests.graph.passes.checker import Checker, evaluate
 
 Plain = Callable[[int], ir.Model]
 

@@ -207,7 +207,7 @@ BROKEN_PROMISES = {
     passes.TanhToSigmoid: "Tanh tail.tanh is left",
     passes.BlendForm: "Add swapped still blends in the long form",
     passes.FoldNormalisation: "Div normalise.scale still normalises",
-    passes.FoldDepthwiseBias: "depthwise Conv mask.0.depthwise still has a bias",
+    passes.FoldDepthwiseBias: "Conv mask.0.depthwise still has a bias",
     passes.DropDead: "initialiser nobody is read by nothing",
 }
 

@@ -7,22 +7,22 @@ import hashlib
 import numpy as np
 import pytest
 from mfs_edge.targets.tflite import flatbuffer, reader
-from mfs_edge.targets.tflite.flatbuffer import Program, Quantisation
+from mfs_edge.targets.tflite.flatbuffer import Builder, Quantisation
 
 
-def serialise(program: Program, inputs: dict[str, int], outputs: dict[str, int]) -> bytes:
-    return flatbuffer.serialise(program, inputs=inputs, outputs=outputs, description="d", metadata={"é": "ü"})
+def serialise(builder: Builder, inputs: dict[str, int], outputs: dict[str, int]) -> bytes:
+    return flatbuffer.serialise(builder, inputs=inputs, outputs=outputs, description="d", metadata={"é": "ü"})
 
 
 def leaky(weights: int) -> bytes:
-    """A program with ``weights`` constants of odd sizes."""
-    program = Program()
-    x = program.tensor("x", "float32", (1, 2, 2, 1))
+    """A builder with ``weights`` constants of odd sizes."""
+    builder = Builder()
+    x = builder.tensor("x", "float32", (1, 2, 2, 1))
     for number in range(weights):
-        program.constant(f"w{number}", np.arange(number + 1, dtype=np.int8))
-    y = program.tensor("y", "float32", (1, 2, 2, 1))
-    program.operator("LEAKY_RELU", [x], [y], "LeakyRelu", alpha=0.25)
-    return serialise(program, {"x": x}, {"y": y})
+        builder.constant(f"w{number}", np.arange(number + 1, dtype=np.int8))
+    y = builder.tensor("y", "float32", (1, 2, 2, 1))
+    builder.operator("LEAKY_RELU", [x], [y], "LeakyRelu", alpha=0.25)
+    return serialise(builder, {"x": x}, {"y": y})
 
 
 def test_constants_start_at_multiples_of_sixteen() -> None:
@@ -47,9 +47,9 @@ def test_what_was_put_in_comes_out() -> None:
 
 
 def test_equal_constants_share_their_bytes() -> None:
-    program = Program()
-    a, b, c = (program.constant(name, np.full(9, value, np.float32)) for name, value in (("a", 1), ("b", 1), ("c", 2)))
-    tensors = program.tensors
+    builder = Builder()
+    a, b, c = (builder.constant(name, np.full(9, value, np.float32)) for name, value in (("a", 1), ("b", 1), ("c", 2)))
+    tensors = builder.tensors
     assert tensors[a].buffer == tensors[b].buffer != tensors[c].buffer
 
 
@@ -81,20 +81,20 @@ VERSIONS = [
 
 @pytest.mark.parametrize(("code", "dtype", "version"), VERSIONS)
 def test_operators_carry_the_lowest_version_that_knows_their_types(code: str, dtype: str, version: int) -> None:
-    program = Program()
-    x, y = program.tensor("x", dtype, (1,)), program.tensor("y", dtype, (1,))
-    program.operator(code, [x], [y])
-    assert program.operators[0].version == version
+    builder = Builder()
+    x, y = builder.tensor("x", dtype, (1,)), builder.tensor("y", dtype, (1,))
+    builder.operator(code, [x], [y])
+    assert builder.operators[0].version == version
 
 
 @pytest.mark.parametrize(("scale", "version"), [(0.5, 3), (0.001, 2)])
 def test_a_multiplication_that_amplifies_is_a_later_version(scale: float, version: int) -> None:
-    program = Program()
+    builder = Builder()
     given = Quantisation.per_tensor(scale, 0)
-    x, y = (program.tensor(name, "int8", (1,), quantisation=given) for name in "xy")
-    out = program.tensor("out", "int8", (1,), quantisation=Quantisation.per_tensor(0.01, 0))
-    program.operator("MUL", [x, y], [out], "Mul")
-    assert program.operators[0].version == version
+    x, y = (builder.tensor(name, "int8", (1,), quantisation=given) for name in "xy")
+    out = builder.tensor("out", "int8", (1,), quantisation=Quantisation.per_tensor(0.01, 0))
+    builder.operator("MUL", [x, y], [out], "Mul")
+    assert builder.operators[0].version == version
 
 
 RUNTIMES = [
@@ -110,9 +110,9 @@ RUNTIMES = [
 @pytest.mark.parametrize(("used", "oldest"), RUNTIMES)
 def test_the_file_says_the_oldest_runtime_that_reads_it(used: tuple[str, str], oldest: str) -> None:
     code, dtype = used
-    program = Program()
-    x, y = program.tensor("x", dtype, (1,)), program.tensor("y", dtype, (1,))
-    program.operator(code, [x], [y])
-    data = serialise(program, {"x": x}, {"y": y})
+    builder = Builder()
+    x, y = builder.tensor("x", dtype, (1,)), builder.tensor("y", dtype, (1,))
+    builder.operator(code, [x], [y])
+    data = serialise(builder, {"x": x}, {"y": y})
     start, size = reader.read(data).metadata[flatbuffer.MIN_RUNTIME]
     assert data[start : start + size].decode() == oldest

@@ -62,7 +62,7 @@ def quantised() -> ir.Model:
 
 
 def kinds(path: Path) -> list[str]:
-    return [operators.BY_CODE[operator.code].name for operator in validate.load(path).model.operators]
+    return [operators.BY_CODE[operator.code].name for operator in validate.load(path).operators]
 
 
 @pytest.mark.parametrize("io", ["float32", "uint8"])
@@ -93,7 +93,7 @@ def test_one_partition_with_integers_from_edge_to_edge(quantised: ir.Model, tmp_
 
 
 def test_tensors_carry_the_scales_of_their_pairs(quantised: ir.Model, tmp_path: Path) -> None:
-    model = validate.load(graphs.write(quantised, tmp_path, precision="int8")).model
+    model = validate.load(graphs.write(quantised, tmp_path, precision="int8"))
     found = {tensor.name: tensor for tensor in model.tensors}
     constants = {str(value.name): value.const_value for value in quantised.graph.initializers.values()}
     for name in ("conv.2", "leakyrelu.6", "resize.8", "sub.11"):
@@ -201,7 +201,7 @@ def test_a_leaky_relu_onto_a_much_coarser_scale_stays_in_the_delegate(tmp_path: 
 
 
 def scale_of(path: Path, name: str) -> float:
-    quantisation = next(t.quantisation for t in validate.load(path).model.tensors if t.name == name)
+    quantisation = next(t.quantisation for t in validate.load(path).tensors if t.name == name)
     assert quantisation is not None
     return float(quantisation.scale[0])
 
@@ -267,14 +267,15 @@ def test_a_file_is_what_its_name_says(quantised: ir.Model) -> None:
 def test_no_cpu_saturates_with_what_was_written(every_integers: tuple[ir.Model, str], tmp_path: Path) -> None:
     """XNNPACK adds in 32 bits, so this is for other executors of the file."""
     model, precision = every_integers
-    artefact = validate.load(graphs.write(model, tmp_path, precision=precision))
+    path = graphs.write(model, tmp_path, precision=precision)
+    artefact = validate.load(path)
     kernels = []
-    for operator in artefact.model.operators:
+    for operator in artefact.operators:
         if operators.BY_CODE[operator.code].name == "CONV_2D":
-            filters = artefact.tensor(operator.inputs[1])
+            filters = artefact.tensors[operator.inputs[1]]
             start, size = filters.content
             if filters.dtype == "int8":
-                codes = np.frombuffer(artefact.data[start : start + size], np.int8).reshape(filters.shape)
+                codes = np.frombuffer(path.read_bytes()[start : start + size], np.int8).reshape(filters.shape)
                 kernels.append(codes.transpose(0, 3, 1, 2))  # [O, h, w, I]
     assert len(kernels) >= 8
     assert largest_sum(kernels) <= neighbours.LIMIT

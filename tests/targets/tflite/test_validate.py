@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mfs_edge.targets.tflite import TfliteTarget, flatbuffer, reader, validate
-from mfs_edge.targets.tflite.flatbuffer import Program, Quantisation
+from mfs_edge.targets.tflite.flatbuffer import Builder, Quantisation
 
 from mfs_edge.base.errors import InputError
 from mfs_edge.fold import FoldedIDN
@@ -71,31 +71,31 @@ def test_a_missing_file_a_folder_and_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_a_sound_model_of_something_else_is_refused(tmp_path: Path) -> None:
-    program = Program()
-    x, y = program.tensor("x", "float32", (1, 5)), program.tensor("y", "float32", (1, 5))
-    program.operator("TANH", [x], [y])
-    data = flatbuffer.serialise(program, inputs={"args_0": x}, outputs={"out": y}, description="", metadata={})
+    builder = Builder()
+    x, y = builder.tensor("x", "float32", (1, 5)), builder.tensor("y", "float32", (1, 5))
+    builder.operator("TANH", [x], [y])
+    data = flatbuffer.serialise(builder, inputs={"args_0": x}, outputs={"out": y}, description="", metadata={})
     assert "args_0 -> out, not image -> swapped, mask" in refused(data, tmp_path)
 
 
 def swapper(*, tensors: dict[str, tuple[int, ...]] | None = None, pieces: list[int] | None = None) -> bytes:
-    """A tiny program that passes; ``tensors`` overrides shapes, ``pieces`` the order of its operators."""
+    """A tiny builder that passes; ``tensors`` overrides shapes, ``pieces`` the order of its operators."""
     shapes = {"image": (1, 8, 8, 3), "kernel": (3, 3, 3, 3), "swapped": (1, 8, 8, 3), "mask": (1, 8, 8, 1)}
     shapes |= tensors or {}
-    program = Program()
-    image = program.tensor("image", "float32", shapes["image"])
-    kernel = program.constant("kernel", np.ones(shapes["kernel"], np.float32))
-    bias = program.constant("bias", np.zeros(3, np.float32))
-    middle, swapped = (program.tensor(name, "float32", shapes["swapped"]) for name in ("middle", "swapped"))
-    narrow = program.constant("narrow", np.ones((1, 1, 1, 3), np.float32))
-    one = program.constant("one", np.zeros(1, np.float32))
-    mask = program.tensor("mask", "float32", shapes["mask"])
-    program.operator("CONV_2D", [image, kernel, bias], [middle], "Conv2D", padding=0, strideW=1, strideH=1)
-    program.operator("TANH", [middle], [swapped])
-    program.operator("CONV_2D", [image, narrow, one], [mask], "Conv2D", padding=0, strideW=1, strideH=1)
-    program.operators = [program.operators[number] for number in pieces or (0, 1, 2)]
+    builder = Builder()
+    image = builder.tensor("image", "float32", shapes["image"])
+    kernel = builder.constant("kernel", np.ones(shapes["kernel"], np.float32))
+    bias = builder.constant("bias", np.zeros(3, np.float32))
+    middle, swapped = (builder.tensor(name, "float32", shapes["swapped"]) for name in ("middle", "swapped"))
+    narrow = builder.constant("narrow", np.ones((1, 1, 1, 3), np.float32))
+    one = builder.constant("one", np.zeros(1, np.float32))
+    mask = builder.tensor("mask", "float32", shapes["mask"])
+    builder.operator("CONV_2D", [image, kernel, bias], [middle], "Conv2D", padding=0, strideW=1, strideH=1)
+    builder.operator("TANH", [middle], [swapped])
+    builder.operator("CONV_2D", [image, narrow, one], [mask], "Conv2D", padding=0, strideW=1, strideH=1)
+    builder.operators = [builder.operators[number] for number in pieces or (0, 1, 2)]
     outputs = {"swapped": swapped, "mask": mask}
-    return flatbuffer.serialise(program, inputs={"image": image}, outputs=outputs, description="", metadata={})
+    return flatbuffer.serialise(builder, inputs={"image": image}, outputs=outputs, description="", metadata={})
 
 
 def test_a_foreign_file_with_the_right_edges_is_read(tmp_path: Path) -> None:
@@ -124,15 +124,15 @@ def test_programs_that_make_no_sense_are_refused(tmp_path: Path, kind: str) -> N
 
 def test_a_stride_of_zero_is_refused(tmp_path: Path) -> None:
     """The interpreter divides by it."""
-    program = Program()
-    image = program.tensor("image", "float32", (1, 8, 8, 3))
-    kernel = program.constant("kernel", np.ones((3, 1, 1, 3), np.float32))
-    bias = program.constant("bias", np.zeros(3, np.float32))
-    swapped, mask = (program.tensor(name, "float32", (1, 8, 8, depth)) for name, depth in (("s", 3), ("m", 1)))
-    program.operator("CONV_2D", [image, kernel, bias], [swapped], "Conv2D", padding=0, strideW=0, strideH=1)
-    program.operator("TANH", [swapped], [mask])
+    builder = Builder()
+    image = builder.tensor("image", "float32", (1, 8, 8, 3))
+    kernel = builder.constant("kernel", np.ones((3, 1, 1, 3), np.float32))
+    bias = builder.constant("bias", np.zeros(3, np.float32))
+    swapped, mask = (builder.tensor(name, "float32", (1, 8, 8, depth)) for name, depth in (("s", 3), ("m", 1)))
+    builder.operator("CONV_2D", [image, kernel, bias], [swapped], "Conv2D", padding=0, strideW=0, strideH=1)
+    builder.operator("TANH", [swapped], [mask])
     ends = {"swapped": swapped, "mask": mask}
-    data = flatbuffer.serialise(program, inputs={"image": image}, outputs=ends, description="", metadata={})
+    data = flatbuffer.serialise(builder, inputs={"image": image}, outputs=ends, description="", metadata={})
     assert "a stride or extent of 0" in refused(data, tmp_path)
 
 
@@ -145,15 +145,15 @@ def test_a_stride_of_zero_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_integers_need_a_scale_that_fits(tmp_path: Path, quantisation: Quantisation | None, said: str) -> None:
-    program = Program()
-    image = program.tensor("image", "float32", (1, 8, 8, 3))
-    inside = program.tensor("inside", "int8", (1, 8, 8, 3), quantisation=quantisation)
-    swapped, mask = (program.tensor(name, "float32", (1, 8, 8, depth)) for name, depth in (("s", 3), ("m", 1)))
-    program.operator("QUANTIZE", [image], [inside], "Quantize")
-    program.operator("DEQUANTIZE", [inside], [swapped])
-    program.operator("TANH", [swapped], [mask])
+    builder = Builder()
+    image = builder.tensor("image", "float32", (1, 8, 8, 3))
+    inside = builder.tensor("inside", "int8", (1, 8, 8, 3), quantisation=quantisation)
+    swapped, mask = (builder.tensor(name, "float32", (1, 8, 8, depth)) for name, depth in (("s", 3), ("m", 1)))
+    builder.operator("QUANTIZE", [image], [inside], "Quantize")
+    builder.operator("DEQUANTIZE", [inside], [swapped])
+    builder.operator("TANH", [swapped], [mask])
     ends = {"swapped": swapped, "mask": mask}
-    data = flatbuffer.serialise(program, inputs={"image": image}, outputs=ends, description="", metadata={})
+    data = flatbuffer.serialise(builder, inputs={"image": image}, outputs=ends, description="", metadata={})
     assert said in refused(data, tmp_path)
 
 
@@ -215,17 +215,17 @@ def test_what_passes_does_not_end_the_process(
 @pytest.mark.parametrize("sizes", [(1, 8, 8, 3), (1, 4, 16, 3), (8, 8, 3)])
 def test_a_reshape_does_what_its_result_says(tmp_path: Path, sizes: tuple[int, ...]) -> None:
     """The interpreter goes by the constant, and would write past a result that is shaped otherwise."""
-    program = Program()
-    image = program.tensor("image", "float32", (1, 8, 8, 3))
-    swapped = program.tensor("s", "float32", (1, 8, 8, 3))
-    shape = program.constant("shape", np.array(sizes, np.int32))
-    program.operator("RESHAPE", [image, shape], [swapped], "Reshape", newShape=[1, 8, 8, 3])
-    kernel = program.constant("kernel", np.ones((1, 1, 1, 3), np.float32))
-    mask = program.tensor("m", "float32", (1, 8, 8, 1))
-    bias = program.constant("bias", np.zeros(1, np.float32))
-    program.operator("CONV_2D", [image, kernel, bias], [mask], "Conv2D", padding=0, strideW=1, strideH=1)
+    builder = Builder()
+    image = builder.tensor("image", "float32", (1, 8, 8, 3))
+    swapped = builder.tensor("s", "float32", (1, 8, 8, 3))
+    shape = builder.constant("shape", np.array(sizes, np.int32))
+    builder.operator("RESHAPE", [image, shape], [swapped], "Reshape", newShape=[1, 8, 8, 3])
+    kernel = builder.constant("kernel", np.ones((1, 1, 1, 3), np.float32))
+    mask = builder.tensor("m", "float32", (1, 8, 8, 1))
+    bias = builder.constant("bias", np.zeros(1, np.float32))
+    builder.operator("CONV_2D", [image, kernel, bias], [mask], "Conv2D", padding=0, strideW=1, strideH=1)
     ends = {"swapped": swapped, "mask": mask}
-    data = flatbuffer.serialise(program, inputs={"image": image}, outputs=ends, description="", metadata={})
+    data = flatbuffer.serialise(builder, inputs={"image": image}, outputs=ends, description="", metadata={})
     if sizes == (1, 8, 8, 3):
         validate.check(data)
     else:

@@ -1,6 +1,6 @@
 """What runs inside: an artefact on given pictures, with a mark before and after each frame.
 
-    python run.py ARTEFACT IMAGES.npy OUTPUTS.npz [--frames N]
+    python inside.py ARTEFACT IMAGES.npy OUTPUTS.npz [--frames N]
 
 It stands alone as the runner does, which lies beside it with the engine and ``frames.py``: numpy and
 the artefact's runtime are all they import. Outside an emulator the marks do nothing, and the same
@@ -108,21 +108,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 and a ``result`` line, or 1 and an ``error`` line."""
+    """See ``runner.answer``."""
     parser = argparse.ArgumentParser(description="Run one artefact on given pictures.")
     parser.add_argument("artefact")
     parser.add_argument("images")
     parser.add_argument("outputs")
     parser.add_argument("--frames", type=int, default=0, help="0: all of them")
-    try:
-        runner.emit("result", **run(parser.parse_args(arguments)))
-    except runner.Failure as error:
-        runner.emit("error", kind=error.kind, message=str(error))
-        return 1
-    except Exception as error:
-        runner.emit("error", kind="input", message=f"{type(error).__name__}: {error}")
-        return 1
-    return 0
+    options = parser.parse_args(arguments)
+    return int(runner.answer(lambda: run(options), "input"))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
-from mfs_edge.sample import recipe
+from mfs_edge.sample import seeded
 
 # CRC-32 of the float32 bytes that the authors' side of the golden data drew.
 DRAWN = {
@@ -23,16 +23,16 @@ DRAWN = {
 
 @pytest.mark.parametrize(("network", "key", "seed"), list(DRAWN))
 def test_tensors_are_those_of_the_golden_data(network: str, key: str, seed: int) -> None:
-    value = recipe.tensor(key, recipe.paddle_shapes(network), seed)
+    value = seeded.tensor(key, seeded.paddle_shapes(network), seed)
     assert value.dtype == np.float32
     assert zlib.crc32(value.tobytes()) == DRAWN[network, key, seed]
 
 
 def test_statistics_come_from_outside_and_the_rest_from_the_seed() -> None:
-    shapes = recipe.paddle_shapes("iin")
+    shapes = seeded.paddle_shapes("iin")
     statistics = {f"iin/{k}": np.full(s, 3.0) for k, s in shapes.items() if k.endswith(("_mean", "_variance"))}
-    state = recipe.network_state("iin", seed=11, statistics=statistics)
+    state = seeded.network_state("iin", seed=11, statistics=statistics)
     assert state.keys() == shapes.keys()
     assert all(value.dtype == np.float32 and value.shape == shapes[key] for key, value in state.items())
     assert (state["final.2._mean"] == 3).all()
-    assert not np.array_equal(state["final.1.weight"], recipe.tensor("final.1.weight", shapes, 12))
+    assert not np.array_equal(state["final.1.weight"], seeded.tensor("final.1.weight", shapes, 12))

@@ -1,0 +1,153 @@
+"""The measurements of one ``bench``: every artefact on every device, and what has come of them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mfs_edge.base.errors import CheckFailed, MfsEdgeError, UsageError
+from mfs_edge.base.progress import Jobs
+from mfs_edge.base.version import __version__
+from mfs_edge.bundle import manifest
+from mfs_edge.measure import facts, gate, paired, picture, pinning
+from mfs_edge.measure.devices import Cancelled, Device, Request, Watch
+from mfs_edge.measure.results import Comparison, Entry, Facts, Observation, Report
+
+
+@dataclass
+class Task:
+    """The measurements to make, and what has come of them."""
+
+    devices: list[Device]
+    artefacts: list[Path]
+    bases: dict[Path, Path]
+    request: Request
+    plan: paired.Plan
+    timed: bool
+    notes: list[str] = field(default_factory=list)
+    entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
+    base_entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
+    comparisons: dict[tuple[int, int], Comparison] = field(default_factory=dict)
+    failures: dict[int, MfsEdgeError] = field(default_factory=dict)
+    facts: dict[Path, Facts] = field(default_factory=dict)
+    recorded: dict[Path, manifest.ArtefactRecord | None] = field(default_factory=dict)
+    causes: list[str] = field(default_factory=list)  # pictures that are not the proven ones
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the artefacts lie; a bundle's pictures are beside them."""
+        return list(dict.fromkeys(path.parent for path in self.artefacts))
+
+    def run(self, progress: Jobs) -> None:
+        """Every device at once; those of one host one after the other.
+
+        Raises:
+            KeyboardInterrupt: after every device has been stopped and left clean.
+        """
+        self.facts = {path: facts.of(path) for path in (*self.artefacts, *self.bases.values())}
+        self.recorded = {path: facts.recorded(path) for path in self.artefacts}
+        hosts: dict[str, list[int]] = {}
+        for index, device in enumerate(self.devices):
+            hosts.setdefault(device.host, []).append(index)
+        watch = Watch()
+        with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
+            futures = [pool.submit(self._host, indices, watch, progress) for indices in hosts.values()]
+            try:
+                _wait(futures)
+            except BaseException:
+                watch.cancelled.set()
+                raise
+
+    def _host(self, indices: Sequence[int], watch: Watch, progress: Jobs) -> None:
+        for index in indices:
+            try:
+                with progress.job(f"connecting to {self.devices[index].name}"):
+                    self.devices[index].check()
+                for number, path in enumerate(self.artefacts):
+                    self._one(index, number, path, watch, progress)
+            except Cancelled:
+                return
+            except MfsEdgeError as error:
+                self.failures[index] = error
+
+    def _one(self, index: int, number: int, path: Path, watch: Watch, progress: Jobs) -> None:
+        device, key = self.devices[index], (index, number)
+        reason = device.refuses(path)
+        if reason is not None:
+            self.notes.append(f"{path.name} was not measured on {device.name}: {reason}")
+            return
+        with progress.job(f"{path.name} on {device.name}") as tell:
+            observation = device.measure(path, self.request, Watch(tell, watch.cancelled))
+        observation = self._judged(path, observation, device)
+        self.entries[key] = self._entry(device, path, observation)
+        base = self.bases.get(path)
+        if base is None:
+            return
+        if not self.timed:
+            with progress.job(f"{base.name} on {device.name}") as tell:
+                observation = device.measure(base, self.request, Watch(tell, watch.cancelled))
+            self.base_entries[key] = self._entry(device, base, observation)
+            return
+        with progress.job(f"{path.name} against {base.name} on {device.name}") as tell:
+            outcome = paired.compare(
+                device,
+                head=path,
+                base=base,
+                request=pinning.pinned(self.request, device),
+                plan=self.plan,
+                watch=Watch(tell, watch.cancelled),
+            )
+        self.base_entries[key] = self._entry(device, base, outcome.base)
+        self.comparisons[key] = outcome.comparison
+
+    def _judged(self, path: Path, seen: Observation, device: Device) -> Observation:
+        """With a line on its picture; a wrong one is a cause."""
+        try:
+            line = picture.judge(path, self.recorded[path], seen, device=device.name)
+        except CheckFailed as error:
+            self.causes.append(line := str(error))
+        return seen.model_copy(update={"notes": (*seen.notes, line)})
+
+    def _entry(self, device: Device, path: Path, observation: Observation) -> Entry:
+        if not self.timed:
+            observation = observation.model_copy(update={"latency": None, "temperature_c": (None, None)})
+        return Entry(
+            device=device.name, facts=self.facts[path], observation=observation, machine_key=observation.machine.key
+        )
+
+    def deterministic(self) -> gate.Found:
+        """Each artefact against the one it is compared with; what it costs, not how long it takes."""
+        return gate.together(
+            gate.compare(self.entries[key], base, snapshot=False) for key, base in sorted(self.base_entries.items())
+        )
+
+    def report(self, *, partial: bool) -> Report:
+        comparisons = [self.comparisons[key] for key in sorted(self.comparisons)]
+        return Report(
+            partial=partial,
+            versions={"mfs-edge": __version__, "python": platform.python_version()},
+            entries=tuple(self.entries[key] for key in sorted(self.entries)),
+            comparisons=tuple(comparisons),
+            failures=tuple(str(self.failures[index]) for index in sorted(self.failures)),
+            causes=tuple(self.causes),
+            notes=tuple(self.notes),
+        )
+
+    def raise_if_nothing(self) -> None:
+        """A failure with nothing measured is that failure; artefacts that no device takes are a mistake."""
+        if self.failures and not self.entries:
+            raise self.failures[min(self.failures)]
+        if not self.entries:
+            raise UsageError(f"nothing was measured: {'; '.join(self.notes)}")
+
+
+def _wait(futures: Sequence[Future[None]]) -> None:
+    """For all; in short steps, so that Ctrl-C is heard."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=0.2)
+        for future in done:
+            future.result()

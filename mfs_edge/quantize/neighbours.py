@@ -5,13 +5,13 @@ products of two neighbours in int16 and saturates. It cannot, whatever the activ
 neighbours of one sign sum to at most ``LIMIT``; of two signs they never do (255 * 127 < 2^15).
 
 Which weights are neighbours, found by convolutions of two codes at every pair of places, under
-qemu-x86_64 -cpu Haswell and ONEDNN_MAX_CPU_ISA=AVX2 (tests/quantize/saturating.py):
+qemu-x86_64 -cpu Haswell and ONEDNN_MAX_CPU_ISA=AVX2 (tests/quantize/test_every_cpu.py):
 
 * oneDNN (OpenVINO 2026.4): input channels 2i and 2i + 1 under one tap; an odd last one has none.
   Signed activations are shifted to u8 and do the same.
-* MLAS (onnxruntime 1.31; its option session.x64quantprecision widens to int16 where a weight is
-  beyond +-64, microsoft/onnxruntime#12088): 2i and 2i + 1 of taps and channels in one row,
-  channels innermost: with an odd number of channels the last of one tap meets the first of the next.
+* MLAS (onnxruntime 1.31): 2i and 2i + 1 of taps and channels in one row, channels innermost: with
+  an odd number of channels the last of one tap meets the first of the next. (It can be told to
+  widen instead, microsoft/onnxruntime#12088, and with these weights need not be.)
 * XNNPACK (LiteRT 2.3) widens to int16 and adds in int32: none.
 * Depthwise convs: none in any of them.
 

@@ -24,6 +24,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
+from mfs_edge.quantize import weights
 from mfs_edge.quantize.samples import Sample, complete
 from mfs_edge.quantize.weights import MAX_CODE
 
@@ -139,12 +140,12 @@ def _traded(reach: np.ndarray, sample: Sample, weight: np.ndarray, spread: np.nd
     best, least = reach, np.inf
     widened = reach
     for _ in range(ROUNDS):
-        row = (columns * widened).max(axis=1)  # [O]
-        b = COHERENCE * taps * variance * float((importance * (row / MAX_CODE) ** 2).sum())
+        row = weights.widest(weight * widened[:, None, None])  # [O]
+        b = COHERENCE * taps * variance * float((importance * row**2).sum())
         error = float((a * widened**2 + b / widened**2).sum())
         if error < least:
             best, least = widened, error
-        limit = (row[:, None] / np.maximum(columns, np.finfo(np.float32).tiny)).min(axis=0)  # widens no row
+        limit = (MAX_CODE * row[:, None] / np.maximum(columns, np.finfo(np.float32).tiny)).min(axis=0)  # widens no row
         optimum = (b / np.maximum(a, np.finfo(np.float64).tiny)) ** 0.25
         widened = np.maximum(reach, np.minimum(optimum, limit))
     return best

@@ -93,9 +93,7 @@ def quantise(
             bias makes up for the mean of the change. Without one they are rounded to nearest.
         depthwise: has weights that are no neighbours.
     """
-    scale = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / MAX_CODE, MIN_SCALE)
-    if not depthwise:
-        scale = np.maximum(scale, neighbours.largest(weight) / neighbours.LIMIT)
+    scale = np.maximum(widest(weight, depthwise=depthwise), MIN_SCALE)
     # A channel of tiny weights under a large bias would overflow int32.
     scale = np.maximum(scale, np.abs(bias) / (input_scale * MAX_BIAS)).astype(np.float32)
     exact = weight / scale[:, None, None, None].astype(np.float64)
@@ -110,6 +108,12 @@ def quantise(
     bias_scale = (np.float64(input_scale) * scale).astype(np.float32)
     empty = np.zeros(len(bias), np.int32)
     return Codes(codes.astype(np.int8), scale, empty, bias_scale).with_bias(bias)
+
+
+def widest(weight: np.ndarray, *, depthwise: bool = False) -> np.ndarray:
+    """The scale at which a conv's weights, and what neighbours sum to, just fit: float [O]."""
+    alone: np.ndarray = np.abs(weight).max(axis=(1, 2, 3)) / MAX_CODE
+    return alone if depthwise else np.maximum(alone, neighbours.largest(weight) / neighbours.LIMIT)
 
 
 def _mean_change(lost: np.ndarray, means: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from benchmarks import peerlib
 from mfs_edge import bench, target
 from mfs_edge.base import fidelity
 from mfs_edge.base.errors import CheckFailed, UsageError
-from mfs_edge.cli import show_bench
+from mfs_edge.cli import show as tables
 from mfs_edge.emulation import count, setup
 from mfs_edge.emulation import device as emulated
 from mfs_edge.emulation.boards import BOARDS
@@ -124,7 +124,7 @@ def show(
     Raises:
         CheckFailed, DeviceError: it has not passed.
     """
-    show_bench.show(found)
+    tables.benched(found)
     before = _counts(base or found)
     for place, counted in _counts(found).items():
         if theirs := before.get(other(*place)):

@@ -213,7 +213,7 @@ def test_a_local_process_that_dies(artefacts: Path, quick: Request) -> None:
                 if done > 0 and b"runner.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(int(pid), signal.SIGSEGV)
 
-    with pytest.raises(DeviceError, match=r"the process died while measuring idn\.onnx \(signal 11"):
+    with pytest.raises(DeviceError, match=r"the process died on idn\.onnx \(signal 11"):
         local.measure(artefacts / "idn.onnx", Request(threads=1, seconds=30.0), Watch(kill))
 
 

@@ -108,17 +108,18 @@ def ours(path: Path, threads: int, cpus: tuple[int, ...]) -> float:
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(artefacts: tuple[Path, ...], threads: int, rounds: int, json_path: Path | None) -> None:
     cpus = quiet_cpus(threads) or tuple(sorted(os.sched_getaffinity(0)))
-    rows = []
+    rows, rounds_ms = [], {}
     for path in map(Path.resolve, artefacts):
         tool = TOOLS[path.suffix]
         pairs = [(ours(path, threads, cpus), tool(path, threads, cpus)) for _ in range(rounds)]
+        rounds_ms[path.name] = pairs
         mine, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
         ratio = statistics.median(mine / theirs for mine, theirs in pairs)
         shared = {"file": path.name, "tool": tool.__name__, "our ms": mine, "its ms": theirs, "ratio": ratio}
         rows.append({**shared, "agrees": abs(ratio - 1) <= TOLERANCE})
     peerlib.show(f"Our p50 beside that of others' tools, {threads} thread(s)", rows)
     if json_path:
-        peerlib.save(json_path, {"threads": threads, "rows": rows})
+        peerlib.save(json_path, {"threads": threads, "rows": rows, "ms": rounds_ms})
     if not all(row["agrees"] for row in rows):
         raise click.exceptions.Exit(1)
 

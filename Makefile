@@ -24,9 +24,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/compile_time.py
 	$(BIN)/python benchmarks/passes.py
-	$(BIN)/python benchmarks/peers.py onnx
-	$(BIN)/python benchmarks/peers.py openvino
-	$(BIN)/python benchmarks/peers.py coreml
+	$(BIN)/python benchmarks/peers.py all --only onnx --only openvino --only coreml
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -24,6 +24,9 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
 
+from benchmarks import peerlib
+from mfs_edge import target
+from mfs_edge.measure import luggage
 from mfs_edge.measure.devices import Request, Watch
 from mfs_edge.measure.devices.local import LocalDevice
 from mfs_edge.measure.pinning import quiet_cpus
@@ -32,16 +35,16 @@ TOLERANCE = 0.10
 RUNS = 100
 Tool = Callable[[Path, int, tuple[int, ...]], float]
 
+# Its sum of a whole run, from a session like that of our own engine.
 PROFILED = """
-import json, sys, numpy as np, onnxruntime as ort
-options = ort.SessionOptions()
-options.intra_op_num_threads, options.inter_op_num_threads = int(sys.argv[2]), 1
-options.enable_profiling = True
-session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-feeds = {i.name: np.random.default_rng(0).random(i.shape, dtype=np.float32) for i in session.get_inputs()}
-for _ in range(int(sys.argv[3])):
-    session.run(None, feeds)
-events = json.load(open(session.end_profiling()))
+import json, sys
+import numpy as np
+from mfs_edge.measure import runner
+engine = runner.engine(sys.argv[1])(sys.argv[2], int(sys.argv[3]), True)
+engine.feed({n: np.random.default_rng(0).random(s).astype(t) for n, (s, t) in engine.inputs.items()})
+for _ in range(int(sys.argv[4])):
+    engine.infer()
+events = json.load(open(engine.session.end_profiling()))
 print(json.dumps([e["dur"] / 1000 for e in events if e["name"] == "model_run"]))
 """
 
@@ -65,7 +68,8 @@ def beside(name: str) -> str:
 
 def onnxruntime_profiler(path: Path, threads: int, cpus: tuple[int, ...]) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        text = run([sys.executable, "-c", PROFILED, str(path), str(threads), str(RUNS + 20)], cpus, folder)
+        given = [str(luggage.engine_file(target.get("onnx"))), str(path), str(threads), str(RUNS + 20)]
+        text = run([sys.executable, "-c", PROFILED, *given], cpus, folder)
     return statistics.median(json.loads(text)[20:])
 
 
@@ -87,11 +91,7 @@ def benchmark_litert_model(path: Path, threads: int, cpus: tuple[int, ...]) -> f
         return float(json.loads(result.read_text())["latency"]["median_ms"])
 
 
-TOOLS: dict[str, tuple[str, Tool]] = {
-    ".onnx": ("onnxruntime profiler", onnxruntime_profiler),
-    ".xml": ("benchmark_app", benchmark_app),
-    ".tflite": ("benchmark_litert_model", benchmark_litert_model),
-}
+TOOLS: dict[str, Tool] = {".onnx": onnxruntime_profiler, ".xml": benchmark_app, ".tflite": benchmark_litert_model}
 
 
 def ours(path: Path, threads: int, cpus: tuple[int, ...]) -> float:
@@ -108,21 +108,19 @@ def ours(path: Path, threads: int, cpus: tuple[int, ...]) -> float:
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(artefacts: tuple[Path, ...], threads: int, rounds: int, json_path: Path | None) -> None:
     cpus = quiet_cpus(threads) or tuple(sorted(os.sched_getaffinity(0)))
-    results = []
-    for path in artefacts:
-        name, tool = TOOLS[path.suffix]
-        pairs = [(ours(path.resolve(), threads, cpus), tool(path.resolve(), threads, cpus)) for _ in range(rounds)]
+    rows, rounds_ms = [], {}
+    for path in map(Path.resolve, artefacts):
+        tool = TOOLS[path.suffix]
+        pairs = [(ours(path, threads, cpus), tool(path, threads, cpus)) for _ in range(rounds)]
+        rounds_ms[path.name] = pairs
+        mine, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
         ratio = statistics.median(mine / theirs for mine, theirs in pairs)
-        agrees = abs(ratio - 1) <= TOLERANCE
-        results.append({"file": path.name, "tool": name, "ratio": ratio, "agrees": agrees, "ms": pairs})
-        click.echo(
-            f"{path.name}: ours {statistics.median(p[0] for p in pairs):.2f} ms, {name} "
-            f"{statistics.median(p[1] for p in pairs):.2f} ms, ratio {ratio:.3f}: "
-            f"{'agrees' if agrees else 'DISAGREES'}"
-        )
+        shared = {"file": path.name, "tool": tool.__name__, "our ms": mine, "its ms": theirs, "ratio": ratio}
+        rows.append({**shared, "agrees": abs(ratio - 1) <= TOLERANCE})
+    peerlib.show(f"Our p50 beside that of others' tools, {threads} thread(s)", rows)
     if json_path:
-        json_path.write_text(json.dumps({"threads": threads, "results": results}, indent=1) + "\n")
-    if not all(result["agrees"] for result in results):
+        peerlib.save(json_path, {"threads": threads, "rows": rows, "ms": rounds_ms})
+    if not all(row["agrees"] for row in rows):
         raise click.exceptions.Exit(1)
 
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
@@ -29,7 +29,7 @@ from mfs_edge.emulation import count, setup
 from mfs_edge.emulation import device as emulated
 from mfs_edge.emulation.boards import BOARDS
 from mfs_edge.emulation.environment import tell
-from mfs_edge.graph import build, edit, passes
+from mfs_edge.graph import build, passes
 from mfs_edge.measure import gate, results, run
 from mfs_edge.measure.devices import Watch
 from mfs_edge.measure.progress import Bars
@@ -37,9 +37,7 @@ from mfs_edge.pipeline import compile as pipeline
 from mfs_edge.sample import weights
 from mfs_edge.sample.pictures import exam_pictures
 from mfs_edge.verify.reference import on_each, reference_of
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
+from tests.measure import plant
 
 BASELINE = Path(__file__).parent / "baselines" / "emulated.json"
 TARGETS = ("onnx", "tflite")
@@ -47,8 +45,6 @@ PRECISIONS = ("fp32", "int8")
 SIZE = 224
 Place = tuple[str, str]  # a file, on a device
 FRAMES = count.SHORT  # of each process
-# A pointwise convolution behind these nodes costs 5 to 6 % of a frame, on either runtime.
-PLANTED = {"onnx": ("mask.0.up",), "tflite": ("encoder.0.leaky", "encoder.1.leaky")}
 
 
 @click.command(help=__doc__)
@@ -151,7 +147,7 @@ def prove_gate(folder: Path, times: int) -> None:
     for kind in map(target.get, TARGETS):
         same, worse = folder / f"idn{kind.suffix}", folder / f"worse{kind.suffix}"
         kind.emit(graph, same, target.EmitOptions())
-        kind.emit(redundant_pointwise(graph, PLANTED[kind.name]), worse, target.EmitOptions())
+        kind.emit(plant.redundant_pointwise(graph, kind.name), worse, target.EmitOptions())
         before = median(same)
         planted = [median(worse) / before - 1 for _ in range(times)]
         identical = [median(same) / before - 1 for _ in range(2 * times)]
@@ -168,23 +164,6 @@ def median(artefact: Path) -> float:
     """Instructions per frame on a Raspberry Pi 5, from as few frames as give a median."""
     images = emulated.images(SIZE)[:FRAMES]
     return count.emulate(setup.ensure(tell), BOARDS["rpi5"], artefact, images, watch=Watch(), say=tell)[1].median
-
-
-def redundant_pointwise(model: ir.Model, after: Sequence[str]) -> ir.Model:
-    """A copy of ``model`` with a pointwise identity behind each of the nodes named."""
-    changed = model.clone()
-    for node in [node for node in changed.graph if node.name in after]:
-        value = node.outputs[0]
-        channels = edit.weight(next(use.node for use in value.uses()), 1).shape[0]
-        identity = np.eye(channels, dtype=np.float32)[:, :, None, None]
-        weight = edit.new_initialiser(changed.graph, f"{node.name}.identity", identity)
-        readers = list(value.uses())
-        extra = edit.new_node(f"{node.name}.redundant", "Conv", value, weight, kernel_shape=[1, 1])
-        extra.outputs[0].shape, extra.outputs[0].type = value.shape, value.type
-        changed.graph.insert_after(node, extra)
-        for reader, index in readers:
-            reader.replace_input_with(index, extra.outputs[0])
-    return changed
 
 
 if __name__ == "__main__":

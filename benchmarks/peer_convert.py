@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,6 +23,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 OUTPUTS = ["swapped", "mask"]
+
+
+Convert = Callable[[], object]  # what is timed; imports lie before it
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,7 @@ class Job:
     out: Path
 
 
-# Who it is, and the call that is timed; imports lie behind it.
-Converter = Callable[[Job], tuple[str, Callable[[], object]]]
-
-
-def ours(job: Job, precision: str = "") -> tuple[str, Callable[[], object]]:
+def ours(job: Job, precision: str = "") -> Convert:
     """Our compiler behind the fold; the file's suffix says which target."""
     from safetensors.numpy import load_file
 
@@ -62,7 +60,7 @@ def ours(job: Job, precision: str = "") -> tuple[str, Callable[[], object]]:
             graph = quantise(graph, calibration.load(None, job.size)).model
         backend.emit(graph, job.out, options)
 
-    return f"mfs-edge {precision}".strip(), convert
+    return convert
 
 
 def network(job: Job) -> Any:
@@ -82,25 +80,18 @@ def network(job: Job) -> Any:
     return module.eval(), (torch.rand(1, 3, job.size, job.size),)
 
 
-def torch_onnx(job: Job) -> tuple[str, Callable[[], object]]:
+def torch_onnx(job: Job) -> Convert:
     """By the exporter based on torch.export where ``onnxscript`` is installed, else by that based on TorchScript."""
     import torch.onnx
 
-    dynamo = importlib.util.find_spec("onnxscript") is not None
     module, given = network(job)
-    options: dict[str, Any] = {"dynamo": dynamo, "opset_version": 18 if dynamo else 17}
-
-    def convert() -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of the TorchScript exporter
-            torch.onnx.export(
-                module, given, str(job.out), input_names=["image"], output_names=OUTPUTS, external_data=False, **options
-            )
-
-    return f"torch.onnx.export ({'dynamo' if dynamo else 'TorchScript'})", convert
+    dynamo = importlib.util.find_spec("onnxscript") is not None
+    options: dict[str, Any] = {"dynamo": dynamo, "opset_version": 18 if dynamo else 17, "external_data": False}
+    options |= {"input_names": ["image"], "output_names": OUTPUTS}
+    return lambda: torch.onnx.export(module, given, str(job.out), **options)
 
 
-def ov_convert(job: Job) -> tuple[str, Callable[[], object]]:
+def ov_convert(job: Job) -> Convert:
     """What OpenVINO's documentation tells a PyTorch user to do, but with weights left in float32, as others' are."""
     import openvino as ov
 
@@ -112,15 +103,13 @@ def ov_convert(job: Job) -> tuple[str, Callable[[], object]]:
             port.get_tensor().set_names({name})
         ov.save_model(model, job.out, compress_to_fp16=False)
 
-    return f"ov.convert_model {metadata.version('openvino')}", convert
+    return convert
 
 
-def core_ml(job: Job) -> tuple[str, Callable[[], object]]:
+def core_ml(job: Job) -> Convert:
     """What coremltools' documentation tells a PyTorch user to do: a traced module, images in and out, fp16."""
     import coremltools as ct
     import torch
-
-    module, given = network(job)
 
     class ForImages(torch.nn.Module):
         """coremltools scales an input image, but not an output one."""
@@ -132,94 +121,96 @@ def core_ml(job: Job) -> tuple[str, Callable[[], object]]:
             return swapped * 255, mask
 
     wrapped = ForImages().eval()
-    wrapped.network = module
+    wrapped.network, given = network(job)
 
     def convert() -> None:
-        model = ct.convert(
+        ct.convert(
             torch.jit.trace(wrapped, given),  # type: ignore[no-untyped-call]
             inputs=[ct.ImageType(name="image", shape=(1, 3, job.size, job.size), scale=1 / 255)],
             outputs=[ct.ImageType(name="swapped"), ct.TensorType(name="mask")],
             minimum_deployment_target=ct.target.iOS16,
             skip_model_load=True,
-        )
-        model.save(str(job.out))
+        ).save(str(job.out))
 
-    return f"coremltools.convert {metadata.version('coremltools')}", convert
+    return convert
 
 
-def executorch(job: Job) -> tuple[str, Callable[[], object]]:
+def executorch(job: Job) -> Convert:
     """With XNNPACK."""
     import torch
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import (  # type: ignore[import-not-found]
-        XnnpackPartitioner,
-    )
+    from executorch.backends.xnnpack.partition import xnnpack_partitioner  # type: ignore[import-not-found]
     from executorch.exir import to_edge_transform_and_lower  # type: ignore[import-not-found]
 
     module, given = network(job)
 
     def convert() -> None:
         program = torch.export.export(module, given)
-        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        lowered = to_edge_transform_and_lower(program, partitioner=[xnnpack_partitioner.XnnpackPartitioner()])
         job.out.write_bytes(lowered.to_executorch().buffer)
 
-    return f"executorch {metadata.version('executorch')}", convert
+    return convert
 
 
-def litert_torch(job: Job) -> tuple[str, Callable[[], object]]:
+def litert_torch(job: Job) -> Convert:
     import litert_torch as peer  # type: ignore[import-not-found]
 
     module, given = network(job)
-    return f"litert-torch {metadata.version('litert-torch')}", lambda: peer.convert(module, given).export(str(job.out))
+    return lambda: peer.convert(module, given).export(str(job.out))
 
 
-def mnn(job: Job) -> tuple[str, Callable[[], object]]:
+def mnn(job: Job) -> Convert:
     tool = str(Path(sys.executable).parent / "mnnconvert")
-    command = [tool, "-f", "ONNX", "--modelFile", job.exported, "--MNNModel", str(job.out), "--bizCode", "peer"]
-    return f"MNN {metadata.version('MNN')}", lambda: call(command)
+    return lambda: call(
+        tool, "-f", "ONNX", "--modelFile", job.exported, "--MNNModel", str(job.out), "--bizCode", "peer"
+    )
 
 
-def ncnn(job: Job) -> tuple[str, Callable[[], object]]:
+def ncnn(job: Job) -> Convert:
     """Two files: the one named is the .param, its weights lie beside it as .bin."""
     import pnnx  # type: ignore[import-not-found]
 
     def convert() -> None:
         with tempfile.TemporaryDirectory() as folder:
             shutil.copy(job.exported, Path(folder) / "idn.onnx")
-            call([pnnx.EXEC_PATH, "idn.onnx", f"inputshape=[1,3,{job.size},{job.size}]", "fp16=0"], folder)
+            call(pnnx.EXEC_PATH, "idn.onnx", f"inputshape=[1,3,{job.size},{job.size}]", "fp16=0", folder=folder)
             for suffix in (".param", ".bin"):
                 shutil.move(Path(folder) / f"idn.ncnn{suffix}", job.out.with_suffix(suffix))
 
-    return f"ncnn {metadata.version('ncnn')}", convert
+    return convert
 
 
-def call(command: list[str], folder: str | None = None) -> None:
+def call(*command: str, folder: str | None = None) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise SystemExit(f"exit code {done.returncode}: {lines[-1] if lines else 'no message'}")
 
 
-CONVERTERS: dict[str, Converter] = {
-    "mfs-edge": ours,
-    "mfs-edge-int8": lambda job: ours(job, "int8"),
-    "torch.onnx.export": torch_onnx,
-    "ov.convert_model": ov_convert,
-    "coremltools.convert": core_ml,
-    "executorch": executorch,
-    "litert-torch": litert_torch,
-    "MNN": mnn,
-    "ncnn": ncnn,
+# With the distribution whose version is told.
+CONVERTERS: dict[str, tuple[Callable[[Job], Convert], str]] = {
+    "mfs-edge": (ours, ""),
+    "mfs-edge-int8": (lambda job: ours(job, "int8"), ""),
+    "torch.onnx.export": (torch_onnx, "torch"),
+    "ov.convert_model": (ov_convert, "openvino"),
+    "coremltools.convert": (core_ml, "coremltools"),
+    "executorch": (executorch, "executorch"),
+    "litert-torch": (litert_torch, "litert-torch"),
+    "MNN": (mnn, "MNN"),
+    "ncnn": (ncnn, "ncnn"),
 }
 
 
 def main() -> None:
     kind, weights, exported, size, out = sys.argv[1:]
-    name, convert = CONVERTERS[kind](Job(weights, exported, int(size), Path(out)))
+    prepare, distribution = CONVERTERS[kind]
+    convert = prepare(Job(weights, exported, int(size), Path(out)))
     gc.collect()
     gc.freeze()  # what was imported is no garbage of the converter
     begin = time.perf_counter()
     convert()
-    sys.stdout.write(json.dumps({"name": name, "seconds": time.perf_counter() - begin}) + "\n")
+    seconds = time.perf_counter() - begin
+    name = f"{kind} {metadata.version(distribution)}" if distribution else kind
+    sys.stdout.write(json.dumps({"name": name, "seconds": seconds}) + "\n")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,11 @@ class Race:
         wall, processor = np.median(self.turns[name] / self.turns[against], axis=0).tolist()
         return wall, processor
 
+    def spread(self, name: str, against: str) -> tuple[float, float]:
+        """Quartiles of that ratio over turns, by the wall clock."""
+        low, high = np.percentile(self.turns[name][:, 0] / self.turns[against][:, 0], (25, 75)).tolist()
+        return low, high
+
 
 def race(contenders: Mapping[str, Turn], *, turns: int, warmup: int) -> Race:
     """Time the contenders in ``turns`` that count, after some that do not; who dies on the way is left out."""

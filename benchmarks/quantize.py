@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from benchmarks.peer_race import Child, race
 from benchmarks.quantize_cases import Case, cases
 from mfs_edge import target
 from mfs_edge.base.errors import CheckFailed
-from mfs_edge.base.fidelity import psnr
+from mfs_edge.base.fidelity import OUTPUT_NAMES, psnr
 from mfs_edge.graph import edit, passes
 from mfs_edge.measure import facts, luggage, runner
 from mfs_edge.quantize import execute, half, quantise, recipe
@@ -121,15 +122,11 @@ def _nearest(model: ir.Model) -> ir.Model:
 def theirs(methods: Sequence[str], *, nncf: bool) -> Iterator[tuple[str, Make]]:
     """onnxruntime's quantize_static, and NNCF."""
     for method in methods:
-        yield f"onnxruntime {method}", _ort(method)
+        yield f"onnxruntime {method}", partial(quantize_static, method=method)
     if nncf:
         peer_environments.python("nncf")  # installed before anything is timed
         for mode in NNCF_MODES:
-            yield f"NNCF {mode}", _nncf(mode)
-
-
-def _ort(method: str) -> Make:
-    return lambda case: quantize_static(case, method)
+            yield f"NNCF {mode}", partial(nncf_quantize, mode=mode)
 
 
 def quantize_static(case: Case, method: str) -> ir.Model:
@@ -155,16 +152,14 @@ def quantize_static(case: Case, method: str) -> ir.Model:
         return ir.from_proto(ir.to_proto(ir.load(after)))
 
 
-def _nncf(mode: str) -> Make:
-    def make(case: Case) -> ir.Model:
-        with tempfile.TemporaryDirectory() as folder:
-            before, pictures, after = (Path(folder) / name for name in ("fp32.onnx", "pictures.npy", "int8.onnx"))
-            ir.save(case.model, before)
-            np.save(pictures, np.concatenate(list(case.calibrate)))
-            peer_environments.run("nncf", "nncf_child.py", before, pictures, after, mode)
-            return ir.from_proto(ir.to_proto(ir.load(after)))
-
-    return make
+def nncf_quantize(case: Case, mode: str) -> ir.Model:
+    """NNCF's, in its own environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        before, pictures, after = (Path(folder) / name for name in ("fp32.onnx", "pictures.npy", "int8.onnx"))
+        ir.save(case.model, before)
+        np.save(pictures, np.concatenate(list(case.calibrate)))
+        peer_environments.run("nncf", "nncf_child.py", before, pictures, after, mode)
+        return ir.from_proto(ir.to_proto(ir.load(after)))
 
 
 # The figures.
@@ -175,19 +170,8 @@ def measure(case: Case, name: str, make: Make) -> dict[str, Any]:
     begin = time.perf_counter()
     model = make(case)
     seconds = time.perf_counter() - begin
-    levels: dict[str, list[float]] = {"swapped": [], "mask": []}
-    for outputs, wanted in zip(execute.outputs(model, case.judge), case.expected, strict=True):
-        for output, found in levels.items():
-            found.append(psnr(outputs[output] - wanted[output]))
-    return {
-        "network": case.name,
-        "quantised by": name,
-        "image": round(float(np.mean(levels["swapped"])), 2),
-        "image, worst": round(min(levels["swapped"]), 2),
-        "mask": round(float(np.mean(levels["mask"])), 2),
-        "mask, worst": round(min(levels["mask"]), 2),
-        "seconds": round(seconds, 1),
-    }
+    found = fidelity(execute.outputs(model, case.judge), case.expected)
+    return {"network": case.name, "quantised by": name, **found, "seconds": round(seconds, 1)}
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -218,15 +202,16 @@ def half_precision(case: Case) -> list[dict[str, Any]]:
             path = Path(folder) / f"fp16{backend.suffix}"
             backend.emit(model, path, EmitOptions(precision="fp16"))
             loaded = backend.evaluator(path) or backend.load(path)
-            image, mask = fidelity([loaded.run(picture) for picture in case.judge], case.expected)
-            rows.append({"network": case.name, "target": backend.title, "image": image, "mask": mask})
+            found = fidelity([loaded.run(picture) for picture in case.judge], case.expected)
+            rows.append({"network": case.name, "target": backend.title, **found})
     return rows
 
 
 def in_turns(case: Case) -> list[dict[str, Any]]:
     """Our int8 beside our fp32 on every installed runtime, one thread; OpenVINO also without VNNI."""
     graphs = {"fp32": case.model, "int8": quantise(case.model, case.calibrate).model}
-    rows = [_exactly(case, graphs["int8"])]
+    exactly = fidelity(execute.outputs(graphs["int8"], case.judge, as_written=True), case.expected)
+    rows = [{"network": case.name, "runtime": "the graph, in float", **exactly}]
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "images.npy", np.concatenate(list(case.judge)))
         for backend in target.registered().values():
@@ -250,17 +235,10 @@ def _raced(case: Case, engine: str, paths: Mapping[str, Path], variables: Mappin
         child.end()
         if child.reason:
             raise CheckFailed(f"the race {child.reason}")
-    image, mask = fidelity(children["int8"].outputs, case.expected)
-    low, median, high = zip(*map(taken.quartiles, paths), strict=True)
-    times = {f"{name}, ms": f"{median[i]:.2f} ({low[i]:.2f}..{high[i]:.2f})" for i, name in enumerate(paths)}
-    return {"image": image, "mask": mask, **times, "int8 times as fast": round(taken.ratio("fp32", "int8")[0], 2)}
-
-
-def _exactly(case: Case, quantised: ir.Model) -> dict[str, Any]:
-    """The QDQ graph as it is written, every operator between its pairs in float."""
-    image, mask = fidelity(execute.outputs(quantised, case.judge, as_written=True), case.expected)
-    missing = dict.fromkeys(("fp32, ms", "int8, ms", "int8 times as fast", "bytes"), "-")
-    return {"network": case.name, "runtime": "the graph, in float", "image": image, "mask": mask, **missing}
+    times: dict[str, Any] = {f"{name}, ms": median for name in paths for _, median, _ in [taken.quartiles(name)]}
+    times |= {f"{name}, quartiles": (low, high) for name in paths for low, _, high in [taken.quartiles(name)]}
+    times |= {"int8 times as fast": taken.ratio("fp32", "int8")[0]}
+    return {**fidelity(children["int8"].outputs, case.expected), **times}
 
 
 def cpu() -> str:
@@ -270,14 +248,12 @@ def cpu() -> str:
     return f"{runner.cpu_model()} ({', '.join(known)})"
 
 
-def fidelity(found: Iterable[execute.Outputs], expected: Sequence[execute.Outputs]) -> tuple[float, float]:
-    """Mean PSNR of image and mask."""
-    levels = [
-        [psnr(outputs[name] - wanted[name]) for name in ("swapped", "mask")]
-        for outputs, wanted in zip(found, expected, strict=True)
-    ]
-    image, mask = np.mean(levels, axis=0)
-    return round(float(image), 2), round(float(mask), 2)
+def fidelity(found: Iterable[execute.Outputs], expected: Sequence[execute.Outputs]) -> dict[str, float]:
+    """Mean and least PSNR of image and mask."""
+    pairs = zip(found, expected, strict=True)
+    levels = np.array([[psnr(outputs[name] - wanted[name]) for name in OUTPUT_NAMES] for outputs, wanted in pairs])
+    values = np.concatenate([levels.mean(axis=0), levels.min(axis=0)]).round(2).tolist()
+    return dict(zip(("image", "mask", "image, worst", "mask, worst"), values, strict=True))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, passes
 from mfs_edge.measure import results, run
 from mfs_edge.target import EmitOptions
+from tests.measure import plant
 
 pytestmark = pytest.mark.emulated
 
@@ -40,7 +41,7 @@ def worse(demo_folded: FoldedIDN, tmp_path_factory: pytest.TempPathFactory) -> P
     """The same network with two redundant pointwise convolutions, under the same name."""
     path = tmp_path_factory.mktemp("worse") / "idn.tflite"
     graph = passes.optimise(build.build(demo_folded.weights(), size=SIZE), level=1)
-    wasteful = program.redundant_pointwise(graph, program.PLANTED["tflite"])
+    wasteful = plant.redundant_pointwise(graph, "tflite")
     TfliteTarget().emit(wasteful, path, EmitOptions())
     return path
 

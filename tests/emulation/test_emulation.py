@@ -15,7 +15,6 @@ import onnx
 import pytest
 from mfs_edge.targets.tflite import TfliteTarget
 
-from benchmarks.emulated import PLANTED, redundant_pointwise
 from mfs_edge.base import fidelity
 from mfs_edge.base.errors import CheckFailed, DeviceError, InputError, MissingDependency, UsageError
 from mfs_edge.emulation import apt, count, setup, wheels
@@ -32,6 +31,7 @@ from mfs_edge.measure.results import Entry, Observation, Report
 from mfs_edge.sample.pictures import exam_pictures
 from mfs_edge.target import EmitOptions
 from mfs_edge.verify.reference import reference_of
+from tests.measure import plant
 from tests.measure.conftest import Server
 from tests.targets.tflite import qdq
 
@@ -53,7 +53,7 @@ def folder(artefacts: Path, demo_folded: FoldedIDN, tmp_path_factory: pytest.Tem
     for name in ("idn.onnx", "idn.tflite"):
         shutil.copy(artefacts / name, into)
     graph = passes.optimise(build.build(demo_folded.weights(), size=SIZE), level=1)
-    wasteful = redundant_pointwise(graph, PLANTED["tflite"])
+    wasteful = plant.redundant_pointwise(graph, "tflite")
     target.emit(wasteful, into / "wasteful.tflite", EmitOptions())
     quantised = qdq.quantise(graph, exam_pictures(SIZE)[0])
     target.emit(quantised, into / "int8.tflite", EmitOptions(precision="int8"))

@@ -12,9 +12,8 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
 
 from mfs_edge import target
 from mfs_edge.base import extras
@@ -68,9 +67,6 @@ class Diagnosis:
     targets: tuple[TargetReport, ...]
     devices: dict[str, devices.Availability]
     problems: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def diagnose(*, thorough: bool = False) -> Diagnosis:

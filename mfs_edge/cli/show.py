@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,7 +175,7 @@ def diagnosed(diagnosis: Diagnosis, *, json: bool) -> None:
     from rich.markup import escape
 
     if json:
-        _print_json(diagnosis.as_json())
+        _print_json(asdict(diagnosis))
         return
     console = _console()
     console.print(f"mfs-edge {diagnosis.version}, Python {diagnosis.python}, {diagnosis.platform}")

@@ -36,22 +36,14 @@ Dir::Cache "{cache}";
 
 
 @dataclass(frozen=True)
-class Package:
-    """One file to download."""
-
-    file: str
-    bytes: int
-
-
-@dataclass(frozen=True)
 class Apt:
     """apt for one architecture, with all its state in ``folder``."""
 
     architecture: str
     folder: Path
 
-    def resolve(self, names: tuple[str, ...]) -> list[Package]:
-        """What ``names`` need, from nothing.
+    def resolve(self, names: tuple[str, ...]) -> list[int]:
+        """The bytes of each package that ``names`` need, from nothing.
 
         Raises:
             MissingDependency: apt cannot be used, its servers not reached, or there is no such package.
@@ -67,7 +59,7 @@ class Apt:
         except MissingDependency as error:
             raise (incomplete or error) from error
         rows = [shlex.split(line) for line in listed.splitlines() if line.startswith("'")]
-        return [Package(file, int(size)) for _, file, size, *_ in rows]
+        return [int(size) for _, _, size, *_ in rows]
 
     def unpack(self, names: tuple[str, ...], into: Path) -> None:
         """Download what :meth:`resolve` found and unpack it into ``into``."""

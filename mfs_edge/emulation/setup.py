@@ -132,10 +132,9 @@ def _build(folder: Path, say: Say) -> None:
         for part, names, architecture in parts:
             source = apt.Apt(architecture, Path(scratch, f"apt-{part}"))
             packages = source.resolve(names)
-            size = sum(package.bytes for package in packages) / 1e6
             say(
                 f"emulated: fetching {', '.join(names)} and what they need for {architecture}: {len(packages)} packages"
-                f" of the distribution, {size:.0f} MB; they are unpacked into {folder}, not installed"
+                f" of the distribution, {sum(packages) / 1e6:.0f} MB; they are unpacked into {folder}, not installed"
             )
             source.unpack(names, new / part)
             count += len(packages)

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from mfs_edge.base.version import __version__
+from mfs_edge.graph import edit
 from mfs_edge.networks import spec
 
 # Opset 17 (ONNX 1.12) is the newest that the mobile runtimes of the last three years read,
@@ -82,10 +83,8 @@ class _Builder:
 
     def op(self, name: str, op_type: str, *inputs: ir.Value | None, **attributes: object) -> ir.Value:
         """Append a node; its single output carries the node's name."""
-        output = ir.Value(name=name)
-        attrs = {key: value for key, value in attributes.items() if value is not None}
-        self.nodes.append(ir.node(op_type, inputs, attrs, outputs=[output], name=name))  # type: ignore[arg-type]
-        return output
+        self.nodes.append(edit.new_node(name, op_type, *inputs, **attributes))
+        return self.nodes[-1].outputs[0]
 
     def conv(self, name: str, key: str, x: ir.Value, *, stride: int = 1, pad: int = 0, groups: int = 1) -> ir.Value:
         kernel = self.weights[f"{key}.weight"].shape[2:]

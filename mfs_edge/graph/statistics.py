@@ -23,16 +23,6 @@ def image_size(model: ir.Model) -> int:
     return shape[3]
 
 
-def default_images(size: int, *, faces: Sequence[int] = FACES) -> Iterator[np.ndarray]:
-    """Drawn faces and noise, for when no calibration images are given.
-
-    Yields:
-        float32 [1, 3, size, size], RGB in 0..1; the same ones every time.
-    """
-    yield from drawn_faces(size, faces)
-    yield from noise(size)
-
-
 def drawn_faces(size: int, numbers: Sequence[int]) -> Iterator[np.ndarray]:
     """The demo's targets of these numbers: float32 [1, 3, size, size] in 0..1."""
     from mfs_edge import sample

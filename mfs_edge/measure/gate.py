@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -63,10 +63,6 @@ class Found:
         return Found(self.causes + other.causes, self.notes + other.notes)
 
 
-def together(parts: Iterable[Found]) -> Found:
-    return sum(parts, Found())
-
-
 @dataclass(frozen=True)
 class Budget:
     """Limits by file-name pattern; ``default`` holds for every artefact."""
@@ -114,7 +110,7 @@ def read_budget(path: Path) -> Budget:
 
 def check_budget(budget: Budget, entries: Sequence[Entry]) -> Found:
     """One cause per limit exceeded, one note per limit that nothing was compared with."""
-    found = together(_over_budget(budget, entry) for entry in entries)
+    found = sum((_over_budget(budget, entry) for entry in entries), Found())
     unused = [
         p for p in budget.limits if p != _DEFAULT and not any(fnmatch.fnmatchcase(e.facts.file, p) for e in entries)
     ]
@@ -206,7 +202,7 @@ def check_baseline(report: Report, path: Path, entries: Sequence[Entry]) -> tupl
         held = ", ".join(sorted({entry.facts.file for entry in report.entries})) or "nothing"
         raise InputError(f"{path}: holds {held}, none of what was measured; record a baseline with --json {path}")
     missing = {entry.facts.file for entry in entries} - {entry.facts.file for entry, _ in pairs}
-    found = together(_against(entry, stored, path) for entry, stored in pairs)
+    found = sum((_against(entry, stored, path) for entry, stored in pairs), Found())
     notes = tuple(f"{path}: has no {file}; record it anew with --json" for file in sorted(missing))
     return found + Found(notes=notes), tuple(filter(None, (_trend(e, s) for e, s in pairs)))
 

@@ -151,11 +151,7 @@ def compare(device: Device, *, head: Path, base: Path, request: Request, plan: P
     rng = np.random.default_rng(seed)
     seen: dict[str, Observation] = {}
     pairs = Pairs()
-    jobs: list[tuple[str, Path, list[float]]] = [
-        ("head", head, pairs.head),
-        ("base", base, pairs.base),
-        ("control", base, pairs.control),
-    ]
+    jobs = (("head", head, pairs.head), ("base", base, pairs.base), ("control", base, pairs.control))
     decision: Decision | None = None
     while decision is None or decision.verdict is None:
         for place, index in enumerate(rng.permutation(len(jobs))):

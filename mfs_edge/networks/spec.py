@@ -4,7 +4,7 @@
 the list of checkpoint keys live here, and the torch modules, the graph builder and the
 validator all read them. Keys and shapes follow torch's conventions (Linear weights are
 ``[out, in]``, batch-norm statistics ``running_mean`` / ``running_var``); see
-``mfs_edge.checkpoint`` for the Paddle ones. A test holds these lists to the torch
+``mfs_edge.load.checkpoint`` for the Paddle ones. A test holds these lists to the torch
 modules and to the official checkpoints' shapes.
 
 Source: Xu et al., "MobileFaceSwap", AAAI 2022, section 3; the public Paddle code.

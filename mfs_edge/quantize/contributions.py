@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.base.fidelity import PSNR_CEILING
 from mfs_edge.base.progress import Count
 from mfs_edge.graph import edit
 from mfs_edge.quantize import pairs
@@ -34,11 +33,7 @@ def contributions(
     found = {}
     for number, name in enumerate(names, start=1):
         errors = squared_errors(pairs.drop(model, but=[name]), pictures, expected)
-        found[name] = {output: _decibels(error) for output, error in errors.items()}
+        found[name] = {output: -10 * float(np.log10(max(error, 1e-20))) for output, error in errors.items()}
         if progress is not None:
             progress(number, len(names))
     return found
-
-
-def _decibels(error: float) -> float:
-    return min(PSNR_CEILING, -10 * float(np.log10(max(error, 1e-20))))

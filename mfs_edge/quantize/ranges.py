@@ -1,8 +1,7 @@
 """Range setting: how much of a tensor's values its grid covers.
 
-A wide grid rounds coarsely, a narrow one cuts values off. Three rules: the extremes seen; a
-percentile of them; or the range with the least mean squared error, rounding and cutting off
-together.
+A wide grid rounds coarsely, a narrow one cuts values off. Two rules: the extremes seen; or the
+range with the least mean squared error, rounding and cutting off together.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.base.errors import UsageError
 from mfs_edge.quantize.grid import STEPS, Grid
 from mfs_edge.quantize.layout import Layout
 from mfs_edge.quantize.samples import Sample
@@ -22,8 +20,6 @@ from mfs_edge.quantize.samples import Sample
 if TYPE_CHECKING:
     from mfs_edge.quantize.draft import Draft
 
-METHODS = ("min-max", "percentile", "mse")
-PERCENTILE = 99.99
 BINS = 2048
 FRACTIONS = np.linspace(1.0, 0.1, 46)  # of each half of the range, for the search
 # Errors of values cut off have one sign, and come together: neighbouring pixels, channels and
@@ -37,48 +33,35 @@ NEVER_CUT = frozenset(["Sub", "Mul", "Add"])
 
 def widest(draft: Draft) -> Draft:
     """With grids that hold everything seen."""
-    return replace(draft, grids=choose(draft.model, draft.layout, draft.samples, "min-max"))
+    return replace(draft, grids=choose(draft.model, draft.layout, draft.samples, cutting=False))
 
 
 def cut(draft: Draft) -> Draft:
     """With the grids that lose least, rounding and cutting off together."""
-    return replace(draft, grids=choose(draft.model, draft.layout, draft.samples, "mse"))
+    return replace(draft, grids=choose(draft.model, draft.layout, draft.samples))
 
 
-def choose(model: ir.Model, layout: Layout, samples: Mapping[str, Sample], method: str = "mse") -> dict[str, Grid]:
+def choose(model: ir.Model, layout: Layout, samples: Mapping[str, Sample], *, cutting: bool = True) -> dict[str, Grid]:
     """A grid for each group of ``layout``.
 
     Args:
         model: the float32 graph.
         layout: of it.
         samples: of its tensors.
-        method: one of ``METHODS``.
-
-    Raises:
-        UsageError: an unknown method.
+        cutting: with the least error, which may cut extremes off; else all that was seen.
     """
-    if method not in METHODS:
-        raise UsageError(f"range method {method!r} is unknown; there are {', '.join(METHODS)}")
     made = {str(node.outputs[0].name): node for node in model.graph}
     grids = {}
     for group in layout.groups:
         members = [name for name in layout.members(group) if name in samples]
         if group in layout.fixed:
             grids[group] = layout.fixed[group]
-        elif any(made[name].op_type in NEVER_CUT for name in members):
+        elif not cutting or any(made[name].op_type in NEVER_CUT for name in members):
             grids[group] = Grid.over(*_extremes(samples, members))
-        elif method == "mse":
+        else:
             squashed = all(_only_read_by(made[name].outputs[0], "Sigmoid") for name in members)
             grids[group] = least_error(_pooled(samples, members), *_extremes(samples, members), squashed=squashed)
-        else:
-            grids[group] = _simple(samples, members, method)
     return grids
-
-
-def _simple(samples: Mapping[str, Sample], members: list[str], method: str) -> Grid:
-    if method == "min-max":
-        return Grid.over(*_extremes(samples, members))
-    return Grid.over(*np.percentile(_pooled(samples, members), [100 - PERCENTILE, PERCENTILE]))
 
 
 def _extremes(samples: Mapping[str, Sample], members: list[str]) -> tuple[float, float]:

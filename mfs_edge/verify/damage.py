@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from mfs_edge.base import images
 from mfs_edge.base.fidelity import Outputs, Swapper
-from mfs_edge.graph import statistics
+from mfs_edge.graph import edit, statistics
 from mfs_edge.verify import sheet
 
 
@@ -27,7 +27,7 @@ def saturation(quantised: ir.Model, pictures: Iterable[np.ndarray]) -> dict[str,
     sources: dict[str, tuple[float, float]] = {}
     for node in quantised.graph:
         if node.op_type == "QuantizeLinear" and node.inputs[0] is not None and node.inputs[0].producer() is not None:
-            scale, zero = (float(_constant(value)) for value in node.inputs[1:3])
+            scale, zero = (float(edit.weight(node, index)) for index in (1, 2))
             low = (-128 - zero - 0.5) * scale if zero > -128 else -np.inf
             sources[str(node.inputs[0].name)] = (low, (127 - zero + 0.5) * scale)
     beyond, total = dict.fromkeys(sources, 0), dict.fromkeys(sources, 0)
@@ -37,12 +37,6 @@ def saturation(quantised: ir.Model, pictures: Iterable[np.ndarray]) -> dict[str,
             beyond[name] += int(np.count_nonzero((value < low) | (value > high)))
             total[name] += value.size
     return {name.removesuffix(".real"): beyond[name] / max(total[name], 1) for name in sources}
-
-
-def _constant(value: ir.Value | None) -> np.ndarray:
-    if value is None or value.const_value is None:
-        raise ValueError("a scale or zero point is not an initialiser")
-    return value.const_value.numpy()
 
 
 def draw_worst(runner: Swapper, picture: np.ndarray, wanted: Outputs, caption: str) -> np.ndarray:

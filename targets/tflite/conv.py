@@ -18,6 +18,7 @@ from typing import Any
 import onnx_ir as ir
 
 from mfs_edge.base.errors import LoweringError
+from mfs_edge.graph import edit
 
 from . import padding, weights
 from .context import Lowering
@@ -67,12 +68,10 @@ def _emit_blocks(
 
 
 def _form(low: Lowering, node: ir.Node, x: int, mode: int) -> Form:
-    found = node.attributes.get("group")
-    group = found.as_int() if found is not None else 1
+    group = edit.group(node)
     _, height, width, channels = low.shape(x)
     outer, inner, *extent = weights.kernel_of(node).shape
-    dilations = node.attributes.get("dilations")
-    dilated = dilations is not None and set(dilations.as_ints()) != {1}
+    dilated = set(edit.integers(node, "dilations", (1,))) != {1}
     if dilated or group not in (1, channels) or (group > 1 and inner != 1):
         raise LoweringError(
             f"Conv node {node.name}: group {group} of {channels} channels, or dilation, has no lowering"

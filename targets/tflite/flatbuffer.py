@@ -47,6 +47,11 @@ class Quantisation:
     def per_tensor(cls, scale: float, zero_point: int) -> Quantisation:
         return cls(np.array([scale], np.float32), np.array([zero_point], np.int64))
 
+    def along(self, rank: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and zero point, to broadcast against a tensor of this rank: [1, C, 1] of a ``rank`` of 3, say."""
+        shape = [-1 if axis == self.axis else 1 for axis in range(rank)] if self.scale.size > 1 else [1] * rank
+        return self.scale.reshape(shape), self.zero_point.reshape(shape)
+
     def steps(self, real: float) -> int:
         """``real`` in steps of the (first) scale, rounded in float32 as runtimes do."""
         return int(np.rint(np.float32(real) / self.scale[0]))

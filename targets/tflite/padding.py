@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.base.errors import LoweringError
+from mfs_edge.graph import edit
 
 from . import quantised
 from .context import Lowering, Shape
@@ -144,13 +145,11 @@ def _own_pads(node: ir.Node) -> Pads:
     automatic = node.attributes.get("auto_pad")
     if automatic is not None and automatic.as_string() != "NOTSET":
         raise LoweringError(f"Conv node {node.name}: auto_pad {automatic.as_string()} has no lowering; give pads")
-    found = node.attributes.get("pads")
-    top, left, bottom, right = found.as_ints() if found is not None else (0, 0, 0, 0)
+    top, left, bottom, right = edit.integers(node, "pads", (0, 0, 0, 0))
     return top, left, bottom, right
 
 
 def strides(node: ir.Node) -> tuple[int, int]:
     """A Conv's, down and across."""
-    found = node.attributes.get("strides")
-    height, width = found.as_ints() if found is not None else (1, 1)
+    height, width = edit.integers(node, "strides", (1, 1))
     return height, width

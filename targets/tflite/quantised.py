@@ -35,12 +35,7 @@ class Codes:
 
     def real(self) -> np.ndarray:
         """What the integers stand for, float64 of their shape, [O, k, k, I / group] or [O]."""
-        shape = [1] * self.integers.ndim
-        if self.quantisation.scale.size > 1:
-            shape[self.quantisation.axis] = -1
-        scale, zero = (np.reshape(part, shape) for part in (self.quantisation.scale, self.quantisation.zero_point))
-        if self.quantisation.scale.size == 1:
-            scale, zero = scale.reshape(()), zero.reshape(())
+        scale, zero = self.quantisation.along(self.integers.ndim)
         return (self.integers.astype(np.float64) - zero) * scale.astype(np.float64)
 
 
@@ -90,11 +85,8 @@ def _stored(source: ir.Value | None) -> np.ndarray | None:
     real = constant(node.inputs[0]) if node is not None and node.op_type == QUANTISE else None
     if node is None or real is None:
         return None
-    rule = parameters(node)
-    shape = [1] * real.ndim
-    if rule.scale.size > 1:
-        shape[rule.axis] = -1
-    codes = np.rint(real / np.reshape(rule.scale, shape)) + np.reshape(rule.zero_point, shape)
+    scale, zero = parameters(node).along(real.ndim)
+    codes = np.rint(real / scale) + zero
     return np.clip(codes, -128, 127).astype(np.int8)
 
 

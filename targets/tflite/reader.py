@@ -200,16 +200,12 @@ def _foreign(root: Table, graphs: list[Table]) -> Iterator[str]:
         if table.present(1):
             yield f"it needs the custom operator {table.text(1)!r}"
     for table in graphs[0].tables(0):
-        kind = table.number(1, "b")
-        unread = table.present(6) or table.present(9) or table.number(10, "I")
-        if unread or DTYPES.get(kind, "string") in NOT_IN_NUMPY or _is_custom(table.table(4)):
+        kind, quantised = table.number(1, "b"), table.table(4)
+        unread = table.present(6) or table.present(9) or table.number(10, "I") or (quantised and quantised.present(5))
+        if unread or DTYPES.get(kind, "string") in NOT_IN_NUMPY:
             yield f"tensor {table.text(3)!r} is of a kind that mfs-edge does not write"
     if any(table.number(9, "Q") or table.number(11, "B") for table in graphs[0].tables(3)):
         yield "an operator has options that mfs-edge does not write"
-
-
-def _is_custom(quantisation: Table | None) -> bool:
-    return quantisation is not None and quantisation.present(5)
 
 
 def _content(table: Table) -> tuple[int, int]:

@@ -8,6 +8,7 @@ would divide by zero.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from pathlib import Path
@@ -28,8 +29,11 @@ _ZERO_POINTS = {"int8": (-128, 127), "uint8": (0, 255)}  # other types are symme
 
 def metadata(data: bytes, model: Model) -> dict[str, str]:
     """A file's text entries."""
-    raw = {name: data[start : start + size] for name, (start, size) in model.metadata.items()}
-    return {name: entry.decode().rstrip("\0") for name, entry in raw.items() if _is_text(entry)}
+    found = {}
+    for name, (start, size) in model.metadata.items():
+        with contextlib.suppress(UnicodeDecodeError):
+            found[name] = data[start : start + size].decode().rstrip("\0")
+    return {name: text for name, text in found.items() if text.isprintable()}
 
 
 def load(path: Path) -> Model:
@@ -176,10 +180,3 @@ def _size(tensor: TensorEntry, channels: int) -> int:
     if tensor.dtype not in ("float32", "uint8"):
         raise Damaged(f"tensor {tensor.name!r} is {tensor.dtype}, not float32 or uint8")
     return shape[1]
-
-
-def _is_text(entry: bytes) -> bool:
-    try:
-        return entry.decode().rstrip("\0").isprintable()
-    except UnicodeDecodeError:
-        return False

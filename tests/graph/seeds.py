@@ -24,7 +24,7 @@ def folded(seed: int) -> FoldedIDN:
     _take_statistics(network.predictor, torch.from_numpy(identity.feature_map)[None])
     weights = network(torch.from_numpy(identity.embedding)[None], torch.from_numpy(identity.feature_map)[None])
     idn = loading.instantiate(IDN, {key: value.numpy() for key, value in weights.items()})
-    pictures = np.concatenate(list(statistics.default_images(96, faces=range(32, 36))))
+    pictures = np.concatenate([*statistics.drawn_faces(96, range(32, 36)), *statistics.noise(96)])
     _take_statistics(idn, torch.from_numpy(pictures))
     calibrated = {key: value for key, value in network.state_dict().items() if key.startswith("predictor.")}
     calibrated |= {key: value for key, value in idn.state_dict().items() if key.startswith(("final.", "mask."))}

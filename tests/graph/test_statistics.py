@@ -41,7 +41,7 @@ def test_images_are_taken_one_at_a_time(plain: Plain) -> None:
 
 
 def test_default_images_are_the_calibration_share_and_noise() -> None:
-    first, second = (list(statistics.default_images(64)) for _ in range(2))
+    first, second = ([*statistics.drawn_faces(64, statistics.FACES), *statistics.noise(64)] for _ in range(2))
     assert len(first) == 32 + statistics.NOISE
     assert all(image.shape == (1, 3, 64, 64) and image.dtype == np.float32 for image in first)
     assert all(image.min() >= 0 and image.max() <= 1 for image in first)

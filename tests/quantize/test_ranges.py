@@ -6,7 +6,6 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mfs_edge.base.errors import UsageError
 from mfs_edge.quantize import layout, ranges
 from mfs_edge.quantize.samples import Sample
 
@@ -56,15 +55,8 @@ def test_before_a_sigmoid_large_values_do_not_count() -> None:
 
 def test_the_rules_differ_as_they_should(small: ir.Model, seen: dict[str, Sample]) -> None:
     where = layout.find(small)
-    grids = {method: ranges.choose(small, where, seen, method) for method in ranges.METHODS}
+    cut, whole = (ranges.choose(small, where, seen, cutting=cutting) for cutting in (True, False))
     for group in where.groups:
-        whole = grids["min-max"][group]
-        assert grids["mse"][group].scale <= whole.scale * 1.001
-        assert grids["percentile"][group].scale <= whole.scale * 1.001
-    assert grids["mse"]["mask.5.conv"].scale < 0.9 * grids["min-max"]["mask.5.conv"].scale
-    assert grids["mse"]["blend.difference"] == grids["min-max"]["blend.difference"]
-
-
-def test_an_unknown_rule_is_refused(small: ir.Model, seen: dict[str, Sample]) -> None:
-    with pytest.raises(UsageError, match="entropy"):
-        ranges.choose(small, layout.find(small), seen, "entropy")
+        assert cut[group].scale <= whole[group].scale * 1.001
+    assert cut["mask.5.conv"].scale < 0.9 * whole["mask.5.conv"].scale
+    assert cut["blend.difference"] == whole["blend.difference"]

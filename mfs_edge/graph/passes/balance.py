@@ -64,12 +64,9 @@ class Balance(GraphPass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         size = statistics.image_size(model)
-        if self.images is None:
-            images: Iterable[np.ndarray] = statistics.default_images(size, faces=statistics.FEW_FACES)
-        else:
-            images = chain(self.images, statistics.noise(size))
+        images = statistics.drawn_faces(size, statistics.FEW_FACES) if self.images is None else self.images
         names = [str(conv.outputs[0].name) for conv in edit.of_type(model.graph, "Conv")]
-        self._maxima = statistics.channel_maxima(model, images, names)
+        self._maxima = statistics.channel_maxima(model, chain(images, statistics.noise(size)), names)
         return super().call(model)
 
     def rewrite(self, graph: ir.Graph) -> bool:

@@ -75,31 +75,19 @@ class AdbDevice:
                     f"{self.name}: {self.tool.name} printed no timings for {artefact.name} ({_last(lines)}); "
                     "nothing was recorded"
                 )
-            return self._observation(reading, folder, artefact, request, watch, before)
+            profile = self.tool.profile(artefact.name, request) if request.profile and self.tool.profile else []
+            layers = self._tool(folder, profile, artefact, request, watch) if profile else []
+            return Observation(
+                machine=self._machine(reading, request, watch),
+                latency=reading.latency,
+                coverage=reading.coverage,
+                peak_rss_bytes=reading.peak_bytes,
+                temperature_c=(before, self._temperature(watch)),
+                layers=tools.layers(layers),
+                notes=(reading.note,) if reading.note else (),
+            )
         finally:
             self._clean(folder)
-
-    def _observation(
-        self,
-        reading: tools.Reading,
-        folder: str,
-        artefact: Path,
-        request: Request,
-        watch: Watch,
-        before: float | None,
-    ) -> Observation:
-        layers = []
-        if request.profile and self.tool.profile:
-            layers = self._tool(folder, self.tool.profile(artefact.name, request), artefact, request, watch)
-        return Observation(
-            machine=self._machine(reading, request, watch),
-            latency=reading.latency,
-            coverage=reading.coverage,
-            peak_rss_bytes=reading.peak_bytes,
-            temperature_c=(before, self._temperature(watch)),
-            layers=tools.layers(layers),
-            notes=(reading.note,) if reading.note else (),
-        )
 
     def _tool(self, folder: str, given: list[str], artefact: Path, request: Request, watch: Watch) -> list[str]:
         """Run it, bound to its CPUs. The trap cleans up where the cable is pulled: adbd hangs the shell up."""

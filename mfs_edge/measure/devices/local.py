@@ -1,4 +1,4 @@
-"""This machine: the runner in a fresh process."""
+"""This machine: the runner in a fresh process; and a Mac's Core ML, on chosen compute units."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import tempfile
 from pathlib import Path
 
 from mfs_edge import target
-from mfs_edge.base.errors import UsageError
+from mfs_edge.base.errors import DeviceError, UsageError
 from mfs_edge.measure import luggage
 from mfs_edge.measure.devices import THIS_MACHINE, Device, Options, Request, Watch, device, talk
 from mfs_edge.measure.results import Observation
+
+UNITS = ("cpu", "gpu", "ane", "all")  # as the engine of packages names them
 
 
 class LocalDevice:
@@ -46,3 +48,26 @@ def open_local(address: str, options: Options) -> Device:
     if address:
         raise UsageError(f"--device local:{address}: local takes no address; write --device local")
     return LocalDevice()
+
+
+class MacDevice(LocalDevice):
+    """This machine, for Core ML packages only."""
+
+    def __init__(self, units: str) -> None:
+        super().__init__(units=units)
+        self.name = f"macos:{units}"
+
+    def check(self) -> None:
+        if sys.platform != "darwin":
+            raise DeviceError(f"{self.name}: this machine is not a Mac; run the same command on one")
+
+    def refuses(self, artefact: Path) -> str | None:
+        return None if artefact.suffix == ".mlpackage" else "compute units are Core ML's; use --device local"
+
+
+@device("macos", "macos[:cpu|gpu|ane|all]")
+def open_macos(address: str, options: Options) -> Device:
+    units = address or "all"
+    if units not in UNITS:
+        raise UsageError(f"--device macos:{address}: no such compute units; there are {', '.join(UNITS)}")
+    return MacDevice(units)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -71,7 +72,7 @@ class SshDevice:
         header, sent = self._packed(artefact, request)  # what is wrong with the file is found before anything is sent
 
         def feed(pipe: IO[bytes]) -> None:
-            for content in (talk.line(header), *sent):
+            for content in (json.dumps(header).encode() + b"\n", *sent):
                 pipe.write(content)
 
         ended = talk.converse(self._ssh(remote), watch, feed=feed)

@@ -201,8 +201,3 @@ def _complain(error: dict[str, Any], *, where: str, artefact: str) -> None:
     if kind == "full":
         raise DeviceError(f"{where}: its disk is full ({message}); free some space there, nothing was left on it")
     raise DeviceError(f"{where}: measuring {artefact} failed ({message}); nothing was recorded")
-
-
-def line(value: object) -> bytes:
-    """One line of JSON."""
-    return json.dumps(value).encode() + b"\n"

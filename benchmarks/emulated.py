@@ -13,16 +13,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
 
 from benchmarks import peerlib
 from mfs_edge import bench, target
-from mfs_edge.base import fidelity
 from mfs_edge.base.errors import CheckFailed, UsageError
 from mfs_edge.cli import show as tables
 from mfs_edge.emulation import count, setup
@@ -35,8 +32,6 @@ from mfs_edge.measure.devices import Watch
 from mfs_edge.measure.progress import Bars
 from mfs_edge.pipeline import compile as pipeline
 from mfs_edge.sample import weights
-from mfs_edge.sample.pictures import exam_pictures
-from mfs_edge.verify.reference import on_each, reference_of
 from tests.measure import plant
 
 BASELINE = Path(__file__).parent / "baselines" / "emulated.json"
@@ -66,7 +61,7 @@ def main(record: bool, prove: int, boards: tuple[str, ...], precisions: tuple[st
 
 
 def compiled(folder: Path, precisions: Sequence[str]) -> list[Path]:
-    """The demo's artefacts in ``folder``, with what their pictures are judged by."""
+    """The demo's artefacts in ``folder``, and what their proven sessions give."""
     found = []
     for precision in precisions:
         made = pipeline.compile(
@@ -76,22 +71,9 @@ def compiled(folder: Path, precisions: Sequence[str]) -> list[Path]:
             precision=precision,
             size=SIZE,
             out=folder,
-            verify=False,  # it is the boards that have to give the picture
         )
         found += [folder / artefact.file for artefact in made.manifest.artefacts]
-    write_reference(folder, SIZE)
     return found
-
-
-def write_reference(folder: Path, size: int) -> None:
-    """What the torch reference of the demo makes of the drawn faces among the pictures that artefacts are verified on.
-
-    The emulated boards compare with it what artefacts beside it give.
-    """
-    images = exam_pictures(size)[:FRAMES]
-    outputs = on_each(reference_of(weights.checkpoint("iin"), weights.identity(0)), images)
-    arrays: dict[str, Any] = {n: np.concatenate([each[n] for each in outputs]) for n in fidelity.OUTPUT_NAMES}
-    np.savez(folder / emulated.REFERENCE, images=np.concatenate(images), **arrays)
 
 
 def measure(artefacts: Sequence[Path], boards: Sequence[str], *, record: bool = False) -> None:

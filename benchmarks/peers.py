@@ -27,9 +27,11 @@ from benchmarks import emulated, peer_plot, peerlib
 from benchmarks.peer_contenders import CONTENDERS, EXPORT, INT8, NAMES, OURS, Contender, convert, select
 from benchmarks.peer_race import Child, Race, race
 from mfs_edge import bench, target
+from mfs_edge.base import fidelity
 from mfs_edge.base.errors import CheckFailed
 from mfs_edge.base.fidelity import Outputs
 from mfs_edge.emulation.boards import BOARDS
+from mfs_edge.measure.results import Report
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
 TOLERANCE = {"coreml": 0.02}  # bytes, computed in half precision
@@ -150,11 +152,24 @@ def on_boards(size: int, boards: tuple[str, ...], path: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         wanted = [one for one in (*CONTENDERS, *INT8) if one.suffix in {each.suffix for each in INT8}]
         contenders, made = convert(wanted, size, Path(folder))
-        emulated.write_reference(Path(folder), size)  # they must be of one network
         files = dict.fromkeys(one.path for one in contenders)
         found = bench(*files, device=[f"emulated:{name}" for name in boards], time=False, json=path)
+        _of_one_network(found)
     peerlib.show(f"{NETWORK}, or int8: files", made)
     emulated.show(found, "our fp32", lambda file, device: (OURS + Path(file).suffix, device))
+
+
+def _of_one_network(found: Report) -> None:
+    """Counts mean nothing otherwise: every picture is that of our fp32 for its runtime.
+
+    Raises:
+        CheckFailed: one is another.
+    """
+    pictures = {entry.facts.file: entry.observation.picture for entry in found.entries}
+    seen = {file: np.array(picture.swapped) for file, picture in pictures.items() if picture}
+    for file, values in seen.items():
+        if fidelity.psnr(values - seen[OURS + Path(file).suffix]) < fidelity.DEFAULT_MIN_PSNR["int8"]:
+            raise CheckFailed(f"{file} gives another picture than ours; it is not of the same network")
 
 
 if __name__ == "__main__":

@@ -76,13 +76,6 @@ def summarise(cpu: str, processes: Sequence[Sequence[int]]) -> Instructions:
     )
 
 
-def here(artefact: Path, images: np.ndarray, *, python: str, watch: Watch) -> Ran:
-    """The same program on ``images``, float32 [N, 3, S, S] in 0..1, outside the emulator: this machine's outputs."""
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = _arguments(Path(scratch), artefact, images)
-        return _converse([python, *arguments], artefact.name, "this machine", Path(scratch), watch)
-
-
 def _inside(
     environment: Environment, board: Board, artefact: Path, images: np.ndarray, modules: list[Path], watch: Watch
 ) -> Ran:

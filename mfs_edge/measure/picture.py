@@ -7,12 +7,14 @@ otherwise, but must stay as near to the reference as the proof asks for.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 
 import numpy as np
 
-from mfs_edge.base.errors import CheckFailed
+from mfs_edge import target
+from mfs_edge.base.errors import CheckFailed, InputError
 from mfs_edge.bundle import manifest
 from mfs_edge.measure.results import Observation
 from mfs_edge.sample import probe
@@ -21,6 +23,9 @@ from mfs_edge.sample import probe
 # eight bits that are all rounded to the wrong neighbour are 48 dB away.
 SAME_RUNTIME_PSNR = {"fp32": 80.0, "fp16": 60.0, "int8": 45.0, "int8-mixed": 45.0}
 BYTES_PSNR = 45.0
+
+
+Expected = tuple[np.ndarray, dict[str, float], str]  # values, dB that each output must reach, whose they are
 
 
 def judge(path: Path, recorded: manifest.ArtefactRecord | None, seen: Observation, *, device: str) -> str:
@@ -36,20 +41,43 @@ def judge(path: Path, recorded: manifest.ArtefactRecord | None, seen: Observatio
     """
     if seen.picture is None:
         return f"{path.name} on {device}: its picture was not compared: this device or file gives none"
-    if recorded is None or recorded.verification.probe is None:
+    expected = _proven(recorded, seen) or (None if device == "local" else _here(path))
+    if expected is None:
         return f"{path.name} on {device}: its picture was not compared: no manifest beside it says what was proven"
+    values, needed, whose = expected
     found = np.concatenate([np.asarray(seen.picture.swapped), np.asarray(seen.picture.mask)], axis=1)
-    levels = probe.levels(found, probe.decode(recorded.verification.probe))
-    needed = _needed(recorded, seen)
+    levels = probe.levels(found, values)
     said = ", ".join(f"{name} {level:.0f} dB" for name, level in levels.items())
     for name, level in levels.items():
         if not level >= needed[name]:
             raise CheckFailed(
-                f"{path.name}: on {device} the session that was timed does not give the picture that was proven "
+                f"{path.name}: on {device} the session that was timed does not give the picture {whose} "
                 f"({said}; {needed[name]:.0f} dB needed); its speed is that of another program: update the runtime "
                 "there, or compile it again"
             )
-    return f"{path.name} on {device}: the picture that was proven ({said})"
+    return f"{path.name} on {device}: the picture {whose} ({said})"
+
+
+def _proven(recorded: manifest.ArtefactRecord | None, seen: Observation) -> Expected | None:
+    if recorded is None or recorded.verification.probe is None:
+        return None
+    return probe.decode(recorded.verification.probe), _needed(recorded, seen), "that was proven"
+
+
+def _here(path: Path) -> Expected | None:
+    """Without a manifest: what this machine's own runtime gives, where it is installed and runs the file."""
+    kind = target.of_file(path)
+    if kind.unrunnable() or target.missing(kind, running=True):
+        return None
+    with contextlib.suppress(InputError):  # a stranger's file, whose interpreter is not let loose here
+        loaded = kind.load(path, threads=1)
+        types = {value.dtype.lower() for value in loaded.program.values.values()}
+        precision = (
+            "int8" if types & {"int8", "i8", "uint8", "u8"} else "fp16" if types & {"float16", "fp16"} else "fp32"
+        )
+        outputs = loaded.run(probe.picture(loaded.input[1][0][2]))
+        return probe.seen(outputs), dict.fromkeys(outputs, SAME_RUNTIME_PSNR[precision]), "of this machine's runtime"
+    return None
 
 
 def _needed(recorded: manifest.ArtefactRecord, seen: Observation) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +22,11 @@ from mfs_edge.emulation.boards import BOARDS
 from mfs_edge.emulation.environment import UNFINISHED, Environment, cache, lock
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, passes
-from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.load.identity import Identity
-from mfs_edge.measure import facts, gate
+from mfs_edge.measure import facts, gate, picture
 from mfs_edge.measure.devices import Options, Request, Watch, availability, open_device
-from mfs_edge.measure.results import Entry, Observation, Report
+from mfs_edge.measure.results import Entry, Observation, Picture, Report
 from mfs_edge.sample.pictures import exam_pictures
 from mfs_edge.target import EmitOptions
-from mfs_edge.verify.reference import reference_of
 from tests.measure import plant
 from tests.measure.conftest import Server
 from tests.targets.tflite import qdq
@@ -81,12 +77,13 @@ def test_a_board_gives_this_machines_picture_and_a_count_that_repeats(
 ) -> None:
     found = measure(board, folder / name)
     assert found.machine.arch == "aarch64"
-    assert "on this machine" in found.notes[0]
+    line = picture.judge(folder / name, None, found, device=f"emulated:{board}")
+    assert "the picture of this machine's runtime" in line
     assert found.instructions is not None
     assert found.instructions.cpu in BOARDS[board].cpus
     assert found.instructions.median > 1e6
     assert found.instructions.spread < gate.INSTRUCTIONS_SLACK / 2
-    assert len(found.instructions.samples) == len(exam_pictures(SIZE)) - 1 + count.SHORT - 1
+    assert len(found.instructions.samples) == emulated.FRAMES - 1 + count.SHORT - 1
     assert found.peak_rss_bytes is not None
     assert 20e6 < found.peak_rss_bytes < 400e6
 
@@ -100,12 +97,12 @@ def test_nothing_that_it_records_is_a_time(measure: Measure, folder: Path) -> No
 
 
 def test_xnnpack_takes_on_aarch64_what_it_takes_here(measure: Measure, folder: Path) -> None:
-    images = np.zeros((1, 3, SIZE, SIZE), np.float32)
     for name in ("idn.tflite", "int8.tflite"):
         coverage = measure("rpi5", folder / name).coverage
         assert coverage is not None
         assert coverage.delegated > 0
-        here = count.here(folder / name, images, python=sys.executable, watch=Watch()).said["coverage"]
+        here = TfliteTarget().load(folder / name).coverage()
+        assert here is not None
         assert (coverage.nodes, coverage.delegated) == (here["nodes"], here["delegated"]), coverage.outside
 
 
@@ -147,31 +144,17 @@ def entry(path: Path, measure: Measure) -> Entry:
     )
 
 
-@pytest.fixture
-def reference(tmp_path: Path, demo_iin: Checkpoint, demo_identities: list[Identity]) -> Path:
-    judge = reference_of(demo_iin, demo_identities[0])
-    images = exam_pictures(SIZE)[:3]
-    outputs = [judge(image) for image in images]
-    arrays = {name: np.concatenate([each[name] for each in outputs]) for name in fidelity.OUTPUT_NAMES}
-    np.savez(tmp_path / emulated.REFERENCE, images=np.concatenate(images), **arrays)  # type: ignore[arg-type]
-    return tmp_path / emulated.REFERENCE
+def test_another_picture_is_an_error(measure: Measure, folder: Path) -> None:
+    found = measure("rpi5", folder / "idn.onnx")
+    assert found.picture is not None
+    brighter = Picture(swapped=[[v + 0.01 for v in row] for row in found.picture.swapped], mask=found.picture.mask)
+    with pytest.raises(CheckFailed, match=r"idn\.onnx.*does not give the picture of this machine's runtime .*40 dB"):
+        picture.judge(folder / "idn.onnx", None, found.model_copy(update={"picture": brighter}), device="emulated:rpi5")
 
 
-def test_a_reference_beside_the_artefact_is_what_it_is_compared_with(folder: Path, reference: Path) -> None:
-    path = Path(shutil.copy(folder / "idn.tflite", reference.parent))
-    found = emulated.EmulatedDevice(BOARDS["rpi5"]).measure(path, Request(threads=4), Watch())
-    assert "reference.npz" in found.notes[0]
-    assert "one thread" in found.notes[1]
-
-
-def test_another_picture_than_the_references_is_an_error(folder: Path, reference: Path) -> None:
-    with np.load(reference) as stored:
-        arrays = dict(stored)
-    arrays["swapped"] = arrays["swapped"] + 0.01
-    np.savez(reference, **arrays)  # type: ignore[arg-type]
-    device = emulated.EmulatedDevice(BOARDS["rpi5"], reference=reference)
-    with pytest.raises(CheckFailed, match=r"idn\.onnx.*is not that of the reference.*swapped 40 dB"):
-        device.measure(folder / "idn.onnx", Request(), Watch())
+def test_threads_do_not_apply(folder: Path) -> None:
+    found = emulated.EmulatedDevice(BOARDS["rpi5"]).measure(folder / "idn.tflite", Request(threads=4), Watch())
+    assert "one thread" in found.notes[0]
 
 
 @pytest.fixture
@@ -216,34 +199,6 @@ def test_a_file_that_the_runtime_refuses_is_named(folder: Path, environment: Env
     images = np.zeros((2, 3, SIZE, SIZE), np.float32)
     with pytest.raises(InputError, match=r"old\.onnx: on emulated:rpi4, .*compile it again"):
         count.emulate(environment, BOARDS["rpi4"], tmp_path / "old.onnx", images, watch=Watch(), say=lambda line: None)
-
-
-def test_the_program_inside_computes_what_our_own_runner_does(folder: Path) -> None:
-    images = np.concatenate(exam_pictures(SIZE)[:2])
-    found = count.here(folder / "idn.tflite", images, python=sys.executable, watch=Watch())
-    expected = TfliteTarget().load(folder / "idn.tflite", threads=1)
-    for number, image in enumerate(images):
-        for name, value in expected.run(image[None]).items():
-            np.testing.assert_array_equal(found.outputs[name][number : number + 1], value)
-    assert found.said["peak_rss_bytes"] > 20e6
-
-
-def test_what_a_picture_must_reach_is_read_from_the_file(folder: Path, demo_folded: FoldedIDN, tmp_path: Path) -> None:
-    assert emulated.Kind.of(folder / "idn.onnx") == emulated.Kind(SIZE, "fp32", "float32")
-    assert emulated.Kind.of(folder / "int8.tflite") == emulated.Kind(SIZE, "int8", "float32")
-    graph = passes.optimise(build.build(demo_folded.weights(), size=SIZE), level=1)
-    TfliteTarget().emit(graph, tmp_path / "camera.tflite", EmitOptions(precision="fp16", io="uint8"))
-    assert emulated.Kind.of(tmp_path / "camera.tflite") == emulated.Kind(SIZE, "fp16", "uint8")
-
-
-def test_a_reference_of_another_size_is_refused(tmp_path: Path) -> None:
-    picture, mask = np.zeros((2, 3, 32, 32), np.float32), np.zeros((2, 1, 32, 32), np.float32)
-    np.savez(tmp_path / "reference.npz", images=picture, swapped=picture, mask=mask)
-    with pytest.raises(InputError, match=r"reference\.npz: its images are .*needed are 2 or more of \[3, 64, 64\]"):
-        emulated.read_reference(tmp_path / "reference.npz", emulated.Kind(SIZE, "fp32", "float32"))
-    (tmp_path / "reference.npz").write_bytes(b"no archive")
-    with pytest.raises(InputError, match=r"reference\.npz: is not a reference"):
-        emulated.read_reference(tmp_path / "reference.npz", emulated.Kind(SIZE, "fp32", "float32"))
 
 
 @pytest.mark.parametrize(("name", "reason"), [("idn.xml", "OpenVINO"), ("idn.mlpackage", "Core ML")])

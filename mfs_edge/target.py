@@ -115,6 +115,13 @@ class Target:
     companions: tuple[str, ...] = ()  # suffixes of what lies beside an artefact, where it is several files
     options: type[TargetOptions] = TargetOptions
 
+    def check(self, options: EmitOptions) -> None:
+        """Raises UsageError if it cannot emit what ``options`` ask for."""
+        asked = {"precision": (options.precision, self.precisions), "io": (options.io, self.io_forms)}
+        for option, (value, offered) in asked.items():
+            if value not in offered:
+                raise UsageError(f"target {self.name} has no --{option} {value}; it offers {', '.join(offered)}")
+
     def unrunnable(self) -> str | None:
         """Why no artefact of this kind can run on this machine; None if it can."""
         if not self.systems or platform.system() in self.systems:
@@ -130,16 +137,13 @@ class Target:
         raise NotImplementedError(f"target {self.name} defines no emit")
 
     def read(self, path: Path) -> Program:
-        """What the file holds, from its own bytes, by ``read(path)`` of the module ``read`` beside the engine.
-
-        It runs on the base install, and before any runtime sees the file.
+        """What the file holds, by ``read(path)`` of the module ``read`` beside the engine, on the base install.
 
         Raises:
             InputError: the file is damaged or foreign.
         """
-        reader = importlib.import_module(f"{self.engine.rpartition('.')[0]}.read")
-        program: Program = reader.read(path)
-        return program
+        found: Program = importlib.import_module(f"{self.engine.rpartition('.')[0]}.read").read(path)
+        return found
 
     def remarks(self, program: Program) -> list[str]:
         """What a user must be told of a file that was written; for its manifest."""
@@ -210,13 +214,9 @@ class Loaded:
             profiled.infer()
         return f"{profiled.title} {profiled.version}: {profiled.execution()}"
 
-    def coverage(self) -> dict[str, Any] | None:
-        """What a delegate took; see :class:`Engine`."""
-        return self.engine.coverage()
-
     def warnings(self) -> list[str]:
         """What belongs into a manifest: that much of the file falls out of the delegate."""
-        warning = (self.coverage() or {}).get("warning")
+        warning = (self.engine.coverage() or {}).get("warning")
         return [f"{self.engine.title} {self.engine.version} {warning}"] if warning else []
 
 
@@ -300,13 +300,3 @@ def artefact(path: Path) -> Artefact:
         InputError: no backend writes files of this name.
     """
     return Artefact.at(path, of_file(path).companions)
-
-
-def check_supported(target: Target, options: EmitOptions) -> None:
-    """Raises UsageError if ``target`` cannot emit what ``options`` ask for."""
-    for option, value, offered in (
-        ("--precision", options.precision, target.precisions),
-        ("--io", options.io, target.io_forms),
-    ):
-        if value not in offered:
-            raise UsageError(f"target {target.name} has no {option} {value}; it offers {', '.join(offered)}")

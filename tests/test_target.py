@@ -76,4 +76,4 @@ def test_a_file_finds_its_backend_by_suffix() -> None:
 
 def test_options_a_backend_lacks_are_refused() -> None:
     with pytest.raises(UsageError, match="--io image"):
-        target.check_supported(target.get("onnx"), target.EmitOptions(io="image"))
+        target.get("onnx").check(target.EmitOptions(io="image"))

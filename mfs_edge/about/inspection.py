@@ -115,7 +115,7 @@ def _taken(backend: target.Target, path: Path) -> dict[str, Any]:
     if backend.unrunnable() or target.missing(backend, running=True):
         return {}
     try:
-        coverage = backend.load(path, threads=1).coverage()
+        coverage = backend.load(path, threads=1).engine.coverage()
     except (InputError, MissingDependency) as error:
         return {"delegate": f"not run: {error}"}
     return {"delegate": coverage} if coverage else {}

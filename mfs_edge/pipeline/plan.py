@@ -12,7 +12,7 @@ from mfs_edge.base.progress import Steps
 from mfs_edge.networks import spec
 from mfs_edge.options import TargetOptions
 from mfs_edge.precisions import INTEGER
-from mfs_edge.target import EmitOptions, Target, check_supported, get, select
+from mfs_edge.target import EmitOptions, Target, get, select
 
 MAX_PSNR = 200.0
 
@@ -96,7 +96,7 @@ def _job(target: Target, precision: str, io: str, own: TargetOptions | None) -> 
 def _offered(job: Job, names: Sequence[str], steps: Steps) -> bool:
     """Whether the target has what is asked for; "all" leaves it out with a note, its own name is an error."""
     try:
-        check_supported(job.target, job.options)
+        job.target.check(job.options)
     except UsageError as error:
         if job.target.name in names or "all" not in names:
             raise

@@ -75,7 +75,7 @@ def test_litert_keeps_it_as_well_in_one_partition(
         path = emitted(quantised["int8"], name, "int8", tmp_path)
         levels[name] = judge(target.get(name).load(path))["swapped"].psnr_mean
     assert abs(levels["tflite"] - levels["onnx"]) < 1.5
-    delegate = target.get("tflite").load(tmp_path / "idn-int8.tflite").coverage()
+    delegate = target.get("tflite").load(tmp_path / "idn-int8.tflite").engine.coverage()
     assert (delegate["partitions"], delegate["outside"]) == (1, [])
 
 

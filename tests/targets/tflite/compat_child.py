@@ -35,7 +35,12 @@ def main() -> None:
     loaded = TfliteTarget().load(artefact, threads=1)
     np.savez(outputs, **loaded.run(np.load(image)))
     runtime = f"{loaded.engine.title} {loaded.engine.version}"
-    said = {"runtime": runtime, "numpy": np.__version__, "coverage": loaded.coverage(), "warnings": loaded.warnings()}
+    said = {
+        "runtime": runtime,
+        "numpy": np.__version__,
+        "coverage": loaded.engine.coverage(),
+        "warnings": loaded.warnings(),
+    }
     print(json.dumps(said))  # noqa: T201
 
 

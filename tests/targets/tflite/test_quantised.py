@@ -80,7 +80,7 @@ def test_it_computes_what_the_qdq_graph_says(quantised: ir.Model, tmp_path: Path
 @pytest.mark.parametrize("io", ["float32", "uint8"])
 def test_one_partition_with_integers_from_edge_to_edge(quantised: ir.Model, tmp_path: Path, io: str) -> None:
     path = graphs.write(quantised, tmp_path, precision="int8", io=io)
-    covered = TARGET.load(path).coverage()
+    covered = TARGET.load(path).engine.coverage()
     assert (covered["partitions"], covered["outside"]) == (1, [])
     names = kinds(path)
     inner = names[names.index("QUANTIZE") + 1 : names.index("DEQUANTIZE", names.index("QUANTIZE"))]
@@ -165,7 +165,7 @@ def test_float_islands_meet_integers_at_their_shore(tmp_path: Path, where: str) 
     path = graphs.write(model, tmp_path, precision="int8-mixed")
     names = kinds(path)
     assert {name: names.count(name) for name in edges} == edges
-    assert TARGET.load(path).coverage()["partitions"] == 1
+    assert TARGET.load(path).engine.coverage()["partitions"] == 1
     outputs, expected = TARGET.load(path).run(graphs.noise(SIZE)), qdq.run(model, graphs.noise(SIZE))
     for name, reference in expected.items():
         assert fidelity.psnr(outputs[name] - reference) > 45
@@ -194,7 +194,7 @@ def test_a_leaky_relu_onto_a_much_coarser_scale_stays_in_the_delegate(tmp_path: 
     ]
     model = qdq.quantise(graphs.chain(8, wide), graphs.noise(8))
     path = graphs.write(model, tmp_path, precision="int8")
-    assert TARGET.load(path).coverage()["outside"] == []
+    assert TARGET.load(path).engine.coverage()["outside"] == []
     outputs, expected = TARGET.load(path).run(graphs.noise(8)), qdq.run(model, graphs.noise(8))
     step = scale_of(path, "swapped.real")
     assert np.abs(outputs["swapped"] - expected["swapped"]).max() <= 1.01 * step
@@ -212,7 +212,7 @@ def test_the_whole_network_in_int8(golden_folded: fold.FoldedIDN, golden: graphs
     model = qdq.quantise(real, image)
     path = graphs.write(model, tmp_path, precision="int8")
     assert path.stat().st_size <= 660_000
-    covered = TARGET.load(path).coverage()
+    covered = TARGET.load(path).engine.coverage()
     assert (covered["partitions"], covered["outside"]) == (1, [])
     outputs, evaluated, exact = TARGET.load(path).run(image), qdq.run(model, image), qdq.run(real, image)
     for name, reference in exact.items():

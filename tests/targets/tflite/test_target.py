@@ -95,7 +95,7 @@ def test_one_partition_and_no_transpose(written: Writer, precision: str, io: str
     loaded = TARGET.load(written(precision=precision, io=io, level=level))
     description = loaded.program
     assert not {"TRANSPOSE", "RESHAPE", "PAD", "PADV2"} & set(description.operators)
-    covered = loaded.coverage()
+    covered = loaded.engine.coverage()
     assert covered is not None
     assert covered["partitions"] == 1
     assert covered["delegated"] == covered["nodes"] == sum(description.operators.values())

@@ -8,6 +8,7 @@ methods, readers and engines stand in files of their own.
 
 from __future__ import annotations
 
+import abc
 import importlib
 import importlib.metadata
 import platform
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 GROUP = "mfs_edge.targets"
 PRECISIONS = ("fp32", "fp16", "int8", "int8-mixed")
 NICKNAMES = {"Darwin": "macOS"}
-IO_FORMS = ("float32", "uint8", "image")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Runner(Swapper, Protocol):
         ...
 
 
-class Target:
+class Target(abc.ABC):
     """One backend. A subclass says what it is, and how its files are written and read.
 
     Its ``engine`` is the name of the module that runs them, see :class:`Engine`.
@@ -128,13 +128,13 @@ class Target:
             return None
         return f"not run: needs {' or '.join(NICKNAMES.get(name, name) for name in self.systems)}"
 
+    @abc.abstractmethod
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write ``model`` to ``path`` (its companions beside it).
 
         Raises:
             LoweringError: a node cannot be expressed in this format.
         """
-        raise NotImplementedError(f"target {self.name} defines no emit")
 
     def read(self, path: Path) -> Program:
         """What the file holds, by ``read(path)`` of the module ``read`` beside the engine, on the base install.

@@ -53,7 +53,6 @@ class Balance(GraphPass):
         """
         super().__init__()
         self.images = images
-        self._maxima: dict[str, np.ndarray] = {}
 
     def requires(self, model: ir.Model) -> None:
         require_float32(model)
@@ -62,15 +61,13 @@ class Balance(GraphPass):
         except ir.passes.PostconditionError as error:
             raise ir.passes.PreconditionError(f"{error}; fold it first") from error
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> bool:
         size = statistics.image_size(model)
         images = statistics.drawn_faces(size, statistics.FEW_FACES) if self.images is None else self.images
         names = [str(conv.outputs[0].name) for conv in edit.of_type(model.graph, "Conv")]
-        self._maxima = statistics.channel_maxima(model, chain(images, statistics.noise(size)), names)
-        return super().call(model)
-
-    def rewrite(self, graph: ir.Graph) -> bool:
-        exponents = next(found for found in _candidates(graph, self._maxima) if _representable(graph, found))
+        maxima = statistics.channel_maxima(model, chain(images, statistics.noise(size)), names)
+        graph = model.graph
+        exponents = next(found for found in _candidates(graph, maxima) if _representable(graph, found))
         for conv in edit.of_type(graph, "Conv"):
             weight, bias = _rescaled(conv, exponents)
             edit.set_weight(graph, conv, 1, weight)

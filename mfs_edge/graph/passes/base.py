@@ -11,6 +11,7 @@ with ``rescales``; then only the graph's outputs are compared.
 
 from __future__ import annotations
 
+import abc
 from typing import Any, Protocol
 
 import onnx_ir as ir
@@ -28,12 +29,12 @@ class GraphPass(ir.passes.InPlacePass):
         """Name in reports and errors: the class's."""
         return type(self).__name__
 
-    def rewrite(self, graph: ir.Graph) -> bool:
-        """Rewrite ``graph`` in place; whether anything changed."""
-        raise NotImplementedError(f"{self.title} defines no rewrite")
+    @abc.abstractmethod
+    def rewrite(self, model: ir.Model) -> bool:
+        """Rewrite ``model`` in place; whether anything changed."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        return ir.passes.PassResult(model, modified=self.rewrite(model.graph))
+        return ir.passes.PassResult(model, modified=self.rewrite(model))
 
 
 class Checker(Protocol):
@@ -51,13 +52,13 @@ class NodeRewrite(GraphPass):
     op_type: str
     left: str  # what is wrong with a node that still matches, for the error
 
+    @abc.abstractmethod
     def match(self, node: ir.Node) -> Any:
         """What :meth:`apply` needs to know; None leaves ``node`` as it is."""
-        raise NotImplementedError(f"{self.title} defines no match")
 
+    @abc.abstractmethod
     def apply(self, graph: ir.Graph, node: ir.Node, found: Any) -> None:
         """Rewrite one node; ``found`` is what :meth:`match` said of it."""
-        raise NotImplementedError(f"{self.title} defines no apply")
 
     def requires(self, model: ir.Model) -> None:
         require_float32(model)
@@ -67,11 +68,11 @@ class NodeRewrite(GraphPass):
             if self.match(node) is not None:
                 raise ir.passes.PostconditionError(f"{self.op_type} {node.name} {self.left}")
 
-    def rewrite(self, graph: ir.Graph) -> bool:
+    def rewrite(self, model: ir.Model) -> bool:
         changed = False
-        for node in edit.of_type(graph, self.op_type):
+        for node in edit.of_type(model.graph, self.op_type):
             if (found := self.match(node)) is not None:
-                self.apply(graph, node, found)
+                self.apply(model.graph, node, found)
                 changed = True
         return changed
 

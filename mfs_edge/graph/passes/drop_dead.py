@@ -19,5 +19,5 @@ class DropDead(GraphPass):
             if not value.uses():
                 raise ir.passes.PostconditionError(f"initialiser {name} is read by nothing")
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        return RemoveUnusedNodesPass()(model)
+    def rewrite(self, model: ir.Model) -> bool:
+        return RemoveUnusedNodesPass()(model).modified

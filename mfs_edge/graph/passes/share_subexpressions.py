@@ -14,5 +14,5 @@ class ShareSubexpressions(GraphPass):
     Requires: nothing. Ensures: no two nodes have equal operator, inputs and attributes.
     """
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        return CommonSubexpressionEliminationPass()(model)
+    def rewrite(self, model: ir.Model) -> bool:
+        return CommonSubexpressionEliminationPass()(model).modified

@@ -24,7 +24,8 @@ def conv(graph: ir.Graph, name: str) -> ir.Node:
 class Detuned(GraphPass):
     """One weight of one conv is a little off."""
 
-    def rewrite(self, graph: ir.Graph) -> bool:
+    def rewrite(self, model: ir.Model) -> bool:
+        graph = model.graph
         node = conv(graph, "decoder.1.pointwise")
         weight = edit.weight(node, 1)
         weight[3, 5] *= 1.1
@@ -35,42 +36,43 @@ class Detuned(GraphPass):
 class Quiet(Detuned):
     """Changes a weight, and says that it has not."""
 
-    def rewrite(self, graph: ir.Graph) -> bool:
-        super().rewrite(graph)
+    def rewrite(self, model: ir.Model) -> bool:
+        super().rewrite(model)
         return False
 
 
 class Boastful(GraphPass):
-    def rewrite(self, graph: ir.Graph) -> bool:
+    def rewrite(self, model: ir.Model) -> bool:
         return True
 
 
 class Reshaping(GraphPass):
     """Makes the mask one number, which broadcasts."""
 
-    def rewrite(self, graph: ir.Graph) -> bool:
-        conv(graph, "mask.5.conv").attributes["strides"] = ir.AttrInt64s("strides", [64, 64])
+    def rewrite(self, model: ir.Model) -> bool:
+        conv(model.graph, "mask.5.conv").attributes["strides"] = ir.AttrInt64s("strides", [64, 64])
         return True
 
 
 class Ill(GraphPass):
     """Leaves a graph that cannot run."""
 
-    def rewrite(self, graph: ir.Graph) -> bool:
-        conv(graph, "encoder.2.pointwise").attributes["group"] = ir.AttrInt64("group", 3)
+    def rewrite(self, model: ir.Model) -> bool:
+        conv(model.graph, "encoder.2.pointwise").attributes["group"] = ir.AttrInt64("group", 3)
         return True
 
 
 class Infinite(GraphPass):
-    def rewrite(self, graph: ir.Graph) -> bool:
+    def rewrite(self, model: ir.Model) -> bool:
+        graph = model.graph
         node = conv(graph, "encoder.1.depthwise")
         edit.set_weight(graph, node, 1, edit.weight(node, 1) * np.inf)
         return True
 
 
 class Renaming(GraphPass):
-    def rewrite(self, graph: ir.Graph) -> bool:
-        graph.outputs[1].name = "alpha"
+    def rewrite(self, model: ir.Model) -> bool:
+        model.graph.outputs[1].name = "alpha"
         return True
 
 
@@ -80,7 +82,8 @@ class Rescaling(GraphPass):
     rescales = True
     factor = 0.5
 
-    def rewrite(self, graph: ir.Graph) -> bool:
+    def rewrite(self, model: ir.Model) -> bool:
+        graph = model.graph
         first, second = conv(graph, "encoder.1.depthwise"), conv(graph, "encoder.1.pointwise")
         edit.set_weight(graph, first, 1, edit.weight(first, 1) * 2)
         edit.set_weight(graph, second, 1, edit.weight(second, 1) * self.factor)

@@ -25,6 +25,7 @@ from mfs_edge.verify.reference import on_each, reference_of
 SHOWN = ((0, 0), (3, 12), (6, 24))  # (identity, target) pairs on the sheet, whose answers are known
 SHEET = "contact_sheet.png"
 IDENTITIES = "identities"
+OURS = (SHEET, IDENTITIES, *(f"identity-{number}" for number, _ in SHOWN))
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ def demo(out: Path, *, overwrite: bool, steps: Steps) -> DemoResult:
     Raises:
         MfsEdgeError: one line saying what is wrong.
     """
-    ours = (SHEET, IDENTITIES, *(f"identity-{i}" for i, _ in SHOWN))
-    bundle.check_folder(out, overwrite=overwrite, ours=ours)
+    bundle.check_folder(out, overwrite=overwrite, ours=OURS)
     steps.note(sample.WARNING)
     with steps.step("rebuild the demo checkpoints"):
         arcface, iin = weights.checkpoint("arcface"), weights.checkpoint("iin")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import pytest
 
+from mfs_edge import bundle
 from mfs_edge.base.errors import OutputError
 from mfs_edge.base.progress import Recorded
 from mfs_edge.bundle.manifest import read
@@ -49,4 +50,4 @@ def test_it_can_be_run_again_but_not_over_other_files(result: run.DemoResult) ->
     with pytest.raises(OutputError, match=r"letter\.txt"):
         run.demo(result.out, overwrite=False, steps=Recorded())
     (result.out / "letter.txt").unlink()
-    run._check_folder(result.out, overwrite=False)
+    bundle.check_folder(result.out, overwrite=False, ours=run.OURS)

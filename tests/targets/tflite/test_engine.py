@@ -83,7 +83,7 @@ def test_a_runtime_without_the_delegate_is_reported(written: Writer) -> None:
     bare = interpreters.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     loaded.interpreter = interpreters.Interpreter(model_path=path, experimental_op_resolver_type=bare)
     loaded.interpreter.allocate_tensors()
-    found = loaded.engine.coverage()
+    found = loaded.coverage()
     assert (found["partitions"], found["delegated"]) == (0, 0)
     assert len(found["outside"]) == found["nodes"]
     assert found["warning"].startswith(f"runs none of the {found['nodes']} operators inside XNNPACK")

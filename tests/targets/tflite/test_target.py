@@ -124,7 +124,7 @@ def test_tensors_are_named_as_in_the_graph(golden_folded: fold.FoldedIDN, writte
     from mfs_edge.targets.tflite import validate
 
     model = graphs.idn(golden_folded.weights(), size=224)
-    named = {tensor.name for tensor in validate.load(written()).model.tensors}
+    named = {tensor.name for tensor in validate.load(written()).tensors}
     absorbed = {"image.padded"}  # the Conv behind it pads by itself
     assert {str(node.outputs[0].name) for node in model.graph} - absorbed <= named
 

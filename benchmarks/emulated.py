@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this
 from benchmarks import peerlib
 from mfs_edge import bench, target
 from mfs_edge.base.errors import CheckFailed, UsageError
+from mfs_edge.base.progress import Printed
 from mfs_edge.cli import show as tables
 from mfs_edge.emulation import count, setup
 from mfs_edge.emulation import device as emulated
@@ -29,7 +30,6 @@ from mfs_edge.emulation.environment import tell
 from mfs_edge.graph import build, passes
 from mfs_edge.measure import gate, results, run
 from mfs_edge.measure.devices import Watch
-from mfs_edge.measure.progress import Bars
 from mfs_edge.pipeline import compile as pipeline
 from mfs_edge.sample import weights
 from tests.measure import plant
@@ -83,8 +83,8 @@ def measure(artefacts: Sequence[Path], boards: Sequence[str], *, record: bool = 
         CheckFailed: a frame costs more than in the baseline, or that does not hold every artefact and board.
     """
     devices = [f"emulated:{name}" for name in boards]
-    with Bars() as bars:
-        found = bench(*artefacts, device=devices, baseline=None if record else BASELINE, time=False, progress=bars)
+    baseline = None if record else BASELINE
+    found = bench(*artefacts, device=devices, baseline=baseline, time=False, progress=Printed())
     stored = found if record else results.load(BASELINE)
     missing = {*_counts(found)} - {*_counts(stored)}
     causes = (*found.causes, *(f"{BASELINE}: has no {' on '.join(place)}; record it anew" for place in sorted(missing)))

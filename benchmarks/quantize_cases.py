@@ -15,7 +15,7 @@ from mfs_edge.graph import build, passes
 from mfs_edge.load import checkpoint
 from mfs_edge.load.identity import Identity
 from mfs_edge.quantize import execute
-from mfs_edge.sample import recipe
+from mfs_edge.sample import seeded
 from mfs_edge.sample import weights as demo_weights
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
@@ -62,7 +62,7 @@ def _demo(identities: int) -> Iterator[fold.FoldedIDN]:
 
 def _golden() -> fold.FoldedIDN:
     with np.load(GOLDEN / "golden.npz") as stored:
-        state = recipe.network_state("iin", seed=GOLDEN_SEED, statistics=stored)
+        state = seeded.network_state("iin", seed=GOLDEN_SEED, statistics=stored)
         identity = Identity(stored["identity/embedding"], stored["identity/feature_map"])
     iin = checkpoint.from_state(state, expect="iin", source="golden", sha256="0" * 64)
     return fold.fold(iin, identity)

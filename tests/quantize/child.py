@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mfs_edge import target
+from mfs_edge.base.frames import as_taken
 
 
 def main() -> None:
@@ -20,14 +21,23 @@ def main() -> None:
     frames = list(np.load(pictures))
     found: dict[str, list[np.ndarray]] = {}
     for path in map(Path, paths):
-        backend = target.of_file(path)
-        runner = backend.load(path, threads=1)
+        loaded = target.of_file(path).load(path, threads=1)
+        name, (shape, dtype) = loaded.input
         for frame in frames:
-            for name, value in runner.run(frame).items():
-                found.setdefault(f"{path.suffix[1:]} {name}", []).append(value)
+            # Not through ``loaded.run``, which knows swapped pictures and masks only.
+            loaded.engine.feed({name: as_taken(frame, shape, dtype)})
+            loaded.engine.infer()
+            for output, value in loaded.engine.fetch().items():
+                found.setdefault(f"{path.suffix[1:]} {output}", []).append(planes(value))
         if path.suffix == ".onnx":
             widened(path, frames, found)
     np.savez(into, **{name: np.stack(values) for name, values in found.items()})
+
+
+def planes(value: np.ndarray) -> np.ndarray:
+    """A square output as [1, C, S, S], a copy."""
+    _, _, columns, last = value.shape
+    return np.array(value if columns == last else value.transpose(0, 3, 1, 2))
 
 
 def widened(path: Path, frames: list[np.ndarray], found: dict[str, list[np.ndarray]]) -> None:

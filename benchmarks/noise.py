@@ -67,14 +67,6 @@ def artefact(folder: Path, size: int) -> Path:
     return folder / "base.onnx"
 
 
-def once(head: Path, base: Path, plan: paired.Plan, request: Request) -> Comparison:
-    device = LocalDevice()
-    outcome = paired.compare(
-        device, head=head, base=base, request=pinning.pinned(request, device), plan=plan, watch=Watch()
-    )
-    return outcome.comparison
-
-
 @click.command(help=__doc__)
 @click.option("--repeats", default=30, show_default=True)
 @click.option("--busy", is_flag=True, help="Keep one core at full load meanwhile.")
@@ -95,7 +87,7 @@ def main(
     json_path: Path | None,
 ) -> None:
     plan = paired.Plan(max_regression=max_regression, max_pairs=max_pairs)
-    found: list[Comparison] = []
+    device, found = LocalDevice(), list[Comparison]()
     with tempfile.TemporaryDirectory() as folder, busy_core(busy):
         base, head = artefact(Path(folder), size), Path(folder) / "head.onnx"
         if planted:
@@ -103,7 +95,9 @@ def main(
         else:
             shutil.copyfile(base, head)
         for number in range(repeats):
-            found.append(once(head, base, plan, Request(threads=threads)))
+            request = pinning.pinned(Request(threads=threads), device)
+            seen = paired.compare(device, head=head, base=base, request=request, plan=plan, watch=Watch())
+            found.append(seen.comparison)
             click.echo(f"{number + 1:3d} {_line(found[-1])}")
     verdicts = Counter(comparison.verdict for comparison in found)
     changes = [c.change.estimate for c in found if c.change]

@@ -37,7 +37,7 @@ from benchmarks.peer_race import Child, race
 from benchmarks.quantize_cases import Case, cases
 from mfs_edge import target
 from mfs_edge.base.errors import CheckFailed
-from mfs_edge.base.fidelity import OUTPUT_NAMES, psnr
+from mfs_edge.base.fidelity import OUTPUT_NAMES, Outputs, psnr
 from mfs_edge.graph import edit, passes
 from mfs_edge.measure import facts, luggage, runner
 from mfs_edge.quantize import execute, half, quantise, recipe
@@ -248,7 +248,7 @@ def cpu() -> str:
     return f"{runner.cpu_model()} ({', '.join(known)})"
 
 
-def fidelity(found: Iterable[execute.Outputs], expected: Sequence[execute.Outputs]) -> dict[str, float]:
+def fidelity(found: Iterable[Outputs], expected: Sequence[Outputs]) -> dict[str, float]:
     """Mean and least PSNR of image and mask."""
     pairs = zip(found, expected, strict=True)
     levels = np.array([[psnr(outputs[name] - wanted[name]) for name in OUTPUT_NAMES] for outputs, wanted in pairs])

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from mfs_edge import fold, sample
 from mfs_edge.base import extras, images
+from mfs_edge.base.fidelity import Outputs
 from mfs_edge.graph import build, passes
 from mfs_edge.load import checkpoint
 from mfs_edge.load.identity import Identity
@@ -33,7 +34,7 @@ class Case:
     model: ir.Model
     calibrate: Pictures
     judge: Pictures
-    expected: Sequence[execute.Outputs]
+    expected: Sequence[Outputs]
 
 
 def cases(networks: Sequence[str], sizes: Sequence[int], identities: int) -> Iterator[Case]:

@@ -77,15 +77,8 @@ def _artefact_table(artefacts: Iterable[records.ArtefactRecord]) -> Any:
 def compiled(result: Result, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
     """The result of ``compile``."""
     if json:
-        _print_json(
-            {
-                "out": str(result.out),
-                "passed": result.passed,
-                "manifest": result.manifest.model_dump(mode="json"),
-                "notes": list(notes),
-                "seconds": dict(seconds),
-            }
-        )
+        told = {"out": str(result.out), "passed": result.passed, "manifest": result.manifest.model_dump(mode="json")}
+        _print_json({**told, "notes": list(notes), "seconds": dict(seconds)})
         return
     console = _console()
     console.print(_artefact_table(result.manifest.artefacts))
@@ -182,17 +175,10 @@ def diagnosed(diagnosis: Diagnosis, *, json: bool) -> None:
     console.print(_table("compiler", ("module", "version"), diagnosis.compiler.items()))
     for problem in diagnosis.problems:
         console.print(f"[red]![/] {escape(problem)}")
-    rows = [
-        (
-            t.name,
-            _tick(t.emits),
-            _tick(t.runs),
-            ", ".join(t.precisions),
-            ", ".join(t.io_forms),
-            escape(t.remedy),
-        )
-        for t in diagnosis.targets
-    ]
+    rows = []
+    for t in diagnosis.targets:
+        offered = (", ".join(t.precisions), ", ".join(t.io_forms))
+        rows.append((t.name, _tick(t.emits), _tick(t.runs), *offered, escape(t.remedy)))
     console.print(_table("targets", ("target", "emits", "runs", "precisions", "io", "remedy"), rows))
     options = [list(vars(option).values()) for t in diagnosis.targets for option in t.options]
     console.print(_table("target options, for compile --set", ("option", "type", "default", "what it is"), options))

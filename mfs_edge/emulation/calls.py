@@ -10,9 +10,7 @@ from mfs_edge.base.errors import MissingDependency
 
 _TIMEOUT = 600.0  # s, of one call
 _FULL = "No space left on device"
-_TELLING = re.compile(
-    r"^(E:|dpkg|ERROR:)|error:"
-)  # apt's, dpkg's, pip's and compilers' own words; they say more besides
+_TELLING = re.compile(r"^(E:|dpkg|ERROR:)|error:")  # apt's, dpkg's, pip's and compilers' own words
 
 
 def output(

@@ -139,10 +139,9 @@ def compare(now: Entry, base: Entry, *, snapshot: bool) -> Found:
             got worse does.
     """
     file = now.facts.file
-    worse = [line for name in EXACT if (line := _grown(name, now, base))]
-    worse += _more_operators(now, base)
+    worse, lost = _grown(now, base)
     causes = [f"{file} on {now.device}: {line}" for line in worse]
-    notes = [f"{file} on {now.device}: {line}" for name in EXACT if (line := _lost(name, now, base))]
+    notes = [f"{file} on {now.device}: {line}" for line in lost]
     if None not in (now.facts.graph_hash, base.facts.graph_hash) and now.facts.graph_hash != base.facts.graph_hash:
         changed = f"{file}: the graph has changed ({_difference(now, base)})"
         if snapshot and not worse:
@@ -152,27 +151,23 @@ def compare(now: Entry, base: Entry, *, snapshot: bool) -> Found:
     return Found(tuple(causes), tuple(notes))
 
 
-def _grown(name: str, now: Entry, base: Entry) -> str | None:
-    value, before = METRICS[name](now), METRICS[name](base)
-    if value is None or before is None or value <= before + EXACT[name](before):
-        return None
-    outside = now.observation.coverage.outside if name == "undelegated" and now.observation.coverage else ()
-    which = f" ({', '.join(sorted(set(outside)))})" if outside else ""
-    return f"{name} {show(value)}{which}, was {show(before)}{_relative(value, before)}"
-
-
-def _lost(name: str, now: Entry, base: Entry) -> str | None:
-    value, before = METRICS[name](now), METRICS[name](base)
-    if value is not None or before is None:
-        return None
-    return f"{name} can no longer be told, was {show(before)}"
-
-
-def _more_operators(now: Entry, base: Entry) -> list[str]:
-    """More operators in all; one kind replaced by another is a change, not a loss."""
-    if sum(now.facts.operators.values()) <= sum(base.facts.operators.values()) or not base.facts.operators:
-        return []
-    return [f"more operators ({_difference(now, base)})"]
+def _grown(now: Entry, base: Entry) -> tuple[list[str], list[str]]:
+    """What costs more than before, and what can no longer be told."""
+    worse, lost = [], []
+    for name, slack in EXACT.items():
+        value, before = METRICS[name](now), METRICS[name](base)
+        if before is None:
+            continue
+        if value is None:
+            lost.append(f"{name} can no longer be told, was {show(before)}")
+        elif value > before + slack(before):
+            outside = now.observation.coverage.outside if name == "undelegated" and now.observation.coverage else ()
+            which = f" ({', '.join(sorted(set(outside)))})" if outside else ""
+            worse.append(f"{name} {show(value)}{which}, was {show(before)}{_relative(value, before)}")
+    # One kind of operator replaced by another is a change, not a loss.
+    if sum(now.facts.operators.values()) > sum(base.facts.operators.values()) > 0:
+        worse.append(f"more operators ({_difference(now, base)})")
+    return worse, lost
 
 
 def _difference(now: Entry, base: Entry) -> str:

@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,24 +57,11 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Band:
-    """A centre and its interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-    def per_cent(self) -> Interval:
-        """Of a log ratio."""
-        return Interval(**{name: math.expm1(value) * 100 for name, value in vars(self).items()})
-
-
-@dataclass(frozen=True)
 class Decision:
     verdict: Verdict | None  # None: undecided, more pairs would help
-    change: Band
-    control: Band
-    difference_ms: Band
+    change: Interval  # logarithms of ratios
+    control: Interval
+    difference_ms: Interval
 
 
 def trimmed_mean(values: np.ndarray) -> np.ndarray:
@@ -84,7 +72,7 @@ def trimmed_mean(values: np.ndarray) -> np.ndarray:
     return kept
 
 
-def bootstrap(values: Sequence[float] | np.ndarray) -> Band:
+def bootstrap(values: Sequence[float] | np.ndarray) -> Interval:
     """The trimmed mean of ``values`` [N], logarithms of ratios, with a percentile bootstrap interval.
 
     A bootstrap of few values is too narrow; it is widened as Student's t is over the normal
@@ -98,7 +86,7 @@ def bootstrap(values: Sequence[float] | np.ndarray) -> Band:
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(v) for v in np.quantile(spread, (tail, 1 - tail)))
     wider = _student(count - 1) / _Z * math.sqrt(count / (count - 1))
-    return Band(centre, centre - wider * (centre - low), centre + wider * (high - centre))
+    return Interval(estimate=centre, low=centre - wider * (centre - low), high=centre + wider * (high - centre))
 
 
 def _student(freedom: int) -> float:
@@ -118,7 +106,7 @@ def decide(pairs: Pairs, plan: Plan) -> Decision:
     return Decision(_verdict(change, noise, difference, len(pairs), plan), change, noise, difference)
 
 
-def _verdict(change: Band, noise: Band, difference: Band, count: int, plan: Plan) -> Verdict | None:
+def _verdict(change: Interval, noise: Interval, difference: Interval, count: int, plan: Plan) -> Verdict | None:
     threshold = plan.threshold
     if count < plan.min_pairs:
         return None
@@ -149,6 +137,12 @@ def compare(device: Device, *, head: Path, base: Path, request: Request, plan: P
     """
     seed = secrets.randbits(32)
     rng = np.random.default_rng(seed)
+    named: dict[str, Any] = {
+        "device": device.name,
+        "head": head.name,
+        "base": base.name,
+        "max_regression": plan.max_regression,
+    }
     seen: dict[str, Observation] = {}
     pairs = Pairs()
     jobs = (("head", head, pairs.head), ("base", base, pairs.base), ("control", base, pairs.control))
@@ -159,11 +153,25 @@ def compare(device: Device, *, head: Path, base: Path, request: Request, plan: P
             seen[role] = device.measure(path, request.quick(), _part(watch, len(pairs), place, plan))
             latency = seen[role].latency
             if latency is None:
-                return _untimed(device, head, base, plan, request, watch, seen)
+                only = "this device tells no time; only the deterministic part decides"
+                untimed = Comparison(verdict="not timed", pairs=0, notes=(only,), **named)
+                mine = seen.get("head") or device.measure(head, request.quick(), watch)
+                theirs = seen.get("base") or seen.get("control") or device.measure(base, request.quick(), watch)
+                return Outcome(untimed, mine, theirs)
             times.append(latency.typical_ms)
         if len(pairs) >= plan.min_pairs:
             decision = decide(pairs, plan)
-    return Outcome(_comparison(device, head, base, plan, pairs, decision, seed, seen), seen["head"], seen["base"])
+    comparison = Comparison(
+        **named,
+        **_told(f"{head.name} on {device.name}", base.name, decision, len(pairs), plan),
+        head_p50_ms=tuple(pairs.head),
+        base_p50_ms=tuple(pairs.base),
+        control_p50_ms=tuple(pairs.control),
+        pairs=len(pairs),
+        machine_key=seen["head"].machine.key,
+        seed=seed,
+    )
+    return Outcome(comparison, seen["head"], seen["base"])
 
 
 def _part(watch: Watch, done: int, place: int, plan: Plan) -> Watch:
@@ -178,71 +186,23 @@ def _part(watch: Watch, done: int, place: int, plan: Plan) -> Watch:
     return Watch(tell=tell, cancelled=watch.cancelled)
 
 
-def _untimed(
-    device: Device, head: Path, base: Path, plan: Plan, request: Request, watch: Watch, seen: dict[str, Observation]
-) -> Outcome:
-    """On a device without a clock only the deterministic part can compare."""
-    if "control" in seen:
-        seen.setdefault("base", seen["control"])
-    for role, path in (("head", head), ("base", base)):
-        if role not in seen:
-            seen[role] = device.measure(path, request.quick(), watch)
-    comparison = Comparison(
-        device=device.name,
-        head=head.name,
-        base=base.name,
-        verdict="not timed",
-        pairs=0,
-        max_regression=plan.max_regression,
-        notes=("this device tells no time; only the deterministic part decides",),
-    )
-    return Outcome(comparison, seen["head"], seen["base"])
-
-
-def _comparison(
-    device: Device,
-    head: Path,
-    base: Path,
-    plan: Plan,
-    pairs: Pairs,
-    decision: Decision,
-    seed: int,
-    seen: dict[str, Observation],
-) -> Comparison:
+def _told(where: str, base: str, decision: Decision, count: int, plan: Plan) -> dict[str, Any]:
+    """The verdict as fields of a comparison, with its cause or note."""
     verdict = decision.verdict or "inconclusive"
-    change, noise = decision.change.per_cent(), decision.control.per_cent()
+    change, noise = _per_cent(decision.change), _per_cent(decision.control)
     difference = decision.difference_ms.estimate
-    where = f"{head.name} on {device.name}"
-    interval = f"{change.estimate:+.1f} % [{change.low:+.1f}, {change.high:+.1f}]"
-    causes, notes = [], []
-    if verdict == "slower":
-        causes.append(
-            f"{where}: p50 {interval} ({difference:+.2f} ms) against {base.name}, allowed is {plan.max_regression:g} %"
-        )
-    elif verdict == "inconclusive":
-        notes.append(
-            f"{where}: inconclusive after {len(pairs)} pairs: p50 {interval}, allowed is {plan.max_regression:g} %"
-        )
-    elif verdict == "too noisy":
-        notes.append(
-            f"{where}: this machine is too noisy to judge time (base against itself: {noise.low:+.1f} .. "
-            f"{noise.high:+.1f} %); only the deterministic part decides"
-        )
-    return Comparison(
-        device=device.name,
-        head=head.name,
-        base=base.name,
-        verdict=verdict,
-        pairs=len(pairs),
-        max_regression=plan.max_regression,
-        change=change,
-        control=noise,
-        difference_ms=difference,
-        head_p50_ms=tuple(pairs.head),
-        base_p50_ms=tuple(pairs.base),
-        control_p50_ms=tuple(pairs.control),
-        machine_key=seen["head"].machine.key,
-        seed=seed,
-        causes=tuple(causes),
-        notes=tuple(notes),
-    )
+    interval = f"p50 {change.estimate:+.1f} % [{change.low:+.1f}, {change.high:+.1f}]"
+    allowed = f"allowed is {plan.max_regression:g} %"
+    lines = {
+        "slower": f"{interval} ({difference:+.2f} ms) against {base}, {allowed}",
+        "inconclusive": f"inconclusive after {count} pairs: {interval}, {allowed}",
+        "too noisy": f"this machine is too noisy to judge time (base against itself: {noise.low:+.1f} .. "
+        f"{noise.high:+.1f} %); only the deterministic part decides",
+    }
+    told = tuple(f"{where}: {line}" for kind, line in lines.items() if kind == verdict)
+    found: dict[str, Any] = {"verdict": verdict, "change": change, "control": noise, "difference_ms": difference}
+    return found | {"causes" if verdict == "slower" else "notes": told}
+
+
+def _per_cent(ratio: Interval) -> Interval:
+    return Interval(**{name: math.expm1(value) * 100 for name, value in ratio})

@@ -41,17 +41,10 @@ class Machine(_Record):
     def key(self) -> str:
         """One line that names everything above but the interpreter."""
         pinned = f"on CPUs {','.join(map(str, self.cpus))}" if self.cpus else ""
-        parts = [
-            self.cpu,
-            f"{self.cores} cores",
-            self.governor,
-            self.os,
-            self.arch,
-            f"{self.runtime} {self.runtime_version}",
-            f"{self.threads} threads",
-            pinned,
-        ]
-        return " | ".join(filter(None, parts))
+        system = (self.cpu, f"{self.cores} cores", self.governor, self.os, self.arch)
+        return " | ".join(
+            filter(None, (*system, f"{self.runtime} {self.runtime_version}", f"{self.threads} threads", pinned))
+        )
 
 
 class Latency(_Record):
@@ -181,7 +174,7 @@ class Entry(_Record):
 
 
 class Interval(_Record):
-    """A ratio as a percentage change, with its bootstrap interval."""
+    """A figure with its bootstrap interval; of a ratio, the percentage change or the logarithm."""
 
     estimate: float
     low: float

@@ -79,17 +79,17 @@ class Task:
         if reason is not None:
             self.notes.append(f"{path.name} was not measured on {device.name}: {reason}")
             return
-        with progress.job(f"{path.name} on {device.name}") as tell:
-            observation = device.measure(path, self.request, Watch(tell, watch.cancelled))
-        observation = self._judged(path, observation, device)
-        self.entries[key] = self._entry(device, path, observation)
+
+        def measured(file: Path) -> Observation:
+            with progress.job(f"{file.name} on {device.name}") as tell:
+                return device.measure(file, self.request, Watch(tell, watch.cancelled))
+
+        self.entries[key] = self._entry(device, path, self._judged(path, measured(path), device))
         base = self.bases.get(path)
         if base is None:
             return
         if not self.timed:
-            with progress.job(f"{base.name} on {device.name}") as tell:
-                observation = device.measure(base, self.request, Watch(tell, watch.cancelled))
-            self.base_entries[key] = self._entry(device, base, observation)
+            self.base_entries[key] = self._entry(device, base, measured(base))
             return
         with progress.job(f"{path.name} against {base.name} on {device.name}") as tell:
             outcome = paired.compare(

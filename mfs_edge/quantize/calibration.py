@@ -162,13 +162,12 @@ def _drawn(size: int, limit: int) -> CalibrationSet:
 
 
 def _faces(numbers: Sequence[int], size: int) -> list[Read]:
-    return [partial(_face, number, size) for number in numbers]
-
-
-def _face(number: int, size: int) -> np.ndarray:
     from mfs_edge import sample
 
-    return _fit(sample.target(number), size)
+    def face(number: int) -> np.ndarray:
+        return _fit(sample.target(number), size)
+
+    return [partial(face, number) for number in numbers]
 
 
 def _candidates(path: Path, size: int) -> list[_Candidate]:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from mfs_edge.base.fidelity import Outputs
 from mfs_edge.base.progress import Count
 from mfs_edge.graph import edit
 from mfs_edge.quantize import pairs
-from mfs_edge.quantize.execute import Outputs, squared_errors
+from mfs_edge.quantize.execute import squared_errors
 
 Levels = dict[str, float]  # dB per output
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from mfs_edge.base import frames
+from mfs_edge.base.fidelity import Outputs
 from mfs_edge.graph import session
 
-Outputs = dict[str, np.ndarray]
 Errors = dict[str, float]
 
 
@@ -18,15 +19,12 @@ class Session:
 
     def __init__(self, model: ir.Model, *, as_written: bool = False) -> None:
         self.session = session.Session(model, as_written=as_written)
-        self.takes_bytes = self.session.type == "tensor(uint8)"
+        self.dtype = "uint8" if self.session.type == "tensor(uint8)" else "float32"
 
     def run(self, image: np.ndarray) -> Outputs:
         """Float32 in and out, [1, 3, S, S] in 0..1, whatever the graph's own edges are."""
-        if not self.takes_bytes:
-            return self.session.run({self.session.image: image})
-        frame = np.ascontiguousarray(np.rint(image.transpose(0, 2, 3, 1) * 255).astype(np.uint8))
-        given = self.session.run({self.session.image: frame})
-        return {name: found.transpose(0, 3, 1, 2) / np.float32(255) for name, found in given.items()}
+        given = frames.as_taken(image, tuple(self.session.shape), self.dtype)
+        return frames.as_told(self.session.run({self.session.image: given}))
 
 
 def outputs(model: ir.Model, pictures: Iterable[np.ndarray], *, as_written: bool = False) -> list[Outputs]:

@@ -19,12 +19,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
+from mfs_edge.base.fidelity import Outputs
 from mfs_edge.graph import edit
 from mfs_edge.quantize import layout as layouts
 from mfs_edge.quantize import qdq, recipe
 from mfs_edge.quantize.calibration import evenly
 from mfs_edge.quantize.draft import Draft
-from mfs_edge.quantize.execute import Errors, Outputs, outputs, squared_errors
+from mfs_edge.quantize.execute import Errors, outputs, squared_errors
 from mfs_edge.quantize.layout import Layout
 from mfs_edge.quantize.weights import Codes
 

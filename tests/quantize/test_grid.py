@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfs_edge.quantize.execute import Session
+from mfs_edge.graph.session import Session
 from mfs_edge.quantize.grid import BYTES, SIGMOID, Grid
 
 ends = st.floats(-1e6, 1e6, allow_nan=False)
@@ -36,7 +36,7 @@ def test_rounding_is_onnxruntimes(grid: Grid) -> None:
     real = ir.node("DequantizeLinear", [codes.outputs[0], scale, zero], name="dq")
     real.outputs[0].name, real.outputs[0].dtype = "y", ir.DataType.FLOAT
     graph = ir.Graph([x], real.outputs, nodes=[codes, real], initializers=[scale, zero], opset_imports={"": 17})
-    wanted = Session(ir.Model(graph, ir_version=8)).run(values)["y"]
+    wanted = Session(ir.Model(graph, ir_version=8)).run({"x": values})["y"]
     assert np.abs(grid.rounded(values) - wanted).max() <= 1e-6
 
 

@@ -90,11 +90,8 @@ def require_passed(result: Result | DemoResult) -> None:
     failed = [a for a in result.manifest.artefacts if a.verification.status == "failed"]
     if failed:
         worst = failed[0].verification
-        levels = ", ".join(
-            f"{name} {fidelity.psnr_mean:.1f} dB"
-            for name, fidelity in (("swapped", worst.swapped), ("mask", worst.mask))
-            if fidelity is not None
-        )
+        sides = {"swapped": worst.swapped, "mask": worst.mask}
+        levels = ", ".join(f"{name} {found.psnr_mean:.1f} dB" for name, found in sides.items() if found)
         raise CheckFailed(
             f"{result.out / failed[0].file}: failed verification ({levels}; {worst.min_psnr:g} dB needed); "
             "kept under this name for inspection, do not ship it, or accept it with --min-psnr"

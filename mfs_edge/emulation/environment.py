@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -124,7 +125,12 @@ def emulator(folder: Path) -> list[str]:
 
 
 def megabytes(folder: Path) -> str:
-    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
+    """What the files in ``folder`` take; another process may be adding and renaming some meanwhile."""
+    size = 0
+    for place, _, names in os.walk(folder):  # passes over folders that have gone
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                size += Path(place, name).lstat().st_size
     return f"{size / 1e6:.0f} MB"
 
 

@@ -12,6 +12,7 @@ import pytest
 from mfs_edge.base.errors import LoweringError
 from mfs_edge.base.fidelity import psnr
 from mfs_edge.graph import build, edit, passes
+from mfs_edge.graph.session import Session
 from mfs_edge.quantize import execute, half
 from mfs_edge.target import EmitOptions, get
 from tests.graph import seeds
@@ -109,7 +110,7 @@ def test_patches_are_what_the_kernels_see(kernel: int, stride: int, pad: int, gr
     conv = next(edit.of_type(model.graph, "Conv"))
     found = half.patches(value, conv, np.random.default_rng(1))
     outputs = np.einsum("gok,gkn->gon", weight.reshape(groups, 8 // groups, -1), found).reshape(8, -1)
-    image = execute.outputs(model, [value])[0]["y"][0]
+    image = Session(model).run({str(model.graph.inputs[0].name): value})["y"][0]
     again = np.random.default_rng(1)
     ys, xs = (again.integers(image.shape[1], size=outputs.shape[1]) for _ in range(2))
     assert np.abs(outputs - image[:, ys, xs]).max() < 1e-4

@@ -1,7 +1,7 @@
 """``manifest.json``: what a folder of artefacts holds, where it came from and what was proven.
 
 Typed, diffable (no clock times, stable order) and strict: an unknown key is an error. An
-identity appears only as a hash.
+identity is named by its hash, which traces consent; the artefacts beside it hold the person.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class Manifest(_Record):
     schema_version: Literal[1] = 1
     notice: str = (
         "Synthetic media: obtain the consent of whoever is shown and disclose that faces were swapped. "
-        "The identity is recorded as a hash only."
+        "Every artefact is biometric data of the person folded into it, who can be recovered from the file; the hash "
+        "of the identity traces consent and hides nobody."
     )
     versions: dict[str, str]  # mfs-edge, Python and the libraries that took part
     artefacts: tuple[ArtefactRecord, ...]

@@ -1,7 +1,8 @@
 """An identity: the 512 values of an ArcFace embedding and its 512x7x7 feature map.
 
 Identities are biometric data. They are stored as plain float32 arrays (``id.npy``,
-[25600]: embedding, then feature map) and only ever named by their hash elsewhere.
+[25600]: embedding, then feature map). A network that one was folded into is biometric data too:
+the embedding can be computed back from it (``benchmarks/privacy.py``).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Identity:
 
     @property
     def sha256(self) -> str:
-        """Names the identity in manifests and artefacts without revealing it."""
+        """Names the identity in manifests and artefacts, so that they can be traced to a consent. It hides nothing."""
         return hashlib.sha256(self.flat.tobytes()).hexdigest()
 
 

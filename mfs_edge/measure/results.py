@@ -1,6 +1,6 @@
 """What ``bench`` records: typed, versioned, strict on load, raw samples kept.
 
-Times are milliseconds, sizes bytes. An identity appears nowhere, only files' hashes.
+Times are milliseconds, sizes bytes. Files are named by their hashes; no weight or identity is copied.
 """
 
 from __future__ import annotations

@@ -32,14 +32,14 @@ class Origin:
         return tuple(filter(None, [self.checkpoint.warning, *self.identity.notes]))
 
     def metadata(self, precision: str) -> dict[str, str]:
-        """What the file itself says; the identity by hash only."""
+        """What the file itself says. The identity's hash is for tracing consent: the weights hold the person anyway."""
         entries = {
             "mfs_edge_version": __version__,
             "identity_sha256": self.identity.sha256,
             "checkpoint": self.checkpoint.source,
             "checkpoint_sha256": self.checkpoint.sha256,
             "precision": precision,
-            "notice": "synthetic media: obtain consent, disclose",
+            "notice": "synthetic media: obtain consent, disclose; this file is biometric data of the person in it",
         }
         return entries | ({"warning": self.checkpoint.warning} if self.checkpoint.warning else {})
 

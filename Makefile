@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-install lint bench clean
+.PHONY: demo test test-install fuzz lint bench clean
 
 demo: $(READY)
 	$(BIN)/mfs-edge demo demo
@@ -14,6 +14,10 @@ test: $(READY)
 
 test-install: $(READY)  # a part of `make test`
 	$(BIN)/python -m pytest -q -n 2 -m install
+
+EXAMPLES ?= 100000
+fuzz: $(READY)  # for half an hour, with other edits each time; the same minute of them is a part of `make test`
+	$(BIN)/python -m tests.fuzz --examples $(EXAMPLES)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Edits that know a format: what they change is read as that format, so that reading goes deep."""

@@ -11,6 +11,8 @@ that the log shows), so the log is read, by regular expressions.
 
 from __future__ import annotations
 
+import functools
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,6 +37,9 @@ class Reading:
     note: str | None = None
 
 
+Parse = Callable[[Sequence[str]], Reading | None]
+
+
 @dataclass(frozen=True)
 class Tool:
     """One kind of executable."""
@@ -42,13 +47,41 @@ class Tool:
     name: str
     suffix: str  # of the artefacts it runs
     arguments: Callable[[str, Request], list[str]]
-    parse: Callable[[Sequence[str]], Reading | None]
+    parse: Parse
     profile: Callable[[str, Request], list[str]] | None = None
 
 
 def find(path_name: str) -> Tool:
     """The tool that an executable of this name is."""
     return PERF_TEST if "perf_test" in path_name else BENCHMARK_MODEL
+
+
+def _sound(parse: Parse) -> Parse:
+    """``parse``, but None where a figure is garbled, missing or none that a clock can give."""
+
+    @functools.wraps(parse)
+    def parsed(lines: Sequence[str]) -> Reading | None:
+        try:
+            found = parse(lines)
+        except (ValueError, KeyError, OverflowError, ZeroDivisionError):  # of a line that broke off, say
+            return None
+        if found is None or not _measured(found.latency):
+            return None
+        return found
+
+    return parsed
+
+
+def _measured(latency: Latency) -> bool:
+    """Whether it holds times: finite, and more than none on average."""
+    times = [value for name, value in latency if name.endswith("_ms") and isinstance(value, float)]
+    return all(map(math.isfinite, (*times, latency.fps, *latency.samples_ms))) and latency.mean_ms > 0
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is no time")
+    return value
 
 
 def _figure(pattern: str, text: str) -> float | None:
@@ -76,6 +109,7 @@ def _pairs(line: str) -> dict[str, str]:
     return {str(name): str(number) for name, number in re.findall(rf"(\w+)={_NUMBER}", line)}
 
 
+@_sound
 def _parse_litert(lines: Sequence[str]) -> Reading | None:
     """``benchmark_model`` prints microseconds; its second line of counts is the steady state."""
     text = "\n".join(lines)
@@ -84,8 +118,9 @@ def _parse_litert(lines: Sequence[str]) -> Reading | None:
     if len(counts) < 2 or timings is None:
         return None
     warm, steady = (_pairs(line) for line in counts[-2:])
-    only = steady.get("curr", "0")  # a single run is printed as "count=1 curr=..."
-    ms = {name: float(steady.get(name, only)) / 1000 for name in ("min", "avg")}
+    if steady["count"] == "1" and "curr" in steady:  # all that is printed of a single run
+        steady = {"min": steady["curr"], "avg": steady["curr"], **steady}
+    ms = {name: float(steady[name]) / 1000 for name in ("min", "avg")}
     latency = Latency(
         load_ms=float(timings.group(1)) / 1000,
         first_ms=float(timings.group(2)) / 1000,
@@ -153,6 +188,7 @@ def _ort(artefact: str, request: Request) -> list[str]:
     return ["-I", "-m", "times", "-r", runs, "-x", threads, "-y", "1", artefact, RESULTS]
 
 
+@_sound
 def _parse_ort(lines: Sequence[str]) -> Reading | None:
     """A row of ``onnxruntime_perf_test``'s file is model, seconds, peak bytes, CPU %, number, in every version.
 
@@ -164,7 +200,7 @@ def _parse_ort(lines: Sequence[str]) -> Reading | None:
     text = "\n".join(lines)
     load = _figure(rf"Session creation time cost: ?{_NUMBER} s", text)
     latency = Latency.of(
-        [float(seconds) * 1000 for _, seconds, *_ in rows],
+        [_finite(seconds) * 1000 for _, seconds, *_ in rows],
         load_ms=None if load is None else load * 1000,
         first_ms=_figure(rf"First inference time cost: ?{_NUMBER} ms", text),
         warmup_runs=1,

@@ -12,6 +12,7 @@ import numpy as np
 from mfs_edge.targets.coreml import read as coreml_read
 from mfs_edge.targets.tflite import flatbuffer
 from mfs_edge.targets.tflite import reader as tflite_reader
+from onnx_ir.passes.common import ShapeInferencePass
 
 from mfs_edge import target
 from mfs_edge.base import files
@@ -29,7 +30,7 @@ MLMODEL, WEIGHTS, MANIFEST = (str(path) for path in (coreml_read.MODEL, coreml_r
 
 
 @functools.cache
-def _written(name: str, precision: str) -> tuple[str, dict[str, bytes]]:
+def emitted(name: str, precision: str) -> tuple[str, dict[str, bytes]]:
     """The name by which a small artefact opens, and its files."""
     kind = target.get(name)
     with tempfile.TemporaryDirectory() as folder:
@@ -56,14 +57,14 @@ def _graph(precision: str):  # type: ignore[no-untyped-def]  # an onnx_ir model,
     narrow = ("Conv", [weights(3, 8, 3, 3)], {"pads": [1, 1, 1, 1]})
     leaky = ("LeakyRelu", [], {"alpha": 0.1})
     model = graphs.chain(SIZE, [down, up, ("Add", ["image"], {}), wide, leaky, narrow, ("Sigmoid", [], {})])
-    return qdq.quantise(model, graphs.noise(SIZE)) if precision == "int8" else model
+    return ShapeInferencePass()(qdq.quantise(model, graphs.noise(SIZE))).model if precision == "int8" else model
 
 
-def _samples(name: str, member: str, precisions: tuple[str, ...] = ("fp32", "int8")) -> list[Sample]:
+def written(name: str, member: str, precisions: tuple[str, ...] = ("fp32", "int8")) -> list[Sample]:
     """Each precision's, with ``member`` to be edited."""
     found = []
     for precision in precisions:
-        held = dict(_written(name, precision)[1])
+        held = dict(emitted(name, precision)[1])
         found.append(Sample(held.pop(member), held))
     return found
 
@@ -78,32 +79,32 @@ def examined(path: Path) -> None:
 
 
 @reader(
-    "onnx", file="idn.onnx", samples=lambda: _samples("onnx", "idn.onnx"), structures=[binaries.as_protobuf], share=3
+    "onnx", file="idn.onnx", samples=lambda: written("onnx", "idn.onnx"), structures=[binaries.as_protobuf], share=3
 )
 def read_onnx(path: Path) -> None:
     examined(path)
 
 
-def _digest(data: bytes) -> tuple[int, int] | None:
+def digest(data: bytes) -> tuple[int, int] | None:
     return tflite_reader.read(data).metadata.get(flatbuffer.DIGEST)
 
 
-def _foreign_tflite() -> list[Sample]:
+def foreign_tflite() -> list[Sample]:
     """Ours, and the same without the digest: a stranger's, which is only read."""
-    ours = _samples("tflite", "idn.tflite")
+    ours = written("tflite", "idn.tflite")
     return [
         *ours,
         *(Sample(sample.data.replace(flatbuffer.DIGEST.encode(), b"x" * len(flatbuffer.DIGEST))) for sample in ours),
     ]
 
 
-@reader("tflite", file="idn.tflite", samples=_foreign_tflite, structures=[binaries.Signed(_digest)], share=3)
+@reader("tflite", file="idn.tflite", samples=foreign_tflite, structures=[binaries.Signed(digest)], share=3)
 def read_tflite(path: Path) -> None:
     examined(path)
 
 
 @reader(
-    "openvino-xml", file="idn.xml", samples=lambda: _samples("openvino", "idn.xml"), structures=[texts.as_xml], share=2
+    "openvino-xml", file="idn.xml", samples=lambda: written("openvino", "idn.xml"), structures=[texts.as_xml], share=2
 )
 def read_xml(path: Path) -> None:
     examined(path)
@@ -111,7 +112,7 @@ def read_xml(path: Path) -> None:
 
 def _unsigned_ir() -> list[Sample]:
     """With and without the hash of the ``.bin`` in the ``.xml``: a stranger's has none."""
-    found = _samples("openvino", "idn.bin")
+    found = written("openvino", "idn.bin")
     for sample in list(found):
         root = ET.fromstring(sample.beside["idn.xml"])
         root.remove(root.find("rt_info"))  # type: ignore[arg-type]
@@ -127,7 +128,7 @@ def read_bin(path: Path) -> None:
 @reader(
     "coreml-mlmodel",
     file=f"idn.mlpackage/{MLMODEL}",
-    samples=lambda: _samples("coreml", f"idn.mlpackage/{MLMODEL}"),
+    samples=lambda: written("coreml", f"idn.mlpackage/{MLMODEL}"),
     structures=[binaries.as_protobuf],
     share=2,
 )
@@ -137,7 +138,7 @@ def read_mlmodel(path: Path) -> None:
 
 def _unsigned_package() -> list[Sample]:
     """With and without the hash of the weights among the model's entries."""
-    found = _samples("coreml", f"idn.mlpackage/{WEIGHTS}")
+    found = written("coreml", f"idn.mlpackage/{WEIGHTS}")
     name = coreml_read.WEIGHTS_SHA256.encode()
     for sample in list(found):
         model = sample.beside[f"idn.mlpackage/{MLMODEL}"].replace(name, b"x" * len(name))
@@ -153,7 +154,7 @@ def read_weights(path: Path) -> None:
 @reader(
     "coreml-manifest",
     file=f"idn.mlpackage/{MANIFEST}",
-    samples=lambda: _samples("coreml", f"idn.mlpackage/{MANIFEST}", ("fp32",)),
+    samples=lambda: written("coreml", f"idn.mlpackage/{MANIFEST}", ("fp32",)),
     structures=[texts.as_json],
 )
 def read_package_manifest(path: Path) -> None:
@@ -172,7 +173,7 @@ def _evaluated(package: Path) -> None:
 @reader(
     "coreml-evaluator",
     file=f"idn.mlpackage/{MLMODEL}",
-    samples=lambda: _samples("coreml", f"idn.mlpackage/{MLMODEL}"),
+    samples=lambda: written("coreml", f"idn.mlpackage/{MLMODEL}"),
     structures=[binaries.as_protobuf],
     share=2,
 )
@@ -188,7 +189,7 @@ def evaluate_weights(path: Path) -> None:
 @reader(
     "coreml-evaluator-manifest",
     file=f"idn.mlpackage/{MANIFEST}",
-    samples=lambda: _samples("coreml", f"idn.mlpackage/{MANIFEST}", ("fp32",)),
+    samples=lambda: written("coreml", f"idn.mlpackage/{MANIFEST}", ("fp32",)),
     structures=[texts.as_json],
     share=0.5,
 )

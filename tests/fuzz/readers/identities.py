@@ -33,7 +33,7 @@ def _npz(**arrays: np.ndarray) -> bytes:
     return held.getvalue()
 
 
-def _arrays() -> list[Sample]:
+def arrays() -> list[Sample]:
     flat = np.concatenate([_embedding(), _feature_map().ravel()])
     odd = _npy(np.array([{}], object), pickled=True)
     return [*map(Sample, (_npy(flat), _npy(flat[None]), _npy(_embedding()), _npy(_feature_map()), odd))]
@@ -51,7 +51,7 @@ def _bombs() -> list[bytes]:
     return [archives.bomb("embedding.npy", archives.npy_header(2**29)), archives.bomb("feature_map.npy", b"")]
 
 
-@reader("identity-npy", file="id.npy", samples=_arrays, structures=[archives.as_npy, pickles.as_pickle])
+@reader("identity-npy", file="id.npy", samples=arrays, structures=[archives.as_npy, pickles.as_pickle])
 def read_npy(path: Path) -> None:
     identity.load(path)
 

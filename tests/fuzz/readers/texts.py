@@ -42,13 +42,13 @@ def _record() -> dict[str, object]:
     }
 
 
-def _manifests() -> list[Sample]:
+def manifests() -> list[Sample]:
     versions = {"mfs-edge": "0.1", "python": "3.11"}
     whole = {"schema_version": 1, "notice": "n", "versions": versions, "artefacts": [_record()], "warnings": []}
     return [Sample(json.dumps(whole).encode(), {"idn-64-fp32.onnx": _ONNX})]
 
 
-@reader("manifest", file="manifest.json", samples=_manifests, structures=[texts.as_json], share=2)
+@reader("manifest", file="manifest.json", samples=manifests, structures=[texts.as_json], share=2)
 def read_manifest(path: Path) -> None:
     found = manifest.read(path)
     found.files()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import warnings
 from collections import Counter
@@ -20,6 +21,7 @@ from tests.fuzz.registry import Harness, Sample
 
 PIECE = 1000  # examples of one run of hypothesis, whose memory of them grows
 CORPUS = Path(__file__).parent / "corpus"
+PLAIN, PACKED = 2048, ".gz"  # bytes up to which a finding is kept as it is, and what larger ones end in
 _TOO_DEAR = ("hung", "grew")  # to be made smaller, each try costs seconds
 
 
@@ -43,16 +45,18 @@ class Finding(Exception):
     data: bytes
 
     def __str__(self) -> str:
-        told = self.verdict
-        return f"{self.reader}: {told.outcome} {told.detail} at {told.place or '?'}, {len(self.data)} bytes"
+        told, detail = self.verdict, " ".join(self.verdict.detail.split())[:200]
+        return f"{self.reader}: {told.outcome} {detail} at {told.place or '?'}, {len(self.data)} bytes"
 
     def save(self, folder: Path) -> Path:
-        """Write the bytes as ``corpus/`` keeps them: READER/what-hash."""
+        """Write the bytes as ``corpus/`` keeps them: READER/what-hash, the larger ones as ``.gz``."""
         words = [self.verdict.outcome, *self.verdict.signature[1:]]
         plain = "-".join("".join(c if c.isalnum() else "-" for c in Path(word).name) for word in words if word)
         path = folder / self.reader / f"{plain}-{hashlib.sha256(self.data).hexdigest()[:8]}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.data)
+        if len(self.data) > PLAIN:
+            path = path.with_name(f"{path.name}{PACKED}")
+        path.write_bytes(gzip.compress(self.data, mtime=0) if len(self.data) > PLAIN else self.data)
         return path
 
 
@@ -123,6 +127,12 @@ def cases(harness: Harness) -> st.SearchStrategy[Case]:
         return st.one_of(blind, *aware, *aware).map(lambda data: Case(sample, data))
 
     return st.one_of([edited(sample) for sample in samples])
+
+
+def kept(path: Path) -> bytes:
+    """What :meth:`Finding.save` wrote."""
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix == PACKED else content
 
 
 def replay(harness: Harness, pool: Pool, data: bytes) -> list[Verdict]:

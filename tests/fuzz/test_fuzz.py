@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import broken, registry
-from tests.fuzz.hunt import CORPUS, Finding, Hunt, replay
+from tests.fuzz.hunt import CORPUS, Finding, Hunt, kept, replay
 from tests.fuzz.pool import Pool, Verdict
 
 HARNESSES = registry.harnesses()
-EXAMPLES = 3000  # over all readers
+EXAMPLES = 5000  # over all readers
 _SHARES = sum(harness.share for harness in HARNESSES.values())
 _FOUND = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 
@@ -54,8 +54,8 @@ def test_edited_files_are_read_or_refused(name: str, pool: Pool, tmp_path: Path)
 @pytest.mark.parametrize("path", _FOUND, ids=[str(path.relative_to(CORPUS)) for path in _FOUND])
 def test_what_was_found_once(path: Path, pool: Pool, tmp_path: Path) -> None:
     harness = HARNESSES[path.parent.name]
-    for verdict in replay(harness, pool, path.read_bytes()):
-        accepted(harness, path.read_bytes(), verdict, tmp_path)
+    for verdict in replay(harness, pool, kept(path)):
+        accepted(harness, kept(path), verdict, tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name, harness in HARNESSES.items() if harness.known is not tuple])
@@ -87,7 +87,7 @@ def test_a_fault_is_found_and_its_bytes_are_kept(tmp_path: Path, impatient: Pool
     (finding,) = hunt.found.values()
     assert finding.verdict.outcome == "foreign"
     assert finding.data.startswith(broken.INDEX)
-    kept = finding.save(tmp_path)
-    assert kept.parent.name == "broken"
-    assert kept.read_bytes() == finding.data
+    saved = finding.save(tmp_path)
+    assert saved.parent.name == "broken"
+    assert kept(saved) == finding.data
     assert hunt.tally["refused"] > 100

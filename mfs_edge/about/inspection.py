@@ -13,6 +13,7 @@ from mfs_edge.base import extras, files
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError
 from mfs_edge.base.progress import Recorded, Steps
 from mfs_edge.bundle import manifest
+from mfs_edge.face import record
 from mfs_edge.graph import cost
 from mfs_edge.load import checkpoint, identity
 from mfs_edge.program import IntegerTensor, Program, Tensor
@@ -90,6 +91,9 @@ def _identity(path: Path) -> Inspection:
         "sha256": found.sha256,
         "notes": "; ".join(found.notes) or "none",
     }
+    source = record.of(path, found.sha256)
+    told = source.model_dump(mode="json", exclude={"identity_sha256"}, exclude_none=True) if source else {}
+    facts |= {key.replace("_", " "): str(value) for key, value in told.items()}
     return Inspection("identity", path, facts)
 
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mfs_edge.about.doctor import Diagnosis
     from mfs_edge.about.inspection import Inspection
     from mfs_edge.base.fidelity import Fidelity
-    from mfs_edge.load.identity import Identity
     from mfs_edge.measure.results import Report
     from mfs_edge.pipeline.compile import Result
     from mfs_edge.pipeline.demo import DemoResult
+    from mfs_edge.pipeline.identify import Identified
 
 
 LOG_WIDTH = 160
@@ -98,15 +98,22 @@ def require_passed(result: Result | DemoResult) -> None:
         )
 
 
-def identified(identity: Identity, out: Path, *, seconds: Mapping[str, float], json: bool) -> None:
-    """The result of ``identity``."""
+def identified(found: Identified, out: Path, *, seconds: Mapping[str, float], json: bool) -> None:
+    """The result of ``identity``: what was understood, before what was made of it."""
+    source = found.source
     if json:
-        _print_json({"out": str(out), "sha256": identity.sha256, "seconds": dict(seconds)})
+        about = {"out": str(out), "sha256": found.identity.sha256, "seconds": dict(seconds)}
+        _print_json({**about, "source": source.model_dump(mode="json", exclude={"identity_sha256"})})
         return
     console = _console()
-    console.print(f"{out}: identity [bold]{identity.sha256[:12]}[/], 512 + 512x7x7 float32")
+    console.print(f"understood: {source.understood}", markup=False, highlight=False)
+    if source.eye_distance is not None:
+        console.print(f"eyes {source.eye_distance:g} px apart; worst landmark {source.residual:g} of 112 px off")
+    if found.preview is not None:
+        console.print(f"{found.preview}: the aligned face; look whether it is upright and whole", markup=False)
+    console.print(f"{out}: identity {found.identity.sha256[:12]}, 512 + 512x7x7 float32", markup=False)
     console.print("[dim]An identity is biometric data: store it as you would a photograph of the person.[/]")
-    console.print(f"[dim]Next:[/] mfs-edge compile --identity {out} --target onnx")
+    console.print(f"Next: mfs-edge compile --identity {out} --target onnx", markup=False)
 
 
 def inspected(inspection: Inspection, *, json: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -95,7 +95,8 @@ def load(path: Path | None, size: int, limit: int = LIMIT, progress: Count | Non
         found.take(candidate, size)
         if progress is not None:
             progress(number, len(chosen))
-    return found.split(Path(path), size)
+    split = found.split(Path(path), size)
+    return replace(split, warnings=(*split.warnings, *_passed_over(Path(path))))
 
 
 @dataclass(frozen=True)
@@ -172,15 +173,29 @@ def _faces(numbers: Sequence[int], size: int) -> list[Read]:
 
 def _candidates(path: Path, size: int) -> list[_Candidate]:
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in images.SUFFIXES and p.is_file())
-        if not files:
-            raise InputError(
-                f"{path}: holds no picture ({', '.join(sorted(images.SUFFIXES))}); give a folder of face crops"
-            )
-        return [_Candidate(file.name, partial(images.read_rgb, file)) for file in files]
+        pictures, _ = _pictures(path)
+        if not pictures:
+            raise InputError(f"{path}: holds no picture (told by what files hold); give a folder of face crops")
+        return [_Candidate(file.name, partial(images.read_rgb, file)) for file in pictures]
     if path.suffix == ".npz" and path.is_file():
         return _arrays(path)
     raise InputError(f"{path}: is neither a folder of pictures nor an .npz file; give --calibration one of them")
+
+
+def _pictures(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The pictures in and under ``folder``, by what they hold, and the other files; litter is neither."""
+    found = sorted(p for p in folder.rglob("*") if p.is_file() and not images.is_litter(p.relative_to(folder)))
+    pictures = [p for p in found if images.is_meant_as_picture(p)]
+    return pictures, [p for p in found if p not in set(pictures)]
+
+
+def _passed_over(path: Path) -> tuple[str, ...]:
+    """Says which files of a calibration folder are no pictures."""
+    others = _pictures(path)[1] if path.is_dir() else []
+    if not others:
+        return ()
+    names = ", ".join(p.name for p in others[:LISTED]) + (", ..." if len(others) > LISTED else "")
+    return (f"passed over {len(others)} files in {path.name} that are no pictures: {names}",)
 
 
 def _arrays(path: Path) -> list[_Candidate]:

@@ -80,7 +80,9 @@ UNREADABLE = {
 def test_unreadable_pictures(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(UNREADABLE[name])
-    with pytest.raises(InputError, match=r"use a PNG or JPEG|truncated or damaged PNG") as caught:
+    with pytest.raises(
+        InputError, match=r"use a PNG or JPEG|truncated or damaged (PNG|JPEG|BMP)|more than 128,000,000 pixels"
+    ) as caught:
         images.read_rgb(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).isprintable()
@@ -111,3 +113,49 @@ def test_resize_averages_when_shrinking() -> None:
     stripes[:, ::2] = 200
     assert (images.resize(stripes, 4) == 100).all()
     assert images.resize(stripes, 16).shape == (16, 16, 3)
+
+
+ENCODINGS = {
+    "jpg": (".jpg", []), "progressive": (".jpg", [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]), "webp": (".webp", []),
+    "png": (".png", []), "bmp": (".bmp", []), "tiff": (".tiff", []), "gif": (".gif", []), "avif": (".avif", []),
+    "jp2": (".jp2", []), "ppm": (".ppm", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("name", ["x", "X.JPEG", "x.jfif", "x.txt"])
+def test_pictures_are_told_by_what_they_hold(tmp_path: Path, encoding: str, name: str) -> None:
+    suffix, options = ENCODINGS[encoding]
+    path = tmp_path / name
+    path.write_bytes(cv2.imencode(suffix, RED, options)[1].tobytes())
+    assert images.is_picture(path)
+    assert images.read_rgb(path).shape == RED.shape
+
+
+@pytest.mark.parametrize("name", ["._x.jpg", ".DS_Store", "Thumbs.db", "__MACOSX/x.jpg"])
+def test_litter(name: str) -> None:
+    assert images.is_litter(Path(name))
+    assert not images.is_litter(Path("x.jpg"))
+
+
+@pytest.mark.parametrize("quality", [30, 75, 95])
+@pytest.mark.parametrize("seed", range(10))
+def test_what_libjpeg_complains_of_is_damage_and_is_not_printed(
+    tmp_path: Path, quality: int, seed: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(seed)
+    picture = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    encoded = bytearray(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
+    path = tmp_path / "x.jpg"
+    path.write_bytes(encoded)
+    images.read_rgb(path)
+    path.write_bytes(encoded[: len(encoded) // 2])
+    with pytest.raises(InputError, match="truncated or damaged JPEG"):
+        images.read_rgb(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bytes_behind_a_jpeg_are_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(cv2.imencode(".jpg", RED)[1].tobytes() + b"\0" * 1000 + b"a camera's own notes")
+    assert images.read_rgb(path).shape == RED.shape

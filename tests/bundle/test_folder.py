@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -101,20 +98,39 @@ def test_failure_leaves_no_new_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_staging_of_a_killed_run_is_swept(tmp_path: Path) -> None:
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    (tmp_path / f".mfs-edge-staging-{int(dead.stdout)}").mkdir()
+LEFTOVERS = (".mfs-edge-staging-4711", ".mfs-edge-probe-0a", ".mfs-edge.lock", ".manifest.json.k3_9x2ab.tmp")
+
+
+@pytest.mark.parametrize("name", LEFTOVERS)
+def test_what_a_killed_run_left_is_swept(tmp_path: Path, name: str) -> None:
+    publish(tmp_path, "a.onnx")
+    (tmp_path / name).mkdir() if "staging" in name else (tmp_path / name).touch()
     bundle.check_folder(tmp_path, overwrite=False)
-    publish(tmp_path, "a.onnx")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", bundle.MANIFEST]
+    publish(tmp_path, "b.onnx")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "b.onnx", bundle.MANIFEST]
 
 
-def test_staging_of_a_living_run_is_left_alone(tmp_path: Path) -> None:
-    other = tmp_path / ".mfs-edge-staging-1"  # init lives
-    other.mkdir()
+@pytest.mark.parametrize(
+    "name", [".manifest.json.tmp", "manifest.json.k3_9x2ab.tmp", ".mfs-edge.toml", ".notes.0123abcd.tmp"]
+)
+def test_what_is_named_alike_is_not(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match="did not write"):
+        bundle.check_folder(tmp_path, overwrite=False)
     publish(tmp_path, "a.onnx")
-    assert other.exists()
-    shutil.rmtree(other)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_publication_that_was_cut_off_is_finished_even_if_its_files_are_gone(tmp_path: Path) -> None:
+    publish(tmp_path, "a.onnx")
+    manifest = read(tmp_path / bundle.MANIFEST)
+    entry = manifest.artefacts[0].model_copy(
+        update={"file": ".mfs-edge-staging-1/a.onnx", "files": {".mfs-edge-staging-1/a.onnx": "0" * 64}}
+    )
+    (tmp_path / bundle.MANIFEST).write_text(manifest.model_copy(update={"artefacts": (entry,)}).dumps())
+    bundle.check_folder(tmp_path, overwrite=False)
+    publish(tmp_path, "b.onnx")
+    assert [a.file for a in read(tmp_path / bundle.MANIFEST).artefacts] == ["b.onnx"]
 
 
 def test_the_manifest_rejects_unknown_keys(tmp_path: Path) -> None:

@@ -196,6 +196,30 @@ def delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def twin(source: Path, to: Path, *, link: bool = True) -> None:
+    """The same file or folder under a second name, which is free; with the permissions that the umask leaves.
+
+    Args:
+        source: stays.
+        to: the second name.
+        link: share the files' bytes (and permissions), where the file system has hard links.
+
+    Raises:
+        OSError: the disk is full, ...
+    """
+    if source.is_dir():
+        to.mkdir()
+        for inner in sorted(source.iterdir()):
+            twin(inner, to / inner.name, link=link)
+        return
+    if link:
+        with contextlib.suppress(OSError):  # vfat, exFAT and some shares have none; then it is a copy
+            os.link(source, to)
+            return
+    shutil.copyfile(source, to)
+    sync(to)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 atomically; raises OutputError as :func:`atomic`."""
     with atomic(path) as temporary:

@@ -13,7 +13,6 @@ run does step 3 for it (:func:`settle`).
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -128,7 +127,7 @@ def _place(artefact: Artefact, stage: Path, folder: Path) -> None:
     for source, destination in zip((*artefact.parts[1:], artefact.parts[0]), (*others, first), strict=True):
         incoming = stage / _INCOMING
         files.delete(incoming)
-        _twin(source, incoming)
+        files.twin(source, incoming)
         destination.parent.mkdir(parents=True, exist_ok=True)
         if incoming.is_dir() or destination.is_dir():  # which no rename replaces
             _away(destination, stage)
@@ -142,17 +141,3 @@ def _away(path: Path, stage: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.rename(outgoing)
     files.delete(outgoing)
-
-
-def _twin(source: Path, twin: Path) -> None:
-    """The same file or folder under a second name."""
-    if source.is_dir():
-        twin.mkdir()
-        for inner in sorted(source.iterdir()):
-            _twin(inner, twin / inner.name)
-        return
-    try:
-        os.link(source, twin)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, twin)
-        files.sync(twin)

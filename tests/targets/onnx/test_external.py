@@ -52,17 +52,15 @@ def test_weights_elsewhere_are_counted_hashed_and_sent(
     assert facts.of(path).sha256 != found.sha256
 
 
+def tensor(location: str) -> bytes:
+    return made.field(13, made.field(1, b"location") + made.field(2, location.encode())) + b"\x70\x01"
+
+
 def test_several_files_and_a_subgraph(tmp_path: Path) -> None:
     """In a branch of If, in an attribute and in a sparse tensor, too."""
-    inner = made.field(5, made.field(13, made.field(1, b"location") + made.field(2, b"./inner.bin")) + b"\x70\x01")
-    node = made.field(5, made.field(6, inner))
-    sparse = made.field(
-        15, made.field(1, made.field(13, made.field(1, b"location") + made.field(2, b"s.bin")) + b"\x70\x01")
-    )
-    tensors = b"".join(
-        made.field(5, made.field(13, made.field(1, b"location") + made.field(2, name)) + b"\x70\x01")
-        for name in (b"a.bin", b"b.bin", b"a.bin")
-    )
+    node = made.field(5, made.field(6, made.field(5, tensor("./inner.bin"))))
+    sparse = made.field(15, made.field(1, tensor("s.bin")))
+    tensors = b"".join(made.field(5, tensor(name)) for name in ("a.bin", "b.bin", "a.bin"))
     (tmp_path / "x.onnx").write_bytes(made.field(7, made.field(1, node) + sparse + tensors))
     for name in ("a.bin", "b.bin", "inner.bin", "s.bin", "unrelated.bin"):
         (tmp_path / name).write_bytes(b"1")

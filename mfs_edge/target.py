@@ -197,6 +197,8 @@ class Loaded:
                 f"running a {self.target.suffix} needs {kind.PACKAGE} ({error}); install it with: {how}"
             ) from error
         except Exception as error:  # the runtimes' exceptions share no base
+            if refused := files.temporary_refused(error):
+                raise refused from error
             raise InputError(
                 f"{self.path}: {kind.title} cannot load it ({reason_of(error)}); compile it again, or update it"
             ) from error
@@ -220,7 +222,10 @@ class Loaded:
         profiled.feed({name: np.zeros(shape, dtype)})
         for _ in range(2):
             profiled.infer()
-        return f"{profiled.title} {profiled.version}: {profiled.execution()}"
+        try:
+            return f"{profiled.title} {profiled.version}: {profiled.execution()}"
+        except OSError as error:
+            raise files.temporary_refused(error) or error from error
 
     def warnings(self) -> list[str]:
         """What belongs into a manifest: that much of the file falls out of the delegate."""

@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -19,6 +20,7 @@ from mfs_edge.base.errors import InputError, OutputError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _LOST = (*_FULL, errno.EIO)  # from fsync: what was written is not on the disk
+_NO_TEMPORARY = "No usable temporary directory"
 _BUSY = (errno.EBUSY, errno.ETXTBSY, errno.EACCES, errno.EPERM)  # shares, while somebody has the old file open
 _BUSY_TRIES, _BUSY_SECONDS = 5, 0.05
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-z_]{8}\.tmp")
@@ -117,6 +119,21 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); {_way_out(error)}") from error
+
+
+def temporary_refused(error: Exception) -> OutputError | None:
+    """What to tell where ``error`` came from the folder for temporary files, not from the file at hand; or None."""
+    refused = isinstance(error, OSError) and (error.errno in (*_FULL, errno.EROFS) or _NO_TEMPORARY in str(error))
+    if not refused and "FileWriter" not in str(error):  # coremltools' own, on any trouble
+        return None
+    try:
+        folder = tempfile.gettempdir()
+    except OSError:  # none is left
+        folder = "$TMPDIR"
+    reason = getattr(error, "strerror", None) or str(error)
+    return OutputError(
+        f"{folder}: temporary files cannot be written ({reason}); free space there, or name another folder in $TMPDIR"
+    )
 
 
 def _way_out(error: OSError) -> str:

@@ -73,15 +73,18 @@ def _convert(mil: Any, path: Path, *, io: str, min_ios: int) -> Any:
     with tools.quiet():
         # No pass has anything to do: the lowering emits what it means, once, in its final
         # precision and without dead code. The default pipeline runs ~90 of them.
-        converted = ct.convert(
-            mil,
-            convert_to="mlprogram",
-            inputs=inputs,
-            minimum_deployment_target=program.deployment_target(min_ios),
-            pass_pipeline=ct.PassPipeline.EMPTY,
-            package_dir=str(path),
-            skip_model_load=True,
-        )
+        try:
+            converted = ct.convert(
+                mil,
+                convert_to="mlprogram",
+                inputs=inputs,
+                minimum_deployment_target=program.deployment_target(min_ios),
+                pass_pipeline=ct.PassPipeline.EMPTY,
+                package_dir=str(path),
+                skip_model_load=True,
+            )
+        except (OSError, RuntimeError) as error:  # coremltools writes the weights among the temporary files first
+            raise files.temporary_refused(error) or error from error
         return converted.get_spec()
 
 

@@ -139,3 +139,33 @@ def test_the_manifest_rejects_unknown_keys(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"versions"', '"surprise": 1, "versions"'))
     with pytest.raises(InputError, match="surprise"):
         read(path)
+
+
+def test_out_through_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file/sub", tmp_path / "file/deep/er"):
+        with pytest.raises(OutputError, match=r"/file is a file, not a folder"):
+            bundle.check_folder(out, overwrite=True)
+
+
+def test_out_through_a_link_to_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    for out in (tmp_path / "link", tmp_path / "link/sub", tmp_path / "loop"):
+        with pytest.raises(OutputError, match=r"is a symbolic link to \w+, which does not exist|cannot be used"):
+            bundle.check_folder(out, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x\0y", "x/" + "y" * 300])
+def test_out_of_an_impossible_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="choose another --out"):
+        bundle.check_folder(tmp_path / name, overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["new/deep", "link/new", "with space", "ünï"])
+def test_legitimate_places(tmp_path: Path, name: str) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    bundle.check_folder(tmp_path / name, overwrite=False)
+    publish(tmp_path / name, "a.onnx")
+    assert (tmp_path / name / "a.onnx").exists()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mfs_edge.base import extras, frames, quiet
+from mfs_edge.base import extras, files, frames, quiet
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
 from mfs_edge.base.fidelity import Outputs, Swapper
@@ -145,6 +145,14 @@ class Target(abc.ABC):
         found: Program = importlib.import_module(f"{self.engine.rpartition('.')[0]}.read").read(path)
         return found
 
+    def beside(self, path: Path) -> tuple[str, ...]:
+        """What else belongs to the artefact at ``path``: paths relative to its folder, with forward slashes.
+
+        Raises:
+            InputError: the file names something that is missing.
+        """
+        return Artefact.at(path, self.companions).companions
+
     def remarks(self, program: Program) -> list[str]:
         """What a user must be told of a file that was written; for its manifest."""
         return []
@@ -189,6 +197,8 @@ class Loaded:
                 f"running a {self.target.suffix} needs {kind.PACKAGE} ({error}); install it with: {how}"
             ) from error
         except Exception as error:  # the runtimes' exceptions share no base
+            if refused := files.temporary_refused(error):
+                raise refused from error
             raise InputError(
                 f"{self.path}: {kind.title} cannot load it ({reason_of(error)}); compile it again, or update it"
             ) from error
@@ -212,7 +222,10 @@ class Loaded:
         profiled.feed({name: np.zeros(shape, dtype)})
         for _ in range(2):
             profiled.infer()
-        return f"{profiled.title} {profiled.version}: {profiled.execution()}"
+        try:
+            return f"{profiled.title} {profiled.version}: {profiled.execution()}"
+        except OSError as error:
+            raise files.temporary_refused(error) or error from error
 
     def warnings(self) -> list[str]:
         """What belongs into a manifest: that much of the file falls out of the delegate."""
@@ -297,6 +310,14 @@ def artefact(path: Path) -> Artefact:
     """The artefact at ``path`` with what lies beside it and belongs to it.
 
     Raises:
-        InputError: no backend writes files of this name.
+        InputError: no backend writes files of this name, or a part is missing or not in its folder.
     """
-    return Artefact.at(path, of_file(path).companions)
+    return artefact_of(of_file(path), path)
+
+
+def artefact_of(kind: Target, path: Path) -> Artefact:
+    """As :func:`artefact`, where the name does not tell what wrote the file."""
+    names = kind.beside(path)
+    for name in names:
+        files.confined(path.parent, name, source=path)
+    return Artefact(path, names)

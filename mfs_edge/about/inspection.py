@@ -12,7 +12,7 @@ from mfs_edge import target
 from mfs_edge.base import extras, files
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError
 from mfs_edge.base.progress import Recorded, Steps
-from mfs_edge.bundle import manifest
+from mfs_edge.bundle import MANIFEST, manifest, proof
 from mfs_edge.face import record
 from mfs_edge.graph import cost
 from mfs_edge.load import checkpoint, identity
@@ -48,8 +48,8 @@ def inspect(path: Path, *, layers: bool = False, quant: bool = False, steps: Ste
         return _artefact(path, layers=layers, quant=quant, steps=steps or Recorded())
     if layers or quant:
         raise UsageError(f"{path}: has no {'layers' if layers else 'quantised tensors'} to show; give an artefact")
-    if path.is_dir() or path.name == "manifest.json":
-        return _manifest(path / "manifest.json" if path.is_dir() else path)
+    if path.is_dir() or path.name == MANIFEST:
+        return _manifest(path / MANIFEST if path.is_dir() else path)
     if path.suffix in (".npy", ".npz"):
         return _identity(path)
     return _checkpoint(path)
@@ -100,7 +100,7 @@ def _identity(path: Path) -> Inspection:
 def _artefact(path: Path, *, layers: bool, quant: bool, steps: Steps) -> Inspection:
     backend = target.of_file(path)
     found = backend.read(path)
-    facts = {"format": found.format, "bytes": target.artefact(path).size, "sha256": files.sha256(path)}
+    facts = {"format": found.format, **_bytes(path)}
     tables = {
         "tensors": _tensors("input", found.takes) + _tensors("output", found.gives),
         "operators": [{"operator": op, "count": count} for op, count in found.operators.items()],
@@ -112,6 +112,14 @@ def _artefact(path: Path, *, layers: bool, quant: bool, steps: Steps) -> Inspect
         costs, rows = _integers(path, found, steps)
         facts, tables = {**facts, "alone": costs}, {**tables, "quantised tensors": rows}
     return Inspection("artefact", path, {**facts, **found.details, **_taken(backend, path), **found.metadata}, tables)
+
+
+def _bytes(path: Path) -> dict[str, Any]:
+    """Size and hashes of all that belongs to the artefact, and what the manifest beside it proves of them."""
+    made = target.artefact(path)
+    digests = {f"sha256 of {name}": files.sha256(path.parent / name) for name in made.companions}
+    told = proof.of(path).told
+    return {"bytes": made.size, "sha256": files.sha256(path), **digests, **({"verification": told} if told else {})}
 
 
 def _taken(backend: target.Target, path: Path) -> dict[str, Any]:
@@ -145,7 +153,9 @@ def _integers(path: Path, program: Program, steps: Steps) -> tuple[str, list[dic
     graph = path.with_suffix(".onnx")
     levels: dict[str, dict[str, float]] = {}
     told = f"unknown: error contributions need {graph.name} beside it; compile with --target onnx too"
-    if graph.exists():
+    if graph.exists() and _whose(graph) != program.metadata.get(WHOSE):
+        told = f"unknown: {graph.name} beside it is of another identity; compile both targets again"
+    elif graph.exists():
         levels, told = _contributions(graph, steps), f"dB with that tensor alone on integers, {JUDGED_ON} drawn faces"
     plain = {_plain(name): level for name, level in levels.items()}
     return told, [_integer(tensor, plain.get(_plain(tensor.name))) for tensor in tensors]
@@ -156,7 +166,13 @@ def _plain(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
 
+def _whose(path: Path) -> str | None:
+    """The hash of the identity that an artefact says it was made from."""
+    return target.of_file(path).read(path).metadata.get(WHOSE)
+
+
 JUDGED_ON = 4
+WHOSE = "identity_sha256"
 
 
 def _contributions(path: Path, steps: Steps) -> dict[str, dict[str, float]]:
@@ -194,15 +210,16 @@ def _tensors(role: str, tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
 def _manifest(path: Path) -> Inspection:
     if not path.exists():
         raise InputError(f"{path.parent}: is a folder without manifest.json; give a build folder or a file")
-    found = manifest.read(path)
+    found = proof.settled(path.parent) if path.name == MANIFEST else manifest.read(path)
     rows = [
         {
             "file": artefact.file,
             "precision": artefact.precision,
             "bytes": artefact.bytes,
-            "verification": artefact.verification.status,
-            "intact": artefact.intact(path.parent),
+            "verification": artefact.verification.status if intact else "nothing is proven",
+            "intact": intact,
         }
         for artefact in found.artefacts
+        for intact in [artefact.intact(path.parent)]
     ]
     return Inspection("manifest", path, {"artefacts": len(rows), **found.versions}, {"artefacts": rows})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mfs_edge.base import files
 
@@ -15,21 +15,21 @@ class Artefact:
     """What a target wrote for one network.
 
     Its parts are what lies in the folder under names of its own: one file, several (OpenVINO's
-    ``.xml`` and ``.bin``), or a folder (Core ML's ``.mlpackage``). They stay side by side.
+    ``.xml`` and ``.bin``), or a folder (Core ML's ``.mlpackage``). They keep their places beside each other.
     """
 
     path: Path  # the part by which a runtime opens it
-    companions: tuple[str, ...] = ()  # names of the other parts, in the same folder
+    companions: tuple[str, ...] = ()  # the other parts, relative to the same folder, with forward slashes
 
     @classmethod
-    def at(cls, path: Path, companions: Iterable[str] = ()) -> Artefact:
+    def at(cls, path: Path, suffixes: Iterable[str] = ()) -> Artefact:
         """The artefact at ``path``, with the companions that are there.
 
         Args:
             path: need not exist.
-            companions: the suffixes that take the place of its own, such as ``.bin``; see ``Target.companions``.
+            suffixes: that take the place of its own, such as ``.bin``; see ``Target.companions``.
         """
-        beside = [path.with_suffix(suffix) for suffix in companions]
+        beside = [path.with_suffix(suffix) for suffix in suffixes]
         return cls(path, tuple(other.name for other in beside if other.exists()))
 
     @classmethod
@@ -38,9 +38,14 @@ class Artefact:
         return cls(folder / name, tuple(sorted(part.name for part in folder.iterdir() if part.name != name)))
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parts, relative to their folder, the one that opens it first."""
+        return (self.path.name, *self.companions)
+
+    @property
     def parts(self) -> tuple[Path, ...]:
         """Files or folders, the one that opens it first."""
-        return (self.path, *(self.path.with_name(name) for name in self.companions))
+        return tuple(self.path.parent / name for name in self.names)
 
     @property
     def members(self) -> tuple[Path, ...]:
@@ -50,7 +55,15 @@ class Artefact:
     @property
     def sha256s(self) -> dict[str, str]:
         """The name of each part -> its hex digest, by :func:`mfs_edge.base.files.sha256`."""
-        return {part.name: files.sha256(part) for part in sorted(self.parts)}
+        return {name: files.sha256(self.path.parent / name) for name in sorted(self.names)}
+
+    @property
+    def sha256(self) -> str:
+        """One hex digest for all of it: of its only part, or of the parts' names and digests."""
+        digests = self.sha256s
+        if len(digests) == 1:
+            return digests[self.path.name]
+        return hashlib.sha256("".join(f"{name}\0{digests[name]}\n" for name in digests).encode()).hexdigest()
 
     @property
     def size(self) -> int:
@@ -63,27 +76,21 @@ class Artefact:
 
     def rename(self, change: Callable[[str], str]) -> Artefact:
         """Give every part the name that ``change`` makes of its own, in the same folder."""
-        path = self.path.with_name(change(self.path.name))
-        return self._renamed(Artefact(path, tuple(map(change, self.companions))))
+        path, *companions = (str(PurePosixPath(n).with_name(change(PurePosixPath(n).name))) for n in self.names)
+        return self._renamed(Artefact(self.path.with_name(path), tuple(companions)))
 
     def remove(self) -> None:
         """Delete every part that is there."""
         for part in self.parts:
-            _delete(part)
+            files.delete(part)
 
     def _renamed(self, to: Artefact) -> Artefact:
         for source, destination in zip(self.parts, to.parts, strict=True):
+            destination.parent.mkdir(parents=True, exist_ok=True)
             if destination.is_dir() or (source.is_dir() and destination.exists()):  # which no rename replaces
                 old = destination.rename(source.with_name(f".{destination.name}.old"))
                 source.rename(destination)
-                _delete(old)
+                files.delete(old)
             else:
-                source.replace(destination)
+                files.replace(source, destination)
         return to
-
-
-def _delete(part: Path) -> None:
-    if part.is_dir() and not part.is_symlink():
-        shutil.rmtree(part)
-    else:
-        part.unlink(missing_ok=True)

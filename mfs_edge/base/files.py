@@ -3,19 +3,73 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import re
+import secrets
+import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mfs_edge.base.errors import InputError, OutputError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_LOST = (*_FULL, errno.EIO)  # from fsync: what was written is not on the disk
+_NO_TEMPORARY = "No usable temporary directory"
+_BUSY = (errno.EBUSY, errno.ETXTBSY, errno.EACCES, errno.EPERM)  # shares, while somebody has the old file open
+_BUSY_TRIES, _BUSY_SECONDS = 5, 0.05
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-z_]{8}\.tmp")
+
 
 def under(path: Path) -> list[Path]:
-    """The file itself, or every file in a folder and its subfolders, sorted."""
-    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    """The file itself, or every file in a folder and its subfolders, sorted.
+
+    Raises:
+        InputError: the folder holds a symbolic link that leads out of it, or to a folder.
+    """
+    if not path.is_dir():
+        return [path]
+    inside = list(path.rglob("*"))
+    for link in (p for p in inside if p.is_symlink()):
+        if link.is_dir() or not link.resolve().is_relative_to(path.resolve()):
+            raise InputError(f"{link}: is a symbolic link to something else; put the file itself there (cp -rL)")
+    return sorted(p for p in inside if p.is_file())
+
+
+def confined(folder: Path, name: str, *, source: Path) -> Path:
+    """The file or folder ``name`` in ``folder``, which ``source`` speaks of.
+
+    Args:
+        folder: that it must not leave.
+        name: with forward slashes; whoever wrote it may be a stranger.
+        source: for the message.
+
+    Raises:
+        InputError: it lies elsewhere, or leads elsewhere by a symbolic link.
+    """
+    if not plain(name):
+        raise InputError(f"{source}: names {name!a}, which is not inside of its folder; give files that lie together")
+    path = folder / name
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:  # a loop of links
+        raise InputError(f"{path}: cannot be followed ({error}); put the file itself there") from error
+    if not inside:
+        raise InputError(f"{path}: is a symbolic link out of its folder; put the file itself there (cp -L)")
+    return path
+
+
+def plain(name: str) -> bool:
+    """Whether ``name`` is a relative path that stays below where it starts, on any system."""
+    parts = PurePosixPath(name).parts
+    windows = PureWindowsPath(name)
+    rooted = name.startswith("/") or windows.drive or windows.root
+    return bool(parts) and not rooted and "\0" not in name and ".." not in (*parts, *windows.parts)
 
 
 def sha256(path: Path) -> str:
@@ -64,8 +118,30 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written ({reason}); free space or choose another place") from error
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); {_way_out(error)}") from error
+
+
+def temporary_refused(error: Exception) -> OutputError | None:
+    """What to tell where ``error`` came from the folder for temporary files, not from the file at hand; or None."""
+    refused = isinstance(error, OSError) and (error.errno in (*_FULL, errno.EROFS) or _NO_TEMPORARY in str(error))
+    if not refused and "FileWriter" not in str(error):  # coremltools' own, on any trouble
+        return None
+    try:
+        folder = tempfile.gettempdir()
+    except OSError:  # none is left
+        folder = "$TMPDIR"
+    reason = getattr(error, "strerror", None) or str(error)
+    return OutputError(
+        f"{folder}: temporary files cannot be written ({reason}); free space there, or name another folder in $TMPDIR"
+    )
+
+
+def _way_out(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "free space or choose another place"
+    if error.errno in _FORBIDDEN:
+        return "allow it (permissions, mount options) or choose another place"
+    return "choose another place"
 
 
 @contextlib.contextmanager
@@ -76,19 +152,89 @@ def atomic(path: Path) -> Iterator[Path]:
         OutputError: it cannot be written; nothing is left behind.
     """
     with writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
+        # A fresh file with the permissions that the umask leaves: some file systems refuse to change them later.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)  # mkstemp makes it private
-            temporary.replace(path)
+            sync(temporary)
+            replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_of(name: str) -> str | None:
+    """What the file is for that :func:`atomic` calls ``name`` while it is written; None if it is no such name."""
+    found = _TEMPORARY.fullmatch(name)
+    return found["name"] if found else None
+
+
+def sync(path: Path) -> None:
+    """Bring a file or a folder's entries to the disk, where the file system can do that.
+
+    Some (network shares, FUSE) cannot, and say so; what was written is as safe there as they make it.
+
+    Raises:
+        OSError: the disk is full or failed; what was written is lost.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno in _LOST:
+            raise
+
+
+def replace(source: Path, destination: Path) -> None:
+    """Rename a file over another; patiently, as shares refuse it while a reader has the other one open.
+
+    Raises:
+        OSError: it stays refused.
+    """
+    for tries_left in reversed(range(_BUSY_TRIES)):
+        try:
+            source.replace(destination)
+        except OSError as error:
+            if error.errno not in _BUSY or not tries_left or destination.is_dir():
+                raise
+            time.sleep(_BUSY_SECONDS)
+        else:
+            return
+
+
+def delete(path: Path) -> None:
+    """A file or a whole folder, if it is there; of a symbolic link the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def twin(source: Path, to: Path, *, link: bool = True) -> None:
+    """The same file or folder under a second name, which is free; with the permissions that the umask leaves.
+
+    Args:
+        source: stays.
+        to: the second name.
+        link: share the files' bytes (and permissions), where the file system has hard links.
+
+    Raises:
+        OSError: the disk is full, ...
+    """
+    if source.is_dir():
+        to.mkdir()
+        for inner in sorted(source.iterdir()):
+            twin(inner, to / inner.name, link=link)
+        return
+    if link:
+        with contextlib.suppress(OSError):  # vfat, exFAT and some shares have none; then it is a copy
+            os.link(source, to)
+            return
+    shutil.copyfile(source, to)
+    sync(to)
 
 
 def write_text(path: Path, text: str) -> None:

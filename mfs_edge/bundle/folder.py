@@ -1,25 +1,33 @@
-"""An output folder: artefacts and their manifest, written so that a kill leaves nothing half-done.
+"""An output folder: what may be written there, and a staging folder to write it into.
 
-Everything is made in a staging folder inside the output folder (same file system) and
-renamed into place at the end. What mfs-edge did not write is never touched without
-``--overwrite``, and never deleted.
+Everything is made in a staging folder inside the output folder (same file system), and published
+at the end (:mod:`mfs_edge.bundle.publication`) by one writer at a time. What mfs-edge did not write is
+never touched without ``--overwrite``, and never deleted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError, OutputError
-from mfs_edge.bundle.manifest import ArtefactRecord, Manifest, read
+from mfs_edge.bundle import lock, publication
+from mfs_edge.bundle.manifest import Manifest, read
+from mfs_edge.bundle.publication import MANIFEST, STAGING
 
-MANIFEST = "manifest.json"
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 REJECTED = ".rejected"
-_STAGING = ".mfs-edge-staging-"
+_ALIVE = ".lock"  # in a staging folder, held for as long as its run lives
+_NAME_BYTES = 255  # of one name, on every file system in use
+_TRIES = 100  # to make a staging folder, while other runs remove the output folder that they made
 
 
 def foreign(folder: Path) -> list[str]:
@@ -28,8 +36,20 @@ def foreign(folder: Path) -> list[str]:
         return []
     known = {MANIFEST} if (folder / MANIFEST).exists() else set()
     with contextlib.suppress(InputError):  # an unreadable manifest vouches for nothing, itself included
-        known |= read(folder / MANIFEST).files()
-    return sorted(p.name for p in folder.iterdir() if p.name not in known and not p.name.startswith(_STAGING))
+        known |= _accounted(read(folder / MANIFEST))
+    return sorted(p.name for p in folder.iterdir() if p.name not in known and not _leftover(p.name))
+
+
+def _accounted(manifest: Manifest) -> set[str]:
+    """The names at the top that are ours; those that a killed run was about to give, too."""
+    pending = [publication.moved(a, None) for a in manifest.artefacts if publication.staged(a)]
+    names = [name for artefact in pending for name in artefact.files]
+    return manifest.files() | {PurePosixPath(name).parts[0] for name in names}
+
+
+def _leftover(name: str) -> bool:
+    """Whether only mfs-edge names things so, while it writes."""
+    return name.startswith((STAGING, lock.PROBE)) or name == lock.NAME or files.temporary_of(name) == MANIFEST
 
 
 def check_folder(folder: Path, *, overwrite: bool, ours: Collection[str] = ()) -> None:
@@ -39,8 +59,7 @@ def check_folder(folder: Path, *, overwrite: bool, ours: Collection[str] = ()) -
         OutputError: it is a file, or holds other files and ``overwrite`` is off, or may not
             be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file, not a folder; choose another --out")
+    nearest = _nearest(folder)
     others = [name for name in foreign(folder) if name not in ours]
     if others and not overwrite:
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
@@ -50,82 +69,110 @@ def check_folder(folder: Path, *, overwrite: bool, ours: Collection[str] = ()) -
         )
     if folder.exists() and (folder / MANIFEST).exists() and not overwrite:
         read(folder / MANIFEST)  # an unreadable one would be lost
-    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot be written (permission denied in {nearest}); choose another --out")
 
 
+def _nearest(folder: Path) -> Path:
+    """``folder``, or the folder in which it can be made.
+
+    Raises:
+        OutputError: something else has that name.
+    """
+    if "\0" in str(folder) or any(len(os.fsencode(part)) > _NAME_BYTES for part in folder.parts):
+        raise OutputError(f"{ascii(str(folder))[1:-1]}: no folder can be called so; choose another --out")
+    for path in (folder, *folder.absolute().parents):
+        try:
+            if path.is_dir():
+                return path
+            if path.is_symlink() and not path.exists():
+                raise OutputError(
+                    f"{folder}: {path} is a symbolic link to {path.readlink()}, which does not exist; make that "
+                    "folder, or choose another --out"
+                )
+            if path.exists():
+                raise OutputError(f"{folder}: {path} is a file, not a folder; choose another --out")
+        except (OSError, ValueError) as error:  # a name too long, a loop of links, a null character
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OutputError(f"{folder}: cannot be used ({reason}); choose another --out") from error
+    raise OutputError(f"{folder}: there is no such place; choose another --out")
+
+
 @contextlib.contextmanager
-def staging(folder: Path) -> Iterator[Path]:
+def staging(folder: Path, tell: Callable[[str], None] | None = None) -> Iterator[Path]:
     """A fresh folder inside ``folder`` to write into; gone afterwards, as is ``folder`` if nothing came of it.
+
+    Args:
+        folder: the output folder; made if need be.
+        tell: told where files cannot be locked.
 
     Raises:
         OutputError: the disk is full or read-only.
     """
     created = [p for p in (folder, *folder.parents) if not p.exists()]
     with files.writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        stage = folder / f"{_STAGING}{os.getpid()}"
-        stage.mkdir()
+        stage, alive = _stage(folder, tell or (lambda line: None))
         try:
             yield stage
         finally:
-            shutil.rmtree(stage, ignore_errors=True)
+            _discard(stage, folder)
+            alive.release()
             for made in created:  # innermost first; rmdir refuses those that hold something
                 with contextlib.suppress(OSError):
                     made.rmdir()
 
 
-def _sweep(folder: Path) -> None:
-    """Remove staging folders of runs that were killed."""
-    for stale in folder.glob(f"{_STAGING}*"):
-        pid = stale.name.removeprefix(_STAGING)
-        if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(stale, ignore_errors=True)
+def _stage(folder: Path, tell: Callable[[str], None]) -> tuple[Path, BaseFileLock]:
+    """A staging folder and the lock that says that its run lives; what killed runs left is cleared first."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            soft = lock.soft(folder)
+            with lock.held(folder, soft=soft):
+                _recover(folder, soft=soft)
+                stage = folder / f"{STAGING}{secrets.token_hex(8)}"
+                stage.mkdir()
+                alive = lock.taken(stage / _ALIVE, soft=soft)
+                break
+        except FileNotFoundError:  # another run has just removed the folder that it had made
+            if folder.exists() or not tries_left:
+                raise
+    if soft:
+        tell(
+            f"{folder}: lies on a file system that cannot lock files; a lock file takes their place there, so write "
+            "into it from one machine at a time"
+        )
+    return stage, alive
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid != os.getpid()
+def _recover(folder: Path, *, soft: bool) -> None:
+    """Finish what a killed run had committed, and remove what it left; the lock is held."""
+    publication.settle(folder)
+    for path in list(folder.iterdir()):
+        if path.name.startswith(STAGING):
+            if not (path / _ALIVE).exists() or lock.abandoned(path / _ALIVE, soft=soft):
+                shutil.rmtree(path, ignore_errors=True)
+        elif path.name.startswith(lock.PROBE) or files.temporary_of(path.name) == MANIFEST:
+            with contextlib.suppress(OSError):  # another run's probe, just gone
+                path.unlink()
+
+
+def _discard(stage: Path, folder: Path) -> None:
+    """Remove the staging folder, unless the manifest names what is in it: then the next run goes on from there."""
+    if not any(publication.staged(a) and a.file.startswith(f"{stage.name}/") for a in publication.recorded(folder)):
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def publish(stage: Path, folder: Path, manifest: Manifest) -> Manifest:
-    """Move every staged artefact of ``manifest`` into ``folder`` and record it there.
+    """Put the staged artefacts of ``manifest`` into ``folder`` and record them there, all in one step.
 
-    Artefacts of earlier runs that are not replaced stay, and stay recorded. The manifest goes
-    first: after a kill between two renames every file is still accounted for, and a hash that
-    does not match tells which one is old.
+    Artefacts of earlier runs that are not replaced stay, and stay recorded.
 
     Returns:
         The manifest as written, earlier artefacts included.
+
+    Raises:
+        OutputError: the disk is full, or another run does not end writing there.
     """
-    merged = manifest.model_copy(update={"artefacts": _merge(_recorded(folder), manifest.artefacts)})
-    with files.writing(folder):
-        _sync(stage)
-        files.write_text(folder / MANIFEST, merged.dumps())
-        for artefact in manifest.artefacts:
-            artefact.within(stage).move(folder)
-    return merged
-
-
-def _recorded(folder: Path) -> tuple[ArtefactRecord, ...]:
-    with contextlib.suppress(InputError):
-        return tuple(a for a in read(folder / MANIFEST).artefacts if (folder / a.file).exists())
-    return ()
-
-
-def _merge(old: Sequence[ArtefactRecord], new: Sequence[ArtefactRecord]) -> tuple[ArtefactRecord, ...]:
-    by_file = {artefact.file: artefact for artefact in (*old, *new)}
-    return tuple(by_file[name] for name in sorted(by_file))
-
-
-def _sync(stage: Path) -> None:
-    for path in files.under(stage):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    with files.writing(folder), lock.held(folder, soft=lock.soft(folder)):
+        return publication.commit(stage, folder, manifest)

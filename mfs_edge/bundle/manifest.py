@@ -7,11 +7,13 @@ identity is named by its hash, which traces consent; the artefacts beside it hol
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from mfs_edge import target
 from mfs_edge.base import files
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError
@@ -69,14 +71,59 @@ class ArtefactRecord(_Record):
     verification: Verification
     warnings: tuple[str, ...] = ()
 
+    @field_validator("file")
+    @classmethod
+    def _file_inside(cls, name: str) -> str:
+        return _inside(name)
+
+    @field_validator("files")
+    @classmethod
+    def _files_inside(cls, digests: dict[str, str]) -> dict[str, str]:
+        return {_inside(name): digest for name, digest in digests.items()}
+
     def within(self, folder: Path) -> Artefact:
         """Everything recorded here, in ``folder``."""
-        return Artefact(folder / self.file, tuple(Path(name).name for name in self.files if name != self.file))
+        base = PurePosixPath(self.file).parent
+        others = (os.path.relpath(name, base) for name in self.files if name != self.file)
+        return Artefact(folder / self.file, tuple(Path(name).as_posix() for name in others))
+
+    def changed(self, folder: Path) -> tuple[str, ...]:
+        """What is not in ``folder`` as it was recorded: missing, other bytes, or a part without a recorded hash.
+
+        Raises:
+            InputError: a part leads out of ``folder`` by a symbolic link.
+        """
+        found = {name: files.confined(folder, name, source=folder / self.file) for name in self.files}
+        other = {name for name, path in found.items() if not _holds(path, self.files[name])}
+        return tuple(sorted(other | (self._parts(folder) - found.keys())))
 
     def intact(self, folder: Path) -> bool:
-        """Whether ``folder`` holds every recorded file with these very bytes."""
-        found = ((folder / name, digest) for name, digest in self.files.items())
-        return all(path.exists() and files.sha256(path) == digest for path, digest in found)
+        """Whether ``folder`` holds every part of the artefact with the very bytes that were recorded."""
+        return not self.changed(folder)
+
+    def _parts(self, folder: Path) -> set[str]:
+        """What the artefact consists of by its target's word, relative to ``folder``."""
+        kind, path = target.registered().get(self.target), folder / self.file
+        if kind is None or not path.exists():
+            return {self.file}
+        try:
+            names = target.artefact_of(kind, path).names
+        except InputError as error:  # damaged, or a part is missing or elsewhere
+            return {str(error)}
+        return {(PurePosixPath(self.file).parent / name).as_posix() for name in names}
+
+
+def _inside(name: str) -> str:
+    if not files.plain(name):
+        raise ValueError(f"{name!a} is not inside of the manifest's folder")
+    return name
+
+
+def _holds(path: Path, digest: str) -> bool:
+    try:
+        return path.exists() and files.sha256(path) == digest
+    except OSError:  # replaced or removed meanwhile, or unreadable
+        return False
 
 
 class Manifest(_Record):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mfs_edge import bundle, target
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError
-from mfs_edge.bundle import manifest
+from mfs_edge.bundle import proof
+from mfs_edge.bundle.proof import Proof, Stamp
 from mfs_edge.graph import cost
 from mfs_edge.measure.results import Facts
 from mfs_edge.program import Program
+
+_TRIES, _PAUSE_SECONDS = 20, 0.05
 
 
 def suffixes() -> list[str]:
@@ -42,8 +47,8 @@ def _expand(path: Path) -> list[Path]:
         what = "is not an artefact" if path.exists() else "no such file or folder"
         raise InputError(f"{path}: {what}; give a bundle folder or a file ending in {', '.join(known)}")
     if (path / bundle.MANIFEST).exists():
-        recorded = [path / artefact.file for artefact in manifest.read(path / bundle.MANIFEST).artefacts]
-        inside = [p for p in recorded if p.suffix in known and p.exists()]
+        named = [files.confined(path, a.file, source=path / bundle.MANIFEST) for a in proof.settled(path).artefacts]
+        inside = [p for p in named if p.suffix in known and p.exists()]
     else:
         inside = sorted(p for p in path.iterdir() if p.suffix in known)
     if not inside:
@@ -51,21 +56,54 @@ def _expand(path: Path) -> list[Path]:
     return inside
 
 
-def of(path: Path) -> Facts:
-    """Counts, hash and size of an artefact.
+@dataclass(frozen=True)
+class Examined:
+    """An artefact as it was found."""
+
+    facts: Facts
+    proof: Proof
+    stamp: Stamp | None  # see ``bundle.proof``; another one is another artefact
+
+
+def examine(path: Path) -> Examined:
+    """Facts, and what is proven of these very bytes; all of one state of the files.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged, or another run keeps replacing it.
     """
-    entry = recorded(path)
-    kind = target.of_file(path)
+    for _ in range(_TRIES):
+        before = proof.stamp(path)
+        try:
+            found = Examined(_facts(path, known := proof.of(path)), known, before)
+        except InputError as error:
+            failed: InputError | None = error
+        except OSError as error:
+            failed = InputError(f"{path}: cannot be read ({error.strerror or error}); check it and try again")
+        else:
+            failed = None
+        same = before == proof.stamp(path)
+        if same and failed is None:
+            return found
+        if failed is not None and same and not (before is None and proof.being_replaced(path)):
+            raise failed
+        time.sleep(_PAUSE_SECONDS)
+    raise InputError(f"{path}: another run keeps replacing it; try again when that has ended")
+
+
+def of(path: Path) -> Facts:
+    """Counts, hash and size of an artefact; raises as :func:`examine`."""
+    return examine(path).facts
+
+
+def _facts(path: Path, known: Proof) -> Facts:
+    kind, made = target.of_file(path), target.artefact(path)
     return Facts(
         file=path.name,
         format=kind.title,
-        sha256=files.sha256(path),
-        bytes=target.artefact(path).size,
-        precision=entry.precision if entry else None,
-        verification=entry.verification.status if entry else None,
+        sha256=made.sha256,
+        bytes=made.size,
+        precision=known.record.precision if known.record else None,
+        verification=known.record.verification.status if known.record else None,
         **_counted(kind.read(path)),
     )
 
@@ -83,12 +121,3 @@ def _counted(program: Program) -> dict[str, Any]:
         found |= {name: getattr(total, name) for name in ("macs", "added_macs", "flops", "paper")}
         found["peak_activation_bytes"] = total.peak_bytes
     return found
-
-
-def recorded(path: Path) -> manifest.ArtefactRecord | None:
-    """The entry of a manifest beside ``path``, if it is about these very bytes, every member's."""
-    beside = path.parent / bundle.MANIFEST
-    if not beside.exists():
-        return None
-    entry = next((a for a in manifest.read(beside).artefacts if a.file == path.name), None)
-    return entry if entry is not None and entry.intact(path.parent) else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,10 @@ from pathlib import Path
 from mfs_edge.base.errors import CheckFailed, MfsEdgeError, UsageError
 from mfs_edge.base.progress import Jobs
 from mfs_edge.base.version import __version__
-from mfs_edge.bundle import manifest
+from mfs_edge.bundle import proof
 from mfs_edge.measure import facts, gate, paired, picture, pinning
 from mfs_edge.measure.devices import Cancelled, Device, Request, Watch
-from mfs_edge.measure.results import Comparison, Entry, Facts, Observation, Report
+from mfs_edge.measure.results import Comparison, Entry, Observation, Report
 
 
 @dataclass
@@ -32,9 +33,8 @@ class Task:
     base_entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
     comparisons: dict[tuple[int, int], Comparison] = field(default_factory=dict)
     failures: dict[int, MfsEdgeError] = field(default_factory=dict)
-    facts: dict[Path, Facts] = field(default_factory=dict)
-    recorded: dict[Path, manifest.ArtefactRecord | None] = field(default_factory=dict)
-    causes: list[str] = field(default_factory=list)  # pictures that are not the proven ones
+    examined: dict[Path, facts.Examined] = field(default_factory=dict)
+    causes: list[str] = field(default_factory=list)  # pictures that are not the proven ones; files replaced meanwhile
 
     @property
     def folders(self) -> list[Path]:
@@ -47,8 +47,9 @@ class Task:
         Raises:
             KeyboardInterrupt: after every device has been stopped and left clean.
         """
-        self.facts = {path: facts.of(path) for path in (*self.artefacts, *self.bases.values())}
-        self.recorded = {path: facts.recorded(path) for path in self.artefacts}
+        self.examined = {path: facts.examine(path) for path in dict.fromkeys((*self.artefacts, *self.bases.values()))}
+        doubts = ((path, found.proof.doubt) for path, found in self.examined.items())
+        self.notes += [f"{path.name}: {doubt}" for path, doubt in doubts if doubt]
         hosts: dict[str, list[int]] = {}
         for index, device in enumerate(self.devices):
             hosts.setdefault(device.host, []).append(index)
@@ -67,7 +68,10 @@ class Task:
                 with progress.job(f"connecting to {self.devices[index].name}"):
                     self.devices[index].check()
                 for number, path in enumerate(self.artefacts):
-                    self._one(index, number, path, watch, progress)
+                    try:
+                        self._one(index, number, path, watch, progress)
+                    except CheckFailed as error:
+                        self.causes.append(str(error))
             except Cancelled:
                 return
             except MfsEdgeError as error:
@@ -81,7 +85,7 @@ class Task:
             return
 
         def measured(file: Path) -> Observation:
-            with progress.job(f"{file.name} on {device.name}") as tell:
+            with progress.job(f"{file.name} on {device.name}") as tell, self._unchanged(file):
                 return device.measure(file, self.request, Watch(tell, watch.cancelled))
 
         self.entries[key] = self._entry(device, path, self._judged(path, measured(path), device))
@@ -91,7 +95,11 @@ class Task:
         if not self.timed:
             self.base_entries[key] = self._entry(device, base, measured(base))
             return
-        with progress.job(f"{path.name} against {base.name} on {device.name}") as tell:
+        with (
+            progress.job(f"{path.name} against {base.name} on {device.name}") as tell,
+            self._unchanged(path),
+            self._unchanged(base),
+        ):
             outcome = paired.compare(
                 device,
                 head=path,
@@ -103,10 +111,26 @@ class Task:
         self.base_entries[key] = self._entry(device, base, outcome.base)
         self.comparisons[key] = outcome.comparison
 
+    @contextlib.contextmanager
+    def _unchanged(self, path: Path) -> Iterator[None]:
+        """Raises CheckFailed if ``path`` is no longer what was examined: nothing that was found is about that."""
+        failed: Exception | None = None
+        try:
+            yield
+        except (OSError, MfsEdgeError) as error:
+            failed = error
+        if proof.stamp(path) != self.examined[path].stamp:
+            raise CheckFailed(
+                f"{path}: was replaced while it was measured; nothing was recorded, try again when the run that "
+                "writes there has ended"
+            ) from failed
+        if failed is not None:
+            raise failed
+
     def _judged(self, path: Path, seen: Observation, device: Device) -> Observation:
         """With a line on its picture; a wrong one is a cause."""
         try:
-            line = picture.judge(path, self.recorded[path], seen, device=device.name)
+            line = picture.judge(path, self.examined[path].proof.record, seen, device=device.name)
         except CheckFailed as error:
             self.causes.append(line := str(error))
         return seen.model_copy(update={"notes": (*seen.notes, line)})
@@ -115,7 +139,10 @@ class Task:
         if not self.timed:
             observation = observation.model_copy(update={"latency": None, "temperature_c": (None, None)})
         return Entry(
-            device=device.name, facts=self.facts[path], observation=observation, machine_key=observation.machine.key
+            device=device.name,
+            facts=self.examined[path].facts,
+            observation=observation,
+            machine_key=observation.machine.key,
         )
 
     def deterministic(self) -> gate.Found:
@@ -139,7 +166,7 @@ class Task:
         """A failure with nothing measured is that failure; artefacts that no device takes are a mistake."""
         if self.failures and not self.entries:
             raise self.failures[min(self.failures)]
-        if not self.entries:
+        if not self.entries and not self.causes:
             raise UsageError(f"nothing was measured: {'; '.join(self.notes)}")
 
 

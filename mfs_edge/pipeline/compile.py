@@ -92,7 +92,7 @@ def compile(
     pictures = precisions.pictures(calibration, asked, size=size, steps=steps)
     graphs = {p: precisions.make(model, p, pictures, min_psnr=min_psnr, steps=steps) for p in asked}
     origin = Origin(iin, person, size=size, optimize=optimize, parameters=cost.count(model).parameters)
-    with bundle.staging(out) as stage:
+    with bundle.staging(out, steps.note) as stage:
         artefacts = [emit(job, graphs[job.precision], origin, stage, steps) for job in jobs]
         if verify:
             exams = judge.exams(graphs, reference_of(iin, person), pictures, size=size, steps=steps)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -44,12 +43,12 @@ def write(mil: Any, path: Path, *, precision: str, io: str, min_ios: int, metada
         _describe(model, {**own, WEIGHTS_SHA256: files.sha256(made / WEIGHTS)}, io=io)
         data = model.SerializeToString(deterministic=True)
         (made / MODEL).write_bytes(data)
-        (made / MODEL).chmod(0o644)  # coremltools leaves both private
-        (made / WEIGHTS).parent.chmod(0o755)
         _name_items(made / MANIFEST, data)
-        if path.exists():
-            shutil.rmtree(path)
-        made.rename(path)
+        fresh = Path(folder) / "fresh"
+        # coremltools makes files and folders private; new ones get the permissions that the umask leaves.
+        files.twin(made, fresh, link=False)
+        files.delete(path)
+        fresh.rename(path)
 
 
 def _convert(mil: Any, path: Path, *, io: str, min_ios: int) -> Any:
@@ -74,15 +73,18 @@ def _convert(mil: Any, path: Path, *, io: str, min_ios: int) -> Any:
     with tools.quiet():
         # No pass has anything to do: the lowering emits what it means, once, in its final
         # precision and without dead code. The default pipeline runs ~90 of them.
-        converted = ct.convert(
-            mil,
-            convert_to="mlprogram",
-            inputs=inputs,
-            minimum_deployment_target=program.deployment_target(min_ios),
-            pass_pipeline=ct.PassPipeline.EMPTY,
-            package_dir=str(path),
-            skip_model_load=True,
-        )
+        try:
+            converted = ct.convert(
+                mil,
+                convert_to="mlprogram",
+                inputs=inputs,
+                minimum_deployment_target=program.deployment_target(min_ios),
+                pass_pipeline=ct.PassPipeline.EMPTY,
+                package_dir=str(path),
+                skip_model_load=True,
+            )
+        except (OSError, RuntimeError) as error:  # coremltools writes the weights among the temporary files first
+            raise files.temporary_refused(error) or error from error
         return converted.get_spec()
 
 

@@ -46,3 +46,9 @@ class OnnxTarget(Target):
         from . import emit
 
         emit.write(model, path, options)
+
+    def beside(self, path: Path) -> tuple[str, ...]:
+        """The files of weights that the model itself names (ONNX's "external data")."""
+        from . import external
+
+        return external.names(path)

@@ -6,6 +6,7 @@ It stands alone (numpy and onnxruntime, Python 3.9), so that it can travel to a 
 
 from __future__ import annotations
 
+import errno
 import json
 import tempfile
 from pathlib import Path
@@ -61,8 +62,11 @@ class Engine:
 
     def layers(self) -> list[dict[str, Any]]:
         """By onnxruntime's own profiler; the first frame, which is not steady, is left out."""
-        with Path(self.session.end_profiling()).open() as file:
-            events = [e for e in json.load(file) if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
+        try:
+            said = json.loads(Path(self.session.end_profiling()).read_text("utf-8"))
+        except (OSError, ValueError) as error:  # onnxruntime does not tell that it could not write all of it
+            raise OSError(errno.ENOSPC, f"onnxruntime's profile is cut off: {error}", self.folder.name) from error
+        events = [e for e in said if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
         steady = events[len(events) // self.frames :]
         totals: dict[str, list[Any]] = {}
         for event in steady:

@@ -18,6 +18,8 @@ from mfs_edge.base.errors import InputError
 from mfs_edge.base.protobuf import Message
 from mfs_edge.program import IntegerTensor, Program, Step, Tensor, Value
 
+from . import external
+
 # TensorProto.DataType -> name, bits
 _TYPES = {
     **{1: ("float32", 32), 2: ("uint8", 8), 3: ("int8", 8), 4: ("uint16", 16), 5: ("int16", 16), 6: ("int32", 32)},
@@ -39,7 +41,7 @@ def read(path: Path) -> Program:
         model = Message(path.read_bytes())
         if 7 not in model:
             raise InputError(f"{path}: is not an ONNX model (it has no graph); write or copy it again")
-        return _Graph(model.message(7)).program(model)
+        return _Graph(model.message(7), path).program(model)
     except (IndexError, KeyError, ValueError, StopIteration) as error:  # whatever damage looks like
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path}: is not a readable ONNX model, or damaged ({reason}); write it again") from error
@@ -50,6 +52,7 @@ class _Graph:
     """GraphProto: node 1, initializer 5, input 11, output 12, value_info 13."""
 
     message: Message
+    path: Path
     stored: dict[str, Message] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
 
@@ -142,13 +145,22 @@ class _Graph:
     def _array(self, name: str) -> np.ndarray:
         """A stored tensor's values; where they are not raw, protobuf has widened them."""
         tensor, value = self.stored[name], self.values[name]
-        if _RAW in tensor:
+        if (kept := external.location(tensor)) is not None:
+            found = np.frombuffer(self._external(tensor, kept), value.dtype)
+        elif _RAW in tensor:
             found = np.frombuffer(tensor.raw(_RAW), value.dtype)
         elif _FLOATS in tensor:
             found = np.frombuffer(tensor.raw(_FLOATS), np.float32)
         else:
             found = np.array(tensor.numbers(_INTEGERS), np.uint64).astype(value.dtype)
         return found.reshape(value.shape)
+
+    def _external(self, tensor: Message, name: str) -> bytes:
+        """The bytes of a tensor in the file ``name`` beside the model."""
+        said = external.entries(tensor)
+        with files.confined(self.path.parent, name, source=self.path).open("rb") as file:
+            file.seek(int(said.get("offset", 0)))
+            return file.read(int(said.get("length", -1)))
 
 
 def _value(entry: Message) -> Value:

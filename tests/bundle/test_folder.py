@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -101,20 +98,39 @@ def test_failure_leaves_no_new_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_staging_of_a_killed_run_is_swept(tmp_path: Path) -> None:
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    (tmp_path / f".mfs-edge-staging-{int(dead.stdout)}").mkdir()
+LEFTOVERS = (".mfs-edge-staging-4711", ".mfs-edge-probe-0a", ".mfs-edge.lock", ".manifest.json.k3_9x2ab.tmp")
+
+
+@pytest.mark.parametrize("name", LEFTOVERS)
+def test_what_a_killed_run_left_is_swept(tmp_path: Path, name: str) -> None:
+    publish(tmp_path, "a.onnx")
+    (tmp_path / name).mkdir() if "staging" in name else (tmp_path / name).touch()
     bundle.check_folder(tmp_path, overwrite=False)
-    publish(tmp_path, "a.onnx")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", bundle.MANIFEST]
+    publish(tmp_path, "b.onnx")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "b.onnx", bundle.MANIFEST]
 
 
-def test_staging_of_a_living_run_is_left_alone(tmp_path: Path) -> None:
-    other = tmp_path / ".mfs-edge-staging-1"  # init lives
-    other.mkdir()
+@pytest.mark.parametrize(
+    "name", [".manifest.json.tmp", "manifest.json.k3_9x2ab.tmp", ".mfs-edge.toml", ".notes.0123abcd.tmp"]
+)
+def test_what_is_named_alike_is_not(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match="did not write"):
+        bundle.check_folder(tmp_path, overwrite=False)
     publish(tmp_path, "a.onnx")
-    assert other.exists()
-    shutil.rmtree(other)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_publication_that_was_cut_off_is_finished_even_if_its_files_are_gone(tmp_path: Path) -> None:
+    publish(tmp_path, "a.onnx")
+    manifest = read(tmp_path / bundle.MANIFEST)
+    entry = manifest.artefacts[0].model_copy(
+        update={"file": ".mfs-edge-staging-1/a.onnx", "files": {".mfs-edge-staging-1/a.onnx": "0" * 64}}
+    )
+    (tmp_path / bundle.MANIFEST).write_text(manifest.model_copy(update={"artefacts": (entry,)}).dumps())
+    bundle.check_folder(tmp_path, overwrite=False)
+    publish(tmp_path, "b.onnx")
+    assert [a.file for a in read(tmp_path / bundle.MANIFEST).artefacts] == ["b.onnx"]
 
 
 def test_the_manifest_rejects_unknown_keys(tmp_path: Path) -> None:
@@ -123,3 +139,33 @@ def test_the_manifest_rejects_unknown_keys(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"versions"', '"surprise": 1, "versions"'))
     with pytest.raises(InputError, match="surprise"):
         read(path)
+
+
+def test_out_through_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file/sub", tmp_path / "file/deep/er"):
+        with pytest.raises(OutputError, match=r"/file is a file, not a folder"):
+            bundle.check_folder(out, overwrite=True)
+
+
+def test_out_through_a_link_to_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    for out in (tmp_path / "link", tmp_path / "link/sub", tmp_path / "loop"):
+        with pytest.raises(OutputError, match=r"is a symbolic link to \w+, which does not exist|cannot be used"):
+            bundle.check_folder(out, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x\0y", "x/" + "y" * 300])
+def test_out_of_an_impossible_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="choose another --out"):
+        bundle.check_folder(tmp_path / name, overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["new/deep", "link/new", "with space", "ünï"])
+def test_legitimate_places(tmp_path: Path, name: str) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    bundle.check_folder(tmp_path / name, overwrite=False)
+    publish(tmp_path / name, "a.onnx")
+    assert (tmp_path / name / "a.onnx").exists()

@@ -98,10 +98,12 @@ def require_passed(result: Result | DemoResult) -> None:
         )
 
 
-def identified(identity: Identity, out: Path, *, seconds: Mapping[str, float], json: bool) -> None:
+def identified(
+    identity: Identity, out: Path, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool
+) -> None:
     """The result of ``identity``."""
     if json:
-        _print_json({"out": str(out), "sha256": identity.sha256, "seconds": dict(seconds)})
+        _print_json({"out": str(out), "sha256": identity.sha256, "notes": list(notes), "seconds": dict(seconds)})
         return
     console = _console()
     console.print(f"{out}: identity [bold]{identity.sha256[:12]}[/], 512 + 512x7x7 float32")

@@ -64,7 +64,7 @@ def read(path: Path, *, proven: bool = False) -> tuple[str, Any]:
 def _reader(path: Path, head: bytes, *, proven: bool) -> tuple[str, Callable[[Path], Any], str]:
     """The format's name, its reader, and how to save such a file; told by content, a suffix only lies by accident."""
     torch = ("torch", lambda path: _read_torch(path, proven=proven), "torch.save(model.state_dict(), ...)")
-    if head.startswith((torchfile.LEGACY_MAGIC, b"PK\x03\x04")):
+    if head.startswith(b"PK\x03\x04") or torchfile.is_legacy(head):
         return torch
     if head[5:9] == b"\0\0\0{":  # its length, below 2**40, then a JSON header
         return "safetensors", _read_safetensors, "safetensors.torch.save_file(...)"

@@ -24,8 +24,9 @@ from mfs_edge.load.limits import Budget
 from mfs_edge.load.text import Refused, quoted
 
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # its bits, under its name
-LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that old files start with, as any protocol pickles it
 Order = Literal["<", ">"]
+_HEAD = 32
 _CHUNK = 1 << 24
 _STORAGES = {
     **{"Double": "f8", "Float": "f4", "Half": "f2", "Long": "i8", "Int": "i4", "Short": "i2", "Char": "i1"},
@@ -98,6 +99,11 @@ class _Tensor(Array):
         return array.view(BFLOAT16.newbyteorder(order)) if self._dtype == "bfloat16" else array
 
 
+def is_legacy(head: bytes) -> bool:
+    """Whether a file that starts with ``head`` was written as torch did before 1.6."""
+    return head[:1] == b"\x80" and _MAGIC in head[:_HEAD]
+
+
 def read(path: Path, *, checked: bool) -> Any:
     """What the file holds: nested dicts of arrays.
 
@@ -111,7 +117,7 @@ def read(path: Path, *, checked: bool) -> Any:
     """
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if mapped[: len(LEGACY_MAGIC)] == LEGACY_MAGIC:
+    if is_legacy(mapped[:_HEAD]):
         return _read_legacy(mapped)
     with zipfile.ZipFile(path) as archive:
         return _read_zip(archive, memoryview(mapped), checked=checked)

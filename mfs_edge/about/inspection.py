@@ -42,7 +42,7 @@ def inspect(path: Path, *, layers: bool = False, quant: bool = False, steps: Ste
         InputError: it is damaged, or nothing that mfs-edge knows.
         UsageError: ``layers`` or ``quant`` of something that has none.
     """
-    if not path.exists():
+    if not checkpoint.locate(path)[0].exists():  # FILE#NAME is one network of a file
         raise InputError(f"{path}: no such file; give a checkpoint, an identity, an artefact or a build folder")
     if path.suffix in {kind.suffix for kind in target.registered().values()}:
         return _artefact(path, layers=layers, quant=quant, steps=steps or Recorded())
@@ -65,7 +65,8 @@ def _checkpoint(path: Path) -> Inspection:
         "prefix": found.prefix or "none",
         "tensors": len(found.tensors),
         "parameters": found.parameters,
-        "bytes": path.stat().st_size,
+        "found": found.told,
+        "bytes": checkpoint.locate(path)[0].stat().st_size,
         "sha256": found.sha256,
         "use it as": f"{checkpoint.OPTIONS[found.network]} {path}",
     }
@@ -208,7 +209,7 @@ def _tensors(role: str, tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
 
 
 def _manifest(path: Path) -> Inspection:
-    if not path.exists():
+    if not checkpoint.locate(path)[0].exists():  # FILE#NAME is one network of a file
         raise InputError(f"{path.parent}: is a folder without manifest.json; give a build folder or a file")
     found = proof.settled(path.parent) if path.name == MANIFEST else manifest.read(path)
     rows = [

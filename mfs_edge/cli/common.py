@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from mfs_edge.base.progress import Recorded
 
 PATH = click.Path(path_type=Path)
+sha256_option = click.option(
+    "--sha256",
+    multiple=True,
+    metavar="HEX",
+    help="What the checkpoint file must have; repeat it for two files. The hash that was read is shown.",
+)
 json_option = click.option("--json", is_flag=True, help="Print one machine-readable object and nothing else.")
 
 

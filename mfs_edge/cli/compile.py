@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
+from mfs_edge.cli.common import PATH, json_errors, json_option, sha256_option, steps_for
 
 
 class _Compile(click.Command):
@@ -26,8 +26,13 @@ class _Compile(click.Command):
 @click.option(
     "--target", multiple=True, default=("onnx",), show_default=True, help='Repeats; "all" is every installed one.'
 )
-@click.option("--checkpoint", type=PATH, help="MobileFaceSwap checkpoint: .pdparams, .pth or .safetensors.")
-@click.option("--arcface", type=PATH, help="ArcFace checkpoint, where the identity needs it.")
+@click.option(
+    "--checkpoint",
+    type=PATH,
+    help="MobileFaceSwap checkpoint: .pdparams, .pth or .safetensors; FILE#NAME takes one of several networks.",
+)
+@click.option("--arcface", type=PATH, help="ArcFace checkpoint, where the identity needs it; may be the same file.")
+@sha256_option
 @click.option("--size", type=int, default=224, show_default=True, help="Image side in pixels, a multiple of 32.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "int8-mixed"]), help="Default: the target's.")
 @click.option("--calibration", type=PATH, help="Face crops (a folder or .npz) to quantise with.")

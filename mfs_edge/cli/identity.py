@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
+from mfs_edge.cli.common import PATH, json_errors, json_option, sha256_option, steps_for
 
 
 @click.command()
 @click.argument("photo", type=PATH)
-@click.option("--arcface", type=PATH, required=True, help="ArcFace checkpoint.")
+@click.option("--arcface", type=PATH, required=True, help="ArcFace checkpoint, or FILE#NAME.")
+@sha256_option
 @click.option(
     "--landmarks",
     type=PATH,
@@ -21,16 +23,12 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 @click.option("--preview/--no-preview", default=True, help="Write the aligned crop beside it, as .png.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @json_option
-def identity(
-    photo: Path, arcface: Path, landmarks: Path | None, out: Path, preview: bool, overwrite: bool, json: bool
-) -> None:
+def identity(photo: Path, json: bool, **options: Any) -> None:
     """Read an identity from PHOTO: an aligned square face crop, or any photo with --landmarks."""
     from mfs_edge.cli import show as report
     from mfs_edge.pipeline.identify import identify
 
     steps = steps_for(json=json)
     with json_errors(json):
-        found = identify(
-            photo, arcface=arcface, landmarks=landmarks, out=out, overwrite=overwrite, steps=steps, preview=preview
-        )
-        report.identified(found, out, seconds=steps.seconds, json=json)
+        found = identify(photo, **options, steps=steps)
+        report.identified(found, options["out"], seconds=steps.seconds, notes=steps.notes, json=json)

@@ -98,11 +98,11 @@ def require_passed(result: Result | DemoResult) -> None:
         )
 
 
-def identified(found: Identified, out: Path, *, seconds: Mapping[str, float], json: bool) -> None:
+def identified(found: Identified, out: Path, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
     """The result of ``identity``: what was understood, before what was made of it."""
     source = found.source
     if json:
-        about = {"out": str(out), "sha256": found.identity.sha256, "seconds": dict(seconds)}
+        about = {"out": str(out), "sha256": found.identity.sha256, "notes": list(notes), "seconds": dict(seconds)}
         _print_json({**about, "source": source.model_dump(mode="json", exclude={"identity_sha256"})})
         return
     console = _console()

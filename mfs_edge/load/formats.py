@@ -5,8 +5,8 @@ A file is told by its content. bfloat16, which numpy lacks, comes out as :data:`
 
 from __future__ import annotations
 
-import pickle
-import warnings
+import math
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,56 +15,75 @@ from typing import Any
 import numpy as np
 
 from mfs_edge.base import extras
-from mfs_edge.base.errors import CheckpointError
-from mfs_edge.load import pickles
+from mfs_edge.base.errors import CheckpointError, MfsEdgeError
+from mfs_edge.load import limits, neighbours, pickles, torchfile
+from mfs_edge.load.torchfile import BFLOAT16
 
-BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # its bits, under its name
-_TORCH_LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_UTF8_MARK = b"\xef\xbb\xbf"
+_HEAD = 4096
+_HEADER_BYTES = 16_000_000  # of a safetensors file; both networks need a fifth of a megabyte
+_SLICED = "UnpackBigParamInfor@@"  # Paddle's name for its table of arrays that protocol 2 could not hold whole
 
 
-def read(path: Path) -> tuple[str, Any]:
+def read(path: Path, *, proven: bool = False) -> tuple[str, Any]:
     """The format's name, and what the file holds.
+
+    Args:
+        proven: the whole file's hash was compared, so that its own checksums need not hold.
 
     Raises:
         CheckpointError: it is of no known format, damaged, or holds more than tensors.
         MissingDependency: reading this format needs an extra.
     """
     with path.open("rb") as file:
-        head = file.read(64)
-    name, reader = _reader(path, head)
-    return name, reader(path)
-
-
-def _reader(path: Path, head: bytes) -> tuple[str, Callable[[Path], Any]]:
-    """Tell the format by content; a suffix only lies by accident."""
-    if head.startswith((_TORCH_LEGACY_MAGIC, b"PK\x03\x04")):
-        return "torch", _read_torch
-    if head[5:9] == b"\0\0\0{":  # its length, below 2**40, then a JSON header
-        return "safetensors", _read_safetensors
-    if head.removeprefix(_UTF8_MARK).lstrip().startswith(b"<"):
+        head = file.read(_HEAD)
+    name, reader, save = _reader(path, head, proven=proven)
+    try:
+        return name, reader(path)
+    except MfsEdgeError:
+        raise
+    except limits.TooLarge as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except pickles.Refused as error:
         raise CheckpointError(
-            f"{path}: is a web page, not a checkpoint; the download gave an error or login page, download it again"
-        )
-    if head.startswith(b"version https://git-lfs"):
-        raise CheckpointError(f"{path}: is a Git LFS pointer, not the checkpoint itself; fetch it with: git lfs pull")
+            f"{path}: refused, it contains {error}, and nothing in it was run; where you trust what wrote it, "
+            f"save the weights alone: {save}"
+        ) from error
+    except torchfile.Unusual as error:
+        raise CheckpointError(f"{path}: {error}; save it anew: {save}") from error
+    except torchfile.BadChecksum as error:
+        raise CheckpointError(
+            f"{path}: is damaged, the checksum of {error} does not hold; copy or download it again (if it was written "
+            "without checksums, torch.serialization.set_crc32_options(False), prove it with --sha256)"
+        ) from error
+    except Exception as error:  # damaged files raise anything; the cause is chained
+        raise CheckpointError(
+            f"{path}: is truncated or damaged, not a readable {name} file ({_said(error)}); copy or download it again"
+        ) from error
+
+
+def _reader(path: Path, head: bytes, *, proven: bool) -> tuple[str, Callable[[Path], Any], str]:
+    """The format's name, its reader, and how to save such a file; told by content, a suffix only lies by accident."""
+    torch = ("torch", lambda path: _read_torch(path, proven=proven), "torch.save(model.state_dict(), ...)")
+    if head.startswith(b"PK\x03\x04") or torchfile.is_legacy(head):
+        return torch
+    if head[5:9] == b"\0\0\0{":  # its length, below 2**40, then a JSON header
+        return "safetensors", _read_safetensors, "safetensors.torch.save_file(...)"
+    other = neighbours.named(path, head)
+    if other is not None:
+        raise CheckpointError(f"{path}: {other}")
     if head.startswith(b"\x80") or path.suffix == ".pdparams":
-        return "paddle pickle", _read_pickle
+        return "paddle pickle", _read_pickle, "paddle.save(model.state_dict(), ...) or torch.save of the same"
     raise CheckpointError(f"{path}: is not a .pdparams, .pth, .pt or .safetensors file; check the download")
 
 
+def _said(error: Exception) -> str:
+    """The kind of a stranger's error, with its text where that is a sentence of a library's."""
+    text = pickles.quoted(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def _read_pickle(path: Path) -> Any:
-    try:
-        return pickles.Rebuild(_paddle_bfloat16)(pickles.load(path))
-    except pickles.Refused as error:
-        raise CheckpointError(
-            f"{path}: refused, it contains {error}; only numpy arrays and plain containers are read, "
-            "and nothing in it was run: get the file from a source you trust"
-        ) from error
-    except Exception as error:  # a damaged pickle raises anything; the cause is chained
-        raise CheckpointError(
-            f"{path}: is truncated or damaged, not a readable pickle ({type(error).__name__}); download it again"
-        ) from error
+    return _unsliced(pickles.Rebuild(_paddle_bfloat16)(pickles.load(path)))
 
 
 def _paddle_bfloat16(value: Any) -> Any:
@@ -72,52 +91,53 @@ def _paddle_bfloat16(value: Any) -> Any:
     return value.view(BFLOAT16) if isinstance(value, np.ndarray) and value.dtype == np.uint16 else value
 
 
-def _read_torch(path: Path) -> Any:
-    torch = extras.require("torch", "compile")
-    try:
-        archive = zipfile.is_zipfile(path)
-        if archive:
-            with zipfile.ZipFile(path) as members:
-                if not any(name.endswith("data.pkl") for name in members.namelist()):
-                    raise CheckpointError(f"{path}: is a zip of other files; unpack it and give the checkpoint inside")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of unusual pickle protocols, in damaged files
-            # Old torch files are not archives, and only archives can be mapped.
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
-        return pickles.Rebuild(_from_torch)(loaded)
-    except CheckpointError:
-        raise
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path}: refused, it is damaged or holds more than tensors (torch's weights_only reader says so), and "
-            "nothing in it was run; save the state dict alone with torch.save(model.state_dict(), ...)"
-        ) from error
-    except Exception as error:  # torch raises RuntimeError, EOFError and others on damaged files
-        raise CheckpointError(f"{path}: is truncated or damaged ({type(error).__name__}); download it again") from error
+def _unsliced(state: Any) -> Any:
+    """With the arrays put together that Paddle sliced: {name: {"OriginShape": shape, "slices": names}}."""
+    table = state.get(_SLICED) if isinstance(state, dict) else None
+    if table is None:
+        return state
+    state = {key: value for key, value in state.items() if key != _SLICED}
+    limits.check_bytes(sum(v.nbytes for v in state.values() if isinstance(v, np.ndarray)), "what its slices make")
+    for key, entry in table.items():
+        slices = [state.pop(name) for name in entry["slices"]]  # each once: a name given twice is damage
+        shape = tuple(int(n) for n in entry["OriginShape"])
+        if math.prod(shape) != sum(part.size for part in slices):
+            raise ValueError("slices do not make up their shape")
+        state[key] = np.concatenate(slices).reshape(shape)
+    return state
 
 
-def _from_torch(value: Any) -> Any:
-    import torch
-
-    if not isinstance(value, torch.Tensor):
-        return value
-    value = value.detach()
-    return value.view(torch.int16).numpy().view(BFLOAT16) if value.dtype == torch.bfloat16 else value.numpy()
+def _read_torch(path: Path, *, proven: bool) -> Any:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            other = neighbours.named_zip(archive)
+        if other is not None:
+            raise CheckpointError(f"{path}: {other}")
+    return torchfile.read(path, checked=not proven)
 
 
 def _read_safetensors(path: Path) -> Any:
     safetensors = extras.require("safetensors", "compile")
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = file.read(min(length, path.stat().st_size))
-    if b'"BF16"' in header:  # numpy has no bfloat16
-        extras.require("torch", "compile")
-    try:
-        with safetensors.safe_open(path, framework="pt" if b'"BF16"' in header else "np") as opened:
-            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - it is no mapping
-        return pickles.Rebuild(_from_torch)(state) if b'"BF16"' in header else state
-    except Exception as error:  # SafetensorError, or a dtype that numpy lacks
+        if length > _HEADER_BYTES:
+            raise ValueError(f"its header would be {length:,} bytes long")
+        header = file.read(length)
+    float8 = re.search(rb'"dtype"\s*:\s*"(F8_\w+|F4|F6_\w+)"', header)
+    if float8:
         raise CheckpointError(
-            f"{path}: is truncated or damaged, not a readable safetensors file ({pickles.quoted(str(error))}); "
-            "download it again"
-        ) from error
+            f"{path}: stores tensors as {float8[1].decode()}, which is not read; with torch, save it anew: "
+            "safetensors.torch.save_file({k: v.float() for k, v in load_file(FILE).items()}, ...)"
+        )
+    bfloat16 = b'"BF16"' in header  # numpy has none
+    if bfloat16:
+        extras.require("torch", "compile")
+    with safetensors.safe_open(path, framework="pt" if bfloat16 else "np") as opened:
+        state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - it is no mapping
+    return pickles.Rebuild(_from_torch)(state) if bfloat16 else state
+
+
+def _from_torch(value: Any) -> Any:
+    import torch
+
+    return value.view(torch.int16).numpy().view(BFLOAT16) if value.dtype == torch.bfloat16 else value.numpy()

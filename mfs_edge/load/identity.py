@@ -17,16 +17,17 @@ import numpy as np
 from mfs_edge.base import files, images
 from mfs_edge.base.errors import IdentityError
 from mfs_edge.face import crop
-from mfs_edge.load import pickles
+from mfs_edge.load import arrays, layout, pickles
+from mfs_edge.load.arrays import Stored
 from mfs_edge.networks import spec
 
 if TYPE_CHECKING:
     from mfs_edge.load.embed import Embedder
 
-FEATURE_VALUES = int(np.prod(spec.FEATURE_MAP))
-FLAT_VALUES = spec.EMBEDDING + FEATURE_VALUES
 NORM_TOLERANCE = 1e-3
 WRITE_IT = "write it with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
+_OBJECTS = "it holds Python objects"
+_ALONE = {"", "arr_0", "embedding", "feature_map"}  # np.savez calls an array without a name "arr_0"
 MIN_AGREEMENT = 0.99  # cosine of a given embedding and the one that --arcface computes
 
 
@@ -53,7 +54,8 @@ def load(path: str | Path, embed: Embedder | None = None) -> Identity:
     """Read an identity in any of its forms.
 
     ``.npy`` [25600]; ``.npy`` [512, 7, 7] (the head of ``embed`` adds the embedding);
-    ``.npz`` with ``embedding`` and ``feature_map``; a picture of an aligned face, if
+    ``.npz`` with ``embedding`` and ``feature_map``, or with one of the former; dimensions of
+    1 do no harm, any other layout is refused with how to transpose it; a picture of an aligned face, if
     ``embed`` is given. An embedding that came with its feature map is checked against
     ``embed``, if given: two files mixed up would swap in a face that nobody has.
 
@@ -63,38 +65,52 @@ def load(path: str | Path, embed: Embedder | None = None) -> Identity:
     path = files.require_file(Path(path), "identity")
     if images.is_meant_as_picture(path):
         return _need(embed, path, "a picture")(crop.arcface_input(images.read_rgb(path), str(path)))
-    arrays = _arrays(path)
-    if set(arrays) >= {"embedding", "feature_map"}:
-        embedding, feature_map = (_checked(arrays[name], path, name) for name in ("embedding", "feature_map"))
-        if embedding.size != spec.EMBEDDING or feature_map.size != FEATURE_VALUES:
-            raise IdentityError(
-                f"{path}: has embedding {list(embedding.shape)} and feature_map {list(feature_map.shape)}, "
-                f"expected [512] and [512, 7, 7]; {WRITE_IT}"
-            )
+    stored = _arrays(path)
+    if set(stored) >= {"embedding", "feature_map"}:
+        embedding = _read(stored["embedding"], layout.EMBEDDING, path, "embedding")
+        feature_map = _read(stored["feature_map"], layout.FEATURE_MAP, path, "feature_map")
         return _agreeing(_identity(embedding, feature_map, path), path, embed)
-    if set(arrays) != {""}:
-        raise IdentityError(
-            f"{path}: holds {', '.join(map(pickles.quoted, sorted(arrays))) or 'nothing'}, expected arrays embedding "
-            f"and feature_map; {WRITE_IT}"
-        )
-    return _from_array(_checked(arrays[""], path, "the array"), path, embed)
+    if len(stored) == 1 and not set(stored) - _ALONE:
+        (name,) = stored
+        return _from_array(stored[name], path, name or "the array", embed)
+    raise IdentityError(
+        f"{path}: holds {', '.join(map(pickles.quoted, sorted(stored))) or 'nothing'}, expected arrays embedding "
+        f"and feature_map; {WRITE_IT}"
+    )
 
 
-def _from_array(array: np.ndarray, path: Path, embed: Embedder | None) -> Identity:
-    if array.shape in ((FLAT_VALUES,), (1, FLAT_VALUES)):
-        flat = array.ravel()
-        return _agreeing(_identity(flat[: spec.EMBEDDING], flat[spec.EMBEDDING :], path), path, embed)
-    if array.shape in (spec.FEATURE_MAP, (1, *spec.FEATURE_MAP)):
-        return _identity(_need(embed, path, "a feature map alone").head(array), array, path)
-    if array.size == spec.EMBEDDING:
+def _from_array(array: Stored, path: Path, name: str, embed: Embedder | None) -> Identity:
+    core = layout.essential(array.shape)
+    if core == layout.EMBEDDING:
         raise IdentityError(
             f"{path}: is an embedding alone, but the IIN also reads the 512x7x7 feature map, which cannot be "
             "recovered from it; write both with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
         )
-    raise IdentityError(
-        f"{path}: has shape {list(array.shape)}, expected [25600] (512 embedding values, then the 512x7x7 feature "
-        f"map) or [512, 7, 7]; {WRITE_IT}"
-    )
+    if core == layout.FLAT:
+        flat = _read(array, layout.FLAT, path, name)
+        return _agreeing(_identity(flat[: spec.EMBEDDING], flat[spec.EMBEDDING :], path), path, embed)
+    feature_map = _read(array, layout.FEATURE_MAP, path, name)
+    return _identity(_need(embed, path, "a feature map alone").head(feature_map), feature_map, path)
+
+
+def _read(array: Stored, wanted: layout.Shape, path: Path, name: str) -> np.ndarray:
+    """float32 of the shape ``wanted``, read only if its header says that it has that shape."""
+    if array.dtype.kind != "f":
+        raise IdentityError(f"{path}: {name} has dtype {array.dtype.name}, expected float32")
+    if layout.essential(array.shape) != wanted:
+        advice = layout.advice(array.shape, wanted) or layout.advice(array.shape, layout.FLAT)
+        expected = {
+            layout.EMBEDDING: "[512]",
+            layout.FEATURE_MAP: "[512, 7, 7]"
+            if name == "feature_map"
+            else "[25600] (512 embedding values, then the 512x7x7 feature map) or [512, 7, 7]",
+        }[wanted]
+        raise IdentityError(f"{path}: {name} has shape {list(array.shape)}, expected {expected}; {advice or WRITE_IT}")
+    try:
+        values = array.read()
+    except Exception as error:  # zipfile and numpy raise BadZipFile, ValueError, zlib.error, ... on damaged files
+        raise IdentityError(f"{path}: {name} is damaged ({type(error).__name__}); copy the file again") from error
+    return _checked(values, path, name).reshape(wanted)
 
 
 def _need(embed: Embedder | None, path: Path, what: str) -> Embedder:
@@ -115,27 +131,21 @@ def _agreeing(identity: Identity, path: Path, embed: Embedder | None) -> Identit
     return identity
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path) -> dict[str, Stored]:
     """Name -> array of an ``.npz``; a ``.npy`` has the one name ``""``."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"": loaded}
-        with loaded:
-            # Other members are only named in a message, not read.
-            wanted = {"embedding", "feature_map"}
-            return {name: loaded[name] if name in wanted else np.empty(0) for name in loaded.files}
-    except Exception as error:  # numpy raises ValueError, EOFError, BadZipFile, ... on damaged files
+        stored = arrays.open_arrays(path)
+    except Exception as error:  # numpy and zipfile raise ValueError, EOFError, BadZipFile, ... on damaged files
         with path.open("rb") as file:
-            head = file.read(6)
-        pickled = head.startswith(b"\x80") or "Object arrays" in str(error)
-        reason = "it holds Python objects" if pickled else "it is damaged or of another format"
+            pickled = file.read(1) == b"\x80"
+        reason = _OBJECTS if pickled else "it is damaged or of another format"
         raise IdentityError(f"{path}: is not a readable .npy or .npz identity ({reason}); {WRITE_IT}") from error
+    if any(array.dtype.hasobject for array in stored.values()):
+        raise IdentityError(f"{path}: is not a readable .npy or .npz identity ({_OBJECTS}); {WRITE_IT}")
+    return stored
 
 
 def _checked(array: np.ndarray, path: Path, name: str) -> np.ndarray:
-    if array.dtype.kind != "f":
-        raise IdentityError(f"{path}: {name} has dtype {array.dtype.name}, expected float32")
     with np.errstate(over="ignore"):
         array = np.array(array, np.float32, order="C")
     if not np.isfinite(array).all():

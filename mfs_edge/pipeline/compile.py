@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +21,7 @@ from mfs_edge.load import identity as identities
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
+from mfs_edge.pipeline import reading
 from mfs_edge.pipeline.emit import Origin, emit
 from mfs_edge.pipeline.plan import Job, plan
 from mfs_edge.sample import weights
@@ -50,7 +51,8 @@ class Result:
 
 def compile(
     *, identity: str | Path | Identity, target: str | Sequence[str] = "onnx", checkpoint: Weights = None,
-    arcface: Weights = None, size: int = 224, precision: str | None = None, calibration: str | Path | None = None,
+    arcface: Weights = None, sha256: str | Sequence[str] = (), size: int = 224, precision: str | None = None,
+    calibration: str | Path | None = None,
     io: str | None = None, optimize: int = 1, set: Mapping[str, Any] | Sequence[str] = (), out: str | Path = "build",
     overwrite: bool = False, min_psnr: float | None = None, verify: bool = True, steps: Steps | None = None,
 ) -> Result:  # fmt: skip
@@ -59,8 +61,10 @@ def compile(
     Args:
         identity: ``id.npy`` in any form of :func:`mfs_edge.load.identity.load`, or a loaded one.
         target: names, or "all" for every installed one.
-        checkpoint: the IIN's; None is ``$MFS_EDGE_CHECKPOINT``, ``mfs-edge.toml``, or else the demo's, with a warning.
+        checkpoint: the IIN's, or ``FILE#NAME`` for one of several in a file; None is
+            ``$MFS_EDGE_CHECKPOINT``, ``mfs-edge.toml``, or else the demo's, with a warning.
         arcface: needed only where the identity lacks its embedding, or is a picture.
+        sha256: hashes that the checkpoint files must have, in any order; none leaves them unchecked.
         size: pixels, a multiple of 32.
         precision: "fp32", "fp16", "int8" or "int8-mixed"; None is each target's default.
         calibration: a folder of face crops or an ``.npz`` to quantise and balance with; None takes drawn faces.
@@ -76,14 +80,17 @@ def compile(
         MfsEdgeError: one line saying what is wrong; nothing was written.
     """
     out, steps = Path(out), steps or Recorded()
+    hashes = checkpoints.expected(sha256)
     jobs = plan(
         target=target, precision=precision, io=io, set=set, size=size, optimize=optimize, min_psnr=min_psnr, steps=steps
     )
     bundle.check_folder(out, overwrite=overwrite)
     from mfs_edge.graph import build, cost, passes  # the plan has found onnx_ir
 
-    iin = _checkpoint(checkpoint, steps)
-    person = _identity(identity, arcface, steps)
+    iin = _checkpoint(checkpoint, hashes, steps)
+    embedder = _arcface(arcface, hashes, steps)
+    reading.check_used(hashes, iin, embedder)
+    person = _identity(identity, embedder, steps)
     with steps.step("fold identity and build graph"):
         folded = fold(iin, person)
         plain = build.build(folded.weights(), size=size)
@@ -108,13 +115,13 @@ def compile(
     return Result(out, manifest)
 
 
-def _checkpoint(given: Weights, steps: Steps) -> Checkpoint:
+def _checkpoint(given: Weights, hashes: Collection[str], steps: Steps) -> Checkpoint:
     """The IIN's: as given, where the settings say, or the demo's."""
     with steps.step("read checkpoint"):
         if isinstance(given, Checkpoint):
             loaded = given
         elif (path := config.checkpoint_path(given)) is not None:
-            loaded = checkpoints.load(path, expect="iin")
+            loaded = reading.read(path, expect="iin", sha256=hashes, steps=steps)
         else:
             loaded = weights.checkpoint("iin")
     if loaded.warning:
@@ -122,13 +129,18 @@ def _checkpoint(given: Weights, steps: Steps) -> Checkpoint:
     return loaded
 
 
-def _identity(given: str | Path | Identity, arcface: Weights, steps: Steps) -> Identity:
+def _arcface(given: Weights, hashes: Collection[str], steps: Steps) -> Checkpoint | None:
+    if given is None or isinstance(given, Checkpoint):
+        return given
+    with steps.step("read ArcFace"):
+        return reading.read(given, expect="arcface", sha256=hashes, steps=steps)
+
+
+def _identity(given: str | Path | Identity, arcface: Checkpoint | None, steps: Steps) -> Identity:
     """As given, or from its file with what ArcFace has to add."""
     if isinstance(given, Identity):
         return given
     with steps.step("read identity"):
-        if arcface is not None and not isinstance(arcface, Checkpoint):
-            arcface = checkpoints.load(arcface, expect="arcface")
         loaded = identities.load(given, None if arcface is None else Embedder(arcface))
     for note in loaded.notes:
         steps.note(note)

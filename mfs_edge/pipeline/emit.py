@@ -29,7 +29,7 @@ class Origin:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of any artefact must know."""
-        return tuple(filter(None, [self.checkpoint.warning, *self.identity.notes]))
+        return tuple(filter(None, [self.checkpoint.warning, *self.checkpoint.notes, *self.identity.notes]))
 
     def metadata(self, precision: str) -> dict[str, str]:
         """What the file itself says. The identity's hash is for tracing consent: the weights hold the person anyway."""

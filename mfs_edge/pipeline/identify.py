@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mfs_edge.load import checkpoint as checkpoints
 from mfs_edge.load import identity as identities
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
+from mfs_edge.pipeline import reading
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def identify(
     overwrite: bool,
     steps: Steps,
     preview: bool = True,
+    sha256: str | Sequence[str] = (),
 ) -> Identified:
     """Read an identity from a picture and write it to ``out``; beside it, what it was read from.
 
@@ -46,10 +49,12 @@ def identify(
         overwrite: replace what is there.
         preview: also write the aligned crop, as a ``.png``.
         steps: told of progress.
+        sha256: the hash that ArcFace's file must have; none leaves it unchecked.
 
     Raises:
         MfsEdgeError: one line saying what is wrong; nothing was written.
     """
+    hashes = checkpoints.expected(sha256)
     if out.suffix != ".npy":
         raise UsageError(f"{out}: an identity is a .npy file; name it so")
     shown = out.with_name(f"{out.name}.png") if preview else None
@@ -59,7 +64,7 @@ def identify(
     points = landmark_files.read(landmarks) if landmarks is not None else None
     face = crop(images.read_rgb(photo), str(photo), points)
     with steps.step("read ArcFace"):
-        network = Embedder(checkpoints.load(arcface, expect="arcface"))
+        network = Embedder(reading.read(arcface, expect="arcface", sha256=hashes, steps=steps))
     with steps.step("run ArcFace"):
         found = network(face.arcface_input)
     source = _record(photo, face, points, found, shown)

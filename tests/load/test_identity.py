@@ -6,6 +6,7 @@ import contextlib
 import io
 import pickle
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -165,7 +166,7 @@ def test_bad_npz_members(tmp_path: Path) -> None:
     np.savez(path, embedding=np.ones(512, np.float32), map=np.ones(3))
     assert "holds embedding, map, expected arrays embedding and feature_map" in refusal(lambda: identity.load(path))
     np.savez(path, embedding=np.ones(511, np.float32), feature_map=np.ones((512, 7, 7), np.float32))
-    assert "has embedding [511] and feature_map [512, 7, 7]" in refusal(lambda: identity.load(path))
+    assert "embedding has shape [511], expected [512]" in refusal(lambda: identity.load(path))
     np.savez(path, embedding=np.ones(512, np.float32), feature_map=np.full((512, 7, 7), np.nan))
     assert "feature_map has 25088 values that are NaN" in refusal(lambda: identity.load(path))
     np.savez(path)
@@ -227,6 +228,101 @@ def test_damaged_files_never_end_in_another_error(
     path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
     with contextlib.suppress(InputError):
         assert identity.load(path).flat.shape == (25600,)  # it was a byte of the padding, say
+
+
+# --- layouts: judged by shape, never by size ---------------------------------------------------
+
+LAYOUTS = {  # how a map is laid out -> the line that the refusal gives
+    "channels last": (lambda m: m.transpose(1, 2, 0), "array.transpose(2, 0, 1)"),
+    "channels last in a batch": (lambda m: m.transpose(1, 2, 0)[None], "array.squeeze().transpose(2, 0, 1)"),
+    "channels between": (lambda m: m.transpose(1, 0, 2), "array.transpose(1, 0, 2)"),
+    "pixels in a row": (lambda m: m.reshape(512, 49), "array.reshape(512, 7, 7)"),
+    "a row per pixel": (lambda m: m.reshape(512, 49).T, "array.T.reshape(512, 7, 7)"),
+    "flat": (lambda m: m.ravel(), "array.reshape(512, 7, 7)"),
+    "flat, channels last": (lambda m: m.transpose(1, 2, 0).ravel(), "its order cannot be told"),
+    "a batch of two": (lambda m: np.stack([m, m]), "it holds 2 identities, save one alone: array[0]"),
+    "a batch of two, channels last": (lambda m: np.stack([m, m]).transpose(0, 2, 3, 1), "it holds 2 identities"),
+    "another split": (lambda m: m.reshape(256, 14, 7), "[512, 7, 7]"),
+    "rows of seven": (lambda m: m.reshape(512 * 7, 7), "[512, 7, 7]"),
+}
+
+
+@pytest.mark.parametrize("form", ["npz", "npy", "bare npz"])
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_maps_in_another_layout_are_refused_with_the_way_out(
+    tmp_path: Path, who: Identity, arcface: Embedder, name: str, form: str
+) -> None:
+    laid_out, advice = LAYOUTS[name]
+    feature_map = laid_out(who.feature_map)
+    path = tmp_path / f"id.{form[-3:]}"
+    if form == "npz":
+        np.savez(path, embedding=who.embedding, feature_map=feature_map)
+    elif form == "bare npz":
+        np.savez(path, feature_map)
+    else:
+        np.save(path, feature_map)
+    message = refusal(lambda: identity.load(path, arcface))
+    assert f"has shape {list(feature_map.shape)}" in message
+    assert advice in message
+
+
+@pytest.mark.parametrize("name", ["channels last", "channels last in a batch", "channels between", "a row per pixel"])
+def test_the_advice_gives_the_right_map(who: Identity, name: str) -> None:
+    laid_out, advice = LAYOUTS[name]
+    found = eval(advice, {"array": laid_out(who.feature_map)})
+    np.testing.assert_array_equal(found, who.feature_map)
+
+
+@pytest.mark.parametrize("shape", [(1, 512, 7, 7), (1, 1, 512, 7, 7), (512, 7, 7, 1), (512, 1, 7, 7)])
+def test_dimensions_of_one_do_no_harm(tmp_path: Path, who: Identity, arcface: Embedder, shape: tuple[int, ...]) -> None:
+    feature_map = who.feature_map.reshape(shape)
+    np.savez(tmp_path / "id.npz", embedding=who.embedding.reshape(1, 512, 1), feature_map=feature_map)
+    assert_same(identity.load(tmp_path / "id.npz"), who)
+    assert_same(identity.load(saved(tmp_path / "map.npy", feature_map), arcface), who, atol=1e-6)
+    assert_same(identity.load(saved(tmp_path / "f.npy", np.asfortranarray(feature_map)), arcface), who, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(160, 160), (512, 50), (50, 512), (100, 256), (2, 12800)])
+def test_25600_values_in_another_shape_are_no_identity(tmp_path: Path, who: Identity, shape: tuple[int, ...]) -> None:
+    for path in (tmp_path / "id.npy", tmp_path / "id.npz"):
+        (np.save if path.suffix == ".npy" else np.savez)(path, who.flat.reshape(shape))
+        assert f"has shape {list(shape)}, expected [25600]" in refusal(lambda path=path: identity.load(path))
+
+
+def test_a_map_called_embedding(tmp_path: Path, who: Identity) -> None:
+    path = tmp_path / "id.npz"
+    np.savez(path, embedding=who.feature_map, feature_map=who.embedding)
+    assert "embedding has shape [512, 7, 7], expected [512]" in refusal(lambda: identity.load(path))
+
+
+def test_one_array_in_an_npz_is_read_as_from_an_npy(tmp_path: Path, who: Identity, arcface: Embedder) -> None:
+    path = tmp_path / "id.npz"
+    np.savez(path, who.flat)
+    assert_same(identity.load(path), who)
+    np.savez(path, feature_map=who.feature_map)
+    assert_same(identity.load(path, arcface), who, atol=1e-6)
+    np.savez(path, embedding=who.embedding)
+    assert "is an embedding alone" in refusal(lambda: identity.load(path, arcface))
+
+
+BOMBS = {  # little files that say, or unpack to, much
+    "one member": {"embedding": np.zeros(30_000_000, np.float32), "feature_map": np.zeros((512, 7, 7), np.float32)},
+    "as a batch": {"embedding": np.zeros((60_000, 512), np.float32), "feature_map": np.zeros((512, 7, 7))},
+    "text": {"embedding": np.zeros(512, "U60000"), "feature_map": np.zeros((512, 7, 7))},
+    "alone": {"arr_0": np.zeros((200, 512, 7, 7, 10), np.float32)},
+}
+
+
+@pytest.mark.parametrize("name", list(BOMBS))
+def test_what_an_npz_unpacks_to_is_judged_by_its_header(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "id.npz"
+    np.savez_compressed(path, **BOMBS[name])
+    tracemalloc.start()
+    try:
+        assert "expected" in refusal(lambda: identity.load(path))
+        assert tracemalloc.get_traced_memory()[1] < 2e6  # bytes; the arrays take 100 MB and more
+    finally:
+        tracemalloc.stop()
 
 
 # --- pictures --------------------------------------------------------------------------------

@@ -123,4 +123,6 @@ class Printed(Recorded):
 
     def note(self, line: str) -> None:
         super().note(line)
-        self.console.print(f"  [yellow]![/] {line}", markup=True, soft_wrap=True)
+        from rich.markup import escape
+
+        self.console.print(f"  [yellow]![/] {escape(line)}", markup=True, soft_wrap=True)

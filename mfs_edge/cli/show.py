@@ -122,7 +122,9 @@ def inspected(inspection: Inspection, *, json: bool) -> None:
         _print_json({"kind": inspection.kind, "path": str(inspection.path), **inspection.facts, **inspection.tables})
         return
     console = _console()
-    facts = [(key, f"{value:,}" if isinstance(value, int) else value) for key, value in inspection.facts.items()]
+    from rich.markup import escape
+
+    facts = [(k, f"{v:,}" if isinstance(v, int) else escape(str(v))) for k, v in inspection.facts.items()]
     console.print(_table(f"{inspection.path}: {inspection.kind}", ("", ""), facts))
     for title, rows in inspection.tables.items():
         columns = list(rows[0]) if rows else []

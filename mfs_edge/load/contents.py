@@ -78,7 +78,8 @@ def choose(states: Mapping[str, State], *, expect: str | None, wanted: str, sour
     networks = [found for name, state in states.items() for found in _networks(name, state)]
     if not networks:
         raise CheckpointError(_another_model(states, source))
-    network = expect or max(networks, key=lambda found: (found.network == "iin", len(found.keys))).network
+    meant = [found for found in networks if wanted and _matches(found.name, wanted)] or networks
+    network = expect or max(meant, key=lambda found: (found.network == "iin", len(found.keys))).network
     fitting = [found for found in networks if found.network == network]
     if not fitting:
         other = networks[0].network

@@ -64,7 +64,7 @@ class Array:
 
 
 def decode(raw: Any, dtype: Any, shape: Any, order: Any, budget: Budget) -> np.ndarray | Inert:
-    """A writable native-endian copy of ``raw``, after checking that its length fits."""
+    """A writable native-endian copy [*shape] of ``raw``, any values, after checking that its length fits."""
     if isinstance(raw, str):  # a Python 2 byte string, read as latin-1
         budget.spend(len(raw))
         raw = raw.encode("latin-1")

@@ -52,6 +52,10 @@ def test_both_networks_in_one_file(tmp_path: Path, name: str) -> None:
         assert "beside" in found.told
         assert found.notes == ()  # what is asked for is there once: nothing was chosen
     assert checkpoint.load(path).network == "iin"
+    names = {network: checkpoint.load(path, expect=network).prefix.rstrip(".") for network in ("arcface", "iin")}
+    for network, prefix in names.items():
+        if prefix.startswith(("net", "arc")):  # asked for by name, without a word of which network it is
+            assert checkpoint.load(f"{path}#{prefix}").network == network
 
 
 def test_an_average_beside_the_weights_is_told_and_can_be_chosen(tmp_path: Path) -> None:

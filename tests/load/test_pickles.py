@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import collections
+import contextlib
 import os
 import pickle
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mfs_edge.base.errors import CheckpointError
-from mfs_edge.load import checkpoint, pickles
+from mfs_edge.load import checkpoint, formats, inert, pickles, torchfile
 
 PLAIN = {
     "matrix": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -210,3 +211,42 @@ def test_random_bytes_only_ever_give_a_checkpoint_error(tmp_path_factory: pytest
     path.write_bytes(b"\x80\x04" + data)
     with pytest.raises(CheckpointError):
         checkpoint.load(path)
+
+
+# --- every name that is admitted is ours -----------------------------------------------------
+
+
+def all_admitted() -> dict[tuple[str, str], Any]:
+    return torchfile._names(1000)
+
+
+def test_nothing_is_admitted_but_stand_ins_of_our_own() -> None:
+    for name, value in all_admitted().items():
+        kind = value if isinstance(value, type) else type(value)
+        assert kind.__module__ in ("mfs_edge.load.inert", "mfs_edge.load.torchfile"), name
+
+
+STATES = [b"}", b"}X\x05\x00\x00\x00valueK\x01s", b"N}X\x0c\x00\x00\x00__defaults__)s\x86"]
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", sorted(all_admitted()), ids=".".join)
+def test_no_stand_in_can_be_altered(tmp_path: Path, name: tuple[str, str], state: bytes) -> None:
+    reference = b"c%b\n%b\n" % (name[0].encode(), name[1].encode())
+    before = {kind: dict(vars(kind)) for kind in (inert.Dtype, inert.Namespace, inert.Array, inert.Inert)}
+    with pytest.raises(CheckpointError):
+        checkpoint.load(written(tmp_path, b"\x80\x02" + reference + state + b"b."))
+    assert before == {kind: dict(vars(kind)) for kind in before}
+    assert_same(pickles.load(written(tmp_path, pickle.dumps(PLAIN, 2))), PLAIN)
+
+
+@pytest.mark.parametrize("name", sorted(inert.admitted(inert.Budget(1000))), ids=".".join)
+@pytest.mark.parametrize("arguments", [b")", b"]\x85", b"X\x06\x00\x00\x00import\x85", b"K\x01K\x02\x86", b"]]]\x87"])
+def test_calling_a_stand_in_gives_data_or_a_refusal(tmp_path: Path, name: tuple[str, str], arguments: bytes) -> None:
+    reference = b"c%b\n%b\n" % (name[0].encode(), name[1].encode())
+    path = written(tmp_path, b"\x80\x02}X\x01\x00\x00\x00a" + reference + arguments + b"Rs.")
+    found: Any = {"a": ()}
+    with contextlib.suppress(CheckpointError):  # anything else fails the test
+        _, found = formats.read(path)
+    allowed = (inert.Inert, inert.Dtype, dict, list, tuple, set, frozenset, bytes, int, str)
+    assert isinstance(found["a"], allowed)

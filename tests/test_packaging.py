@@ -43,7 +43,7 @@ def test_a_target_needs_no_other_extra_than_its_own() -> None:
 
 def test_the_base_install_is_small() -> None:
     names = {requirement.split(">")[0] for requirement in PROJECT["project"]["dependencies"]}
-    assert names == {"numpy", "click", "rich", "pydantic"}
+    assert names == {"numpy", "click", "rich", "pydantic", "filelock"}
 
 
 def test_repository_data_stay_small() -> None:

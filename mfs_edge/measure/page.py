@@ -74,7 +74,8 @@ def longest(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def _pictures(folder: Path) -> list[tuple[Path, str]]:
-    """The folder's pictures, each as a data URL."""
-    found = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURES)
+    """The folder's own pictures, each as a data URL; what a link elsewhere calls a picture may be anything."""
+    inside = (path for path in sorted(folder.iterdir()) if path.resolve().is_relative_to(folder.resolve()))
+    found = (path for path in inside if path.suffix.lower() in PICTURES and path.is_file())
     small = [path for path in found if path.stat().st_size <= PICTURE_LIMIT]
     return [(p, f"data:{PICTURES[p.suffix.lower()]};base64,{base64.b64encode(p.read_bytes()).decode()}") for p in small]

@@ -151,3 +151,12 @@ def test_history_grows_by_a_line_per_entry(tmp_path: Path, monkeypatch: pytest.M
     assert lines[0]["p50_ms"] == 11.0
     assert lines[0]["commit"] == "abc"
     assert "samples_ms" not in lines[0]
+
+
+def test_the_page_shows_the_folders_own_pictures_only(tmp_path: Path) -> None:
+    (tmp_path / "in/folder.png").mkdir(parents=True)
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "in/a.png").write_bytes(b"picture")
+    (tmp_path / "in/b.png").symlink_to("../secret")
+    (tmp_path / "in/c.png").symlink_to("a.png")
+    assert [path.name for path, _ in page._pictures(tmp_path / "in")] == ["a.png", "c.png"]

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mfs_edge.base import extras, frames, quiet
+from mfs_edge.base import damage, extras, frames, quiet
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
 from mfs_edge.base.fidelity import Outputs, Swapper
 from mfs_edge.options import Option, TargetOptions
-from mfs_edge.program import Program
+from mfs_edge.program import IntegerTensor, Program, sound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,11 +139,21 @@ class Target(abc.ABC):
     def read(self, path: Path) -> Program:
         """What the file holds, by ``read(path)`` of the module ``read`` beside the engine, on the base install.
 
+        Its steps are in an order in which they can run, and refer to nothing that is not there.
+
         Raises:
-            InputError: the file is damaged or foreign.
+            InputError: the file is damaged or foreign; also later, from the program's ``quantised``.
         """
-        found: Program = importlib.import_module(f"{self.engine.rpartition('.')[0]}.read").read(path)
-        return found
+        module = importlib.import_module(f"{self.engine.rpartition('.')[0]}.read")
+        with damage.told_of(path, self.title):
+            found: Program = module.read(path)
+            found = sound(replace(found, file=path))
+
+        def quantised() -> list[IntegerTensor]:
+            with damage.told_of(path, self.title):
+                return list(found.quantised())
+
+        return replace(found, quantised=quantised)
 
     def remarks(self, program: Program) -> list[str]:
         """What a user must be told of a file that was written; for its manifest."""

@@ -12,6 +12,7 @@ import abc
 import importlib
 import importlib.metadata
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -230,10 +231,21 @@ class Loaded:
         return [f"{self.engine.title} {self.engine.version} {warning}"] if warning else []
 
 
+# Lines of an exception that say where, not why: OpenVINO's positions, checks and nodes; Python's and TFLite's frames.
+_WHERE = ("Exception from", "Check '", "While validating node", "Traceback ", "File ")
+# The same within a line of onnxruntime's: its error code, the file, and the C++ function with its source position.
+_POSITIONS = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed:|\S+\.(?:cc|cpp|h|hpp):\d+:? (?:.*?\) (?=[A-Z]))?"
+)
+_LENGTH = 300
+
+
 def reason_of(error: Exception) -> str:
-    """A runtime's own words on one line, without source positions."""
+    """A runtime's own words on one line: why, without source positions; shortened in the middle."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), lines[0])[:200]
+    why = [line for line in lines if not line.startswith(_WHERE)] or lines[-1:]
+    text = _POSITIONS.sub("", " ".join(why)).strip() or why[0]
+    return text if len(text) <= _LENGTH else f"{text[: _LENGTH // 3]} ... {text[-_LENGTH * 2 // 3 :]}"
 
 
 def registered() -> dict[str, Target]:

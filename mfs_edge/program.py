@@ -11,8 +11,12 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mfs_edge.base.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +69,7 @@ class IntegerTensor:
         return cls(name, kind, codes.dtype.name, scales, zero_point, float(real.min()), float(real.max()))
 
 
-class UnknownShape(Exception):
+class UnknownShape(InputError):
     """A count needs a shape that the file does not hold."""
 
 
@@ -82,7 +86,7 @@ class Value:
     def known(self) -> tuple[int, ...]:
         """Its shape; raises UnknownShape if there is none."""
         if self.shape is None:
-            raise UnknownShape
+            raise UnknownShape("a tensor has no fixed shape; only a graph of one size can be counted")
         return self.shape
 
     @property
@@ -91,7 +95,7 @@ class Value:
 
     @property
     def bytes(self) -> int:
-        return math.ceil(self.elements * self.bits / 8)
+        return -(-self.elements * self.bits // 8)
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,7 @@ class Program:
         takes, gives: the same as an app sees them.
         quantised: reads the quantised tensors, in the file's order.
         details: what only this format has.
+        file: where it was read from; None for a graph in memory.
     """
 
     format: str
@@ -142,6 +147,12 @@ class Program:
     metadata: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     quantised: Callable[[], Sequence[IntegerTensor]] = nothing
+    file: Path | None = None
+
+    @property
+    def prefix(self) -> str:
+        """For a message: the file and a colon, where there is one."""
+        return f"{self.file}: " if self.file else ""
 
     @property
     def operators(self) -> dict[str, int]:
@@ -167,12 +178,62 @@ class Program:
         return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
+LARGEST = 2**63  # elements of a tensor; no format can address more
+RANK = 64  # as many axes as numpy has, which has the most
+
+
+def sound(program: Program) -> Program:
+    """``program`` with its steps in an order in which they can run; what is counted may rely on it.
+
+    Raises:
+        InputError: a step or an output refers to what is not there, steps wait for each other in
+            a circle, or a shape is of more elements than can be addressed.
+    """
+    for name, value in program.values.items():
+        if not _possible(value):
+            raise InputError(f"{program.prefix}tensor {name[:80]} is of no possible shape; write the file again")
+    users = [(step.name or step.own, (*step.inputs, *step.outputs)) for step in program.steps]
+    for user, names in (*users, ("the graph", (*program.inputs, *program.outputs))):
+        lacking = next((name for name in names if name and name not in program.values), None)
+        if lacking is not None:
+            raise InputError(
+                f"{program.prefix}{user[:80]} refers to {lacking[:80]}, a tensor that is not there; write it again"
+            )
+    return replace(program, steps=_ordered(program))
+
+
+def _possible(value: Value) -> bool:
+    shape = value.shape
+    if shape is None:
+        return not value.constant
+    few = len(shape) <= RANK and all(0 <= size < LARGEST for size in shape)
+    return few and math.prod(shape) < LARGEST
+
+
+def _ordered(program: Program) -> tuple[Step, ...]:
+    """The steps in the file's own order, but behind what they read, as runtimes sort them."""
+    made = {name: number for number, step in enumerate(program.steps) for name in step.outputs if name}
+    waits = [{made[name] for name in step.inputs if name in made} for step in program.steps]
+    if all(max(behind, default=-1) < number for number, behind in enumerate(waits)):
+        return program.steps
+    try:
+        order = tuple(TopologicalSorter(dict(enumerate(waits))).static_order())
+    except CycleError as error:
+        name = program.steps[error.args[1][0]].name or program.steps[error.args[1][0]].own
+        raise InputError(
+            f"{program.prefix}its operators wait for each other in a circle, at {name[:80]}; write the file again"
+        ) from error
+    return tuple(program.steps[number] for number in order)
+
+
 class Origins:
     """Where a program's values come from; every question is answered in one pass over its steps."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.producer = {out: step for step in program.steps for out in step.outputs}
+        self.producer = {out: step for step in program.steps for out in step.outputs if out}
+        self._outputs = frozenset(program.outputs)
+        self._kept: dict[str, str | None] = {}
         self.readers: dict[str, list[Step]] = {}
         # What is computed from constants alone, a runtime computes once; the first one is what is stored.
         self._stored: dict[str, str | None] = {n: n for n, value in program.values.items() if value.constant}
@@ -197,20 +258,30 @@ class Origins:
         Between a QuantizeLinear and the DequantizeLinear behind it lie the integers that are
         kept; the floats around them exist on paper only.
         """
-        met = set()
-        while name not in met:  # a stranger's file may go in circles
-            met.add(name)
-            step, readers = self.producer.get(name), self.readers.get(name, [])
-            if self.constant(name):
-                return None
-            if step is None or name in self.program.outputs:
-                return name
-            if step.kind == "DequantizeLinear":
-                name = step.inputs[0]
-            elif len(readers) == 1 and readers[0].kind == "Bias":  # added by the convolution itself
-                name = readers[0].outputs[0]
-            elif readers and all(user.kind == "QuantizeLinear" for user in readers):
-                return readers[0].outputs[0]
-            else:
-                return name
+        met: dict[str, None] = {}
+        while name not in met and name not in self._kept:  # a graph in memory may go in circles
+            met[name] = None
+            name = self._passes_to(name)
+        kept = self._kept[name] if name in self._kept else self._end(name)
+        self._kept |= dict.fromkeys(met, kept)
+        return kept
+
+    def _passes_to(self, name: str) -> str:
+        """The tensor that is kept where ``name`` is kept; itself at the end of that way."""
+        step, readers = self.producer.get(name), self.readers.get(name, [])
+        if self.constant(name) or step is None or name in self._outputs:
+            return name
+        if step.kind == "DequantizeLinear" and step.inputs:
+            return step.inputs[0]
+        if len(readers) == 1 and readers[0].kind == "Bias" and readers[0].outputs:  # added by the convolution itself
+            return readers[0].outputs[0]
         return name
+
+    def _end(self, name: str) -> str | None:
+        """What is kept of ``name``: itself, its integers where nothing else is read, or nothing of a constant."""
+        readers = self.readers.get(name, [])
+        if self.constant(name):
+            return None
+        inner = name in self.producer and name not in self._outputs and bool(readers)
+        quantised = inner and all(user.kind == "QuantizeLinear" and user.outputs for user in readers)
+        return readers[0].outputs[0] if quantised else name

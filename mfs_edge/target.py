@@ -12,17 +12,18 @@ import abc
 import importlib
 import importlib.metadata
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mfs_edge.base import extras, files, frames, quiet
+from mfs_edge.base import damage, extras, files, frames, quiet
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
 from mfs_edge.base.fidelity import Outputs, Swapper
 from mfs_edge.options import Option, TargetOptions
-from mfs_edge.program import Program
+from mfs_edge.program import IntegerTensor, Program, sound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,11 +140,21 @@ class Target(abc.ABC):
     def read(self, path: Path) -> Program:
         """What the file holds, by ``read(path)`` of the module ``read`` beside the engine, on the base install.
 
+        Its steps are in an order in which they can run, and refer to nothing that is not there.
+
         Raises:
-            InputError: the file is damaged or foreign.
+            InputError: the file is damaged or foreign; also later, from the program's ``quantised``.
         """
-        found: Program = importlib.import_module(f"{self.engine.rpartition('.')[0]}.read").read(path)
-        return found
+        module = importlib.import_module(f"{self.engine.rpartition('.')[0]}.read")
+        with damage.told_of(path, self.title):
+            found: Program = module.read(path)
+            found = sound(replace(found, file=path))
+
+        def quantised() -> list[IntegerTensor]:
+            with damage.told_of(path, self.title):
+                return list(found.quantised())
+
+        return replace(found, quantised=quantised)
 
     def beside(self, path: Path) -> tuple[str, ...]:
         """What else belongs to the artefact at ``path``: paths relative to its folder, with forward slashes.
@@ -233,10 +244,21 @@ class Loaded:
         return [f"{self.engine.title} {self.engine.version} {warning}"] if warning else []
 
 
+# Lines of an exception that say where, not why: OpenVINO's positions, checks and nodes; Python's and TFLite's frames.
+_WHERE = ("Exception from", "Check '", "While validating node", "Traceback ", "File ")
+# The same within a line of onnxruntime's: its error code, the file, and the C++ function with its source position.
+_POSITIONS = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed:|\S+\.(?:cc|cpp|h|hpp):\d+:? (?:.*?\) (?=[A-Z]))?"
+)
+_LENGTH = 300
+
+
 def reason_of(error: Exception) -> str:
-    """A runtime's own words on one line, without source positions."""
+    """A runtime's own words on one line: why, without source positions; shortened in the middle."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), lines[0])[:200]
+    why = [line for line in lines if not line.startswith(_WHERE)] or lines[-1:]
+    text = _POSITIONS.sub("", " ".join(why)).strip() or why[0]
+    return text if len(text) <= _LENGTH else f"{text[: _LENGTH // 3]} ... {text[-_LENGTH * 2 // 3 :]}"
 
 
 def registered() -> dict[str, Target]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mfs_edge import target
 from mfs_edge.base import extras, files
-from mfs_edge.base.errors import InputError, MissingDependency, UsageError
+from mfs_edge.base.errors import InputError, MfsEdgeError, MissingDependency, UsageError
 from mfs_edge.base.progress import Recorded, Steps
 from mfs_edge.bundle import MANIFEST, manifest, proof
 from mfs_edge.face import record
@@ -181,11 +181,20 @@ def _contributions(path: Path, steps: Steps) -> dict[str, dict[str, float]]:
     from mfs_edge.base import images
     from mfs_edge.quantize import contributions, execute, pairs
 
-    model = extras.require("onnx_ir", "onnx").load(path)
-    size = next(int(n) for n in reversed(target.of_file(path).read(path).takes[0].shape) if n > 3)
-    faces = [images.to_nchw(images.resize(sample.target(number), size)) for number in range(JUDGED_ON)]
-    with steps.counted(f"run {path.name} with one tensor on integers at a time") as progress:
-        return contributions.contributions(model, faces, execute.outputs(pairs.drop(model), faces), progress)
+    library = extras.require("onnx_ir", "onnx")
+    try:
+        model = library.load(path)
+        size = next(int(n) for n in reversed(target.of_file(path).read(path).takes[0].shape) if n > 3)
+        faces = [images.to_nchw(images.resize(sample.target(number), size)) for number in range(JUDGED_ON)]
+        with steps.counted(f"run {path.name} with one tensor on integers at a time") as progress:
+            return contributions.contributions(model, faces, execute.outputs(pairs.drop(model), faces), progress)
+    except MfsEdgeError:
+        raise
+    except Exception as error:  # those of onnx_ir, protobuf and onnxruntime share no base
+        raise InputError(
+            f"{path}: cannot be run with one tensor on integers at a time ({target.reason_of(error)}); "
+            "give a quantised graph of mfs-edge, or inspect it without --quant"
+        ) from error
 
 
 def _integer(tensor: IntegerTensor, levels: dict[str, float] | None) -> dict[str, Any]:

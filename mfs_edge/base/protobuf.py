@@ -63,19 +63,19 @@ class Message:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
+    at, end = 0, len(data)
+    while at < end:
+        tag, at = (data[at], at + 1) if data[at] < 0x80 else _varint(data, at)
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
             value, at = _varint(data, at)
             yield number, value
             continue
         if wire == _LENGTH:
-            size, at = _varint(data, at)
+            size, at = (data[at], at + 1) if at < end and data[at] < 0x80 else _varint(data, at)
         else:
             size = _FIXED[wire]
-        if at + size > len(data):
+        if at + size > end:
             raise IndexError("it ends too early")
         yield number, data[at : at + size]
         at += size

@@ -17,12 +17,13 @@ nothing here.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from mfs_edge.base.errors import InputError
-from mfs_edge.program import Origins, Program, Step
+from mfs_edge.program import Origins, Program, Step, Value
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -111,9 +112,9 @@ def count(graph: Program | ir.Model) -> Cost:
         from mfs_edge.graph import ir_program
 
         graph = ir_program.program(graph)
-    for name in (*graph.inputs, *(output for step in graph.steps for output in step.outputs)):
+    for name in (*graph.inputs, *(output for step in graph.steps for output in step.outputs if output)):
         if graph.values[name].shape is None:
-            raise InputError(f"tensor {name} has no fixed shape; only a graph of one size can be counted")
+            raise InputError(f"{graph.prefix}tensor {name} has no fixed shape; only a graph of one size can be counted")
     return _count(graph, Origins(graph))
 
 
@@ -132,15 +133,16 @@ def _count(program: Program, origins: Origins) -> Cost:
     ):
         read = dict.fromkeys(n for n in step.inputs if n in program.values and program.values[n].constant)
         free = all(map(origins.constant, step.outputs))
+        made = next((program.values[name] for name in step.outputs if name), Value((0,), "", 0))  # a state is set
         nodes.append(
             NodeCost(
-                name=step.name or step.outputs[0],
+                name=step.name or next(filter(None, step.outputs), step.own),
                 operator=step.own,
-                shape=program.values[step.outputs[0]].known,
+                shape=made.known,
                 parameters=sum(program.values[name].elements for name in trained if name not in trained_before),
                 weight_bytes=sum(program.values[name].bytes for name in read if name not in read_before),
                 live_bytes=live,
-                **({} if free else _work(step, program.values[step.outputs[0]].elements)),
+                **({} if free else _work(step, made.elements)),
             )
         )
         read_before.update(read)
@@ -197,4 +199,9 @@ def live_bytes(
             born.setdefault(key, i)
         dies |= dict.fromkeys((key for key in (*read, *written) if key in sizes), i)
     dies |= dict.fromkeys(outputs, len(steps))
-    return [sum(sizes[key] for key in born if born[key] <= i <= dies[key]) for i in range(len(steps))]
+    changes = [0] * (len(steps) + 2)
+    for key, start in born.items():
+        if start <= dies[key]:
+            changes[start] += sizes[key]
+            changes[dies[key] + 1] -= sizes[key]
+    return list(itertools.accumulate(changes))[: len(steps)]

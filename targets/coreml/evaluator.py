@@ -9,7 +9,6 @@ for the operators, ``storage`` for the constants.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 from coremltools.proto import MIL_pb2, Model_pb2
+from google.protobuf.message import DecodeError
 
+from mfs_edge.base import damage, files
 from mfs_edge.base.threads import one_thread
 
-from . import storage
+from . import read, storage
 from .mil_operators import OPERATORS
 from .storage import BYTES, FLOATS, EvaluationError, require
 
@@ -45,16 +46,24 @@ class Package:
 
     @classmethod
     def open(cls, path: Path) -> Package:
-        manifest = json.loads((path / "Manifest.json").read_text(encoding="utf-8"))
-        items = manifest["itemInfoEntries"]
-        model = Model_pb2.Model()
-        model.ParseFromString((path / "Data" / items[manifest["rootModelIdentifier"]]["path"]).read_bytes())
-        folder = next(item["path"] for item in items.values() if item["name"] == "weights")
-        return cls(model, path / "Data" / folder / "weight.bin")
+        """The package at ``path``.
+
+        Raises:
+            InputError: a part is missing or damaged, or it is no ML Program.
+        """
+        read.check_manifest(path)
+        file = files.require_file(path / read.MODEL, "model in the package")
+        try:
+            model = Model_pb2.Model.FromString(file.read_bytes())
+        except DecodeError as error:
+            raise EvaluationError(f"{file}: is damaged ({error}); {read.AGAIN}") from error
+        return cls(model, path / read.WEIGHTS)
 
     @property
     def function(self) -> Any:
-        return self.model.mlProgram.functions["main"]
+        functions = self.model.mlProgram.functions  # a map that makes what it is asked for
+        require("main" in functions, "the program has no function main")
+        return functions["main"]
 
     @property
     def block(self) -> Any:
@@ -73,11 +82,15 @@ class Package:
         Returns:
             The outputs in 0..1, float32, rounded to bytes first where the package gives an image.
         """
-        with one_thread():
+        with one_thread(), damage.told_of(self.weights.parents[3], "Core ML"):
             return self._run(image)
 
     def execution(self) -> str:
         """What the package asks of Core ML; which unit takes it is the device's choice."""
+        with damage.told_of(self.weights.parents[3], "Core ML"):
+            return self._execution()
+
+    def _execution(self) -> str:
         made = {operation.outputs[0].name: operation.type for operation in self.operations()}
         convolutions = list(self.operations("conv"))
         weights, both = (
@@ -96,11 +109,13 @@ class Package:
         }
         values: Values = {}
         for declared in self.function.inputs:
+            require(declared.name in features, f"{declared.name} is not described")
             given = np.rint(image * 255) if is_image(features[declared.name]) else image
             require(features[declared.name].type.WhichOneof("Type") is not None, f"{declared.name} has no feature type")
             values[declared.name] = settle(torch.from_numpy(given.astype(np.float32)), declared)
         for operation in self.block.operations:
             self.execute(operation, values)
+        require(all(name in values for name in self.block.outputs), "an output is never made")
         require(list(self.block.outputs) == [f.name for f in self.model.description.output], "outputs differ")
         return {name: finish(values[name], features[name]) for name in self.block.outputs}
 
@@ -123,6 +138,9 @@ class Package:
         values[output.name] = settle(result, output)
 
     def argument(self, argument: Any, values: Values) -> Any:
+        names = [b.name for b in argument.arguments if b.WhichOneof("binding") == "name"]
+        require(bool(argument.arguments), "an argument is bound to nothing")
+        require(all(name in values for name in names), f"one of {names} is read before it is made")
         bound = [
             values[b.name] if b.WhichOneof("binding") == "name" else self.value(b.value) for b in argument.arguments
         ]

@@ -57,7 +57,7 @@ def read(path: Path) -> Program:
     if not path.is_dir():
         what = "is a file" if path.exists() else "no such folder"
         raise InputError(f"{path}: {what}; give the {SUFFIX} folder itself")
-    _check_manifest(path)
+    check_manifest(path)
     try:
         model = Message(files.require_file(path / MODEL, "model in the package").read_bytes())
         return _Package(path, model).program()
@@ -65,7 +65,12 @@ def read(path: Path) -> Program:
         raise InputError(f"{path / MODEL}: is damaged ({type(error).__name__}: {error}); {AGAIN}") from error
 
 
-def _check_manifest(path: Path) -> None:
+def check_manifest(path: Path) -> None:
+    """That the package's own list names the model that is read here.
+
+    Raises:
+        InputError: it is missing or damaged, or names another.
+    """
     manifest = files.require_file(path / MANIFEST, "package's manifest")
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))

@@ -96,9 +96,9 @@ class _Graph:
     def _step(self, node: Message) -> Step:
         """NodeProto: input 1, output 2, name 3, op_type 4, attribute 5, domain 7."""
         kind, inputs, outputs = node.text(4), tuple(node.texts(1)), tuple(node.texts(2))
-        for name in outputs:
+        for name in filter(None, outputs):
             self.values.setdefault(name, Value(None, "unknown", 32))
-        if kind in _WIDENING and inputs[0] in self.stored:
+        if kind in _WIDENING and inputs and outputs and inputs[0] in self.stored:
             self.stored[outputs[0]] = self.stored[inputs[0]]
         attributes = {attribute.text(1): attribute for attribute in node.messages(5)}
         content = b"".join(bytes(attributes[name].data) for name in sorted(attributes))
@@ -130,8 +130,10 @@ class _Graph:
 
     def _quantised(self, steps: tuple[Step, ...]) -> Iterator[IntegerTensor]:
         for step in steps:
-            if step.own != "DequantizeLinear":
+            if step.own != "DequantizeLinear" or step.inputs[1] not in self.values:
                 continue
+            if not all(name == "" or self.values[name].constant for name in step.inputs[1:]):
+                continue  # quantised anew with every picture: the file holds no scale of it
             name = (step.name or step.outputs[0]).removesuffix(".restored")
             scale = self._array(step.inputs[1])
             zero = self._array(step.inputs[2]) if len(step.inputs) > 2 and step.inputs[2] else None
@@ -168,5 +170,5 @@ def _value(entry: Message) -> Value:
     kind = entry.message(2).message(1)
     dtype, bits = _TYPES.get(kind.number(1), (f"type {kind.number(1)}", 32))
     dims = kind.message(2).messages(1)
-    fixed = 2 in kind and all(1 in dim for dim in dims)
+    fixed = 2 in kind and all(1 in dim and dim.number(1) < 2**63 for dim in dims)  # some write -1 for "any"
     return Value(tuple(dim.number(1) for dim in dims) if fixed else None, dtype, bits)

@@ -76,7 +76,11 @@ def _join_pair(quantise: Any) -> None:
     limits = (quantise.input_value(1), quantise.input_value(2))
     joined = ops.fake_quantize(quantise.input_value(0), *limits, low, high, LEVELS)
     result, names = behind[-1].output(0), behind[-1].output(0).get_names()
-    joined.set_friendly_name(min(names, default=behind[-1].get_friendly_name()))
+    name = min(names, default=behind[-1].get_friendly_name())
+    computed = quantise.input_value(0).get_node()
+    if computed.get_friendly_name() == name:  # an output: older versions load no two layers of one name
+        computed.set_friendly_name(f"{name}.real")
+    joined.set_friendly_name(name)
     for reader in list(result.get_target_inputs()):
         reader.replace_source_output(joined.output(0))
     joined.output(0).set_names(names)

@@ -11,6 +11,7 @@ import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -186,7 +187,10 @@ class _Network:
         """Every FakeQuantize, and every int8 constant, in execution order."""
         for layer in self.layers:
             if layer.get("type") == "FakeQuantize":
-                low, high = (float(self._array(self._source(layer, port)).ravel()[0]) for port in (3, 4))
+                limits = [self._constant(layer, port) for port in (3, 4)]
+                if None in limits:  # computed: the file holds no scale of it
+                    continue
+                low, high = (float(self._array(limit).ravel()[0]) for limit in limits if limit is not None)
                 scale = (high - low) / _LEVELS
                 zero_point = int(np.rint(np.iinfo(np.int8).min - low / scale))
                 yield IntegerTensor.activation(
@@ -199,15 +203,29 @@ class _Network:
         """A product of a converted int8 constant; nothing for any other product."""
         convert = self._source(multiply, 0)
         stored = self._source(convert, 0) if convert.get("type") == "Convert" else None
-        if stored is not None and stored.find("data[@element_type='i8']") is not None:
-            codes, scale = self._array(stored), self._array(self._source(multiply, 1))
+        factor = self._constant(multiply, 1)
+        if stored is not None and factor is not None and stored.find("data[@element_type='i8']") is not None:
+            codes, scale = self._array(stored), self._array(factor)
             channels = codes.reshape(scale.size, -1)  # a grouped convolution has two leading axes
             yield IntegerTensor.constant(str(multiply.get("name")), channels, scale.astype(np.float64))
 
     def _source(self, layer: ET.Element, port: int) -> ET.Element:
         """What feeds a layer."""
         source = self.sources[layer.get("id"), str(port)].partition(":")[0]
-        return next(other for other in self.layers if other.get("id") == source)
+        return self._by_id[source]
+
+    def _constant(self, layer: ET.Element, port: int) -> ET.Element | None:
+        """The constant that feeds a layer, also through conversions of its type; None if it is computed."""
+        found = self._source(layer, port)
+        for _ in self.layers:
+            if found.get("type") != "Convert":
+                break
+            found = self._source(found, 0)
+        return found if found.get("type") == "Const" else None
+
+    @cached_property
+    def _by_id(self) -> dict[str | None, ET.Element]:
+        return {layer.get("id"): layer for layer in self.layers}
 
     def _array(self, constant: ET.Element) -> np.ndarray:
         data = constant.find("data")
@@ -220,7 +238,8 @@ class _Network:
     def _output(self, layer: ET.Element, layout: str) -> Tensor:
         """A Result has no name or type of its own; the port that feeds it has them."""
         source, _, port_id = self.sources[layer.get("id"), "0"].partition(":")
-        port = self.root.find(f"layers/layer[@id='{source}']/output/port[@id='{port_id}']")
+        ports = self._by_id[source].findall("output/port")
+        port = next((port for port in ports if port.get("id") == port_id), None)
         precision = port.get("precision", "?").lower() if port is not None else "?"
         return _tensor(_port_name(port, layer), precision, port, layout)
 

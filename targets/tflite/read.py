@@ -20,9 +20,11 @@ from .reader import Damaged, Model, Operator
 
 # What a tensor's name says of its form, besides the name that it has in the float graph.
 _FORM = r"\.(codes|real|quantised)$"
+_INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
 _OWN_ENTRIES = (flatbuffer.DIGEST, flatbuffer.MIN_RUNTIME)
 # A lowering's blocks of pixels are laid out by one of these, see ``conv.py``.
 _LAID_OUT_BY = ("DEPTH_TO_SPACE", "RESHAPE")
+Readers = dict[int, list[Operator]]  # of each tensor
 
 
 def read(path: Path) -> Program:
@@ -50,9 +52,13 @@ def _program(data: bytes, model: Model) -> Program:
         {model.tensors[index].name: index for index in model.inputs},
         {model.tensors[index].name: index for index in model.outputs},
     )
+    readers: Readers = {}
+    for operator in model.operators:
+        for index in set(operator.inputs):
+            readers.setdefault(index, []).append(operator)
     return Program(
         format=f"TFLite, schema {model.version}",
-        steps=tuple(_step(operator, model) for operator in model.operators),
+        steps=tuple(_step(operator, model, readers) for operator in model.operators),
         values={str(index): _value(tensor) for index, tensor in enumerate(model.tensors)},
         inputs=tuple(map(str, model.inputs)),
         outputs=tuple(map(str, model.outputs)),
@@ -77,10 +83,10 @@ def _value(tensor: reader.TensorEntry) -> Value:
     return Value(shape, tensor.dtype, bits, tensor.is_constant)
 
 
-def _step(operator: Operator, model: Model) -> Step:
+def _step(operator: Operator, model: Model, readers: Readers) -> Step:
     own = operators.name_of(operator.code, operator.custom)
     content = operator.options.content() if operator.options else b""
-    multiplies, added = _products(own, operator, model)
+    multiplies, added = _products(own, operator, model, readers)
     return Step(
         own=own,
         kind=operators.KINDS.get(own, own),
@@ -93,7 +99,7 @@ def _step(operator: Operator, model: Model) -> Step:
     )
 
 
-def _products(own: str, operator: Operator, model: Model) -> tuple[int, int]:
+def _products(own: str, operator: Operator, model: Model, readers: Readers) -> tuple[int, int]:
     """Multiplications per output element, and by zero besides."""
     shape = model.tensors[operator.inputs[1]].shape if len(operator.inputs) > 1 else ()
     if own == "FULLY_CONNECTED" and len(shape) == 2:
@@ -103,22 +109,22 @@ def _products(own: str, operator: Operator, model: Model) -> tuple[int, int]:
     if own == "DEPTHWISE_CONV_2D":
         return math.prod(shape[1:3]), 0  # [1, height, width, channels]
     _, height, width, channels = shape  # [out, height, width, in]
-    rows, columns = _block(operator, model)
+    rows, columns = _block(operator, model, readers)
     graph = (height - rows + 1) * (width - columns + 1) * channels
     return graph, height * width * channels - graph
 
 
-def _block(operator: Operator, model: Model) -> tuple[int, int]:
+def _block(operator: Operator, model: Model, readers: Readers) -> tuple[int, int]:
     """The block of pixels that a CONV_2D makes at a time: its stride, if its result is laid out as such."""
     (result,) = operator.outputs
-    readers = [other for other in model.operators if result in other.inputs]
-    laid_out = len(readers) == 1 and operators.name_of(readers[0].code) in _LAID_OUT_BY
+    reading = readers.get(result, [])
+    laid_out = len(reading) == 1 and operators.name_of(reading[0].code) in _LAID_OUT_BY and reading[0].outputs
     if not laid_out or operator.options is None:
         return 1, 1
     columns, rows = operator.options.number(1, "i"), operator.options.number(2, "i")
     _, height, width, channels = model.tensors[result].shape
     wide = (1, rows * height, columns * width, channels // max(1, rows * columns))
-    return (rows, columns) if model.tensors[readers[0].outputs[0]].shape == wide else (1, 1)
+    return (rows, columns) if model.tensors[reading[0].outputs[0]].shape == wide else (1, 1)
 
 
 def _edge(model: Model, name: str, index: int) -> Tensor:
@@ -139,7 +145,7 @@ def _constant_bytes(model: Model) -> dict[str, int]:
 def _integers(data: bytes, model: Model) -> Iterator[IntegerTensor]:
     for tensor in model.tensors:
         held = tensor.quantisation
-        if held is None or held.scale.size == 0:
+        if held is None or held.scale.size == 0 or tensor.dtype not in _INTEGERS:  # converters leave some on floats
             continue
         name = re.sub(_FORM, "", tensor.name)
         if tensor.is_constant:

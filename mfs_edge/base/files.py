@@ -92,6 +92,6 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 atomically; raises OutputError as :func:`atomic`."""
+    """Write UTF-8 atomically, what is none of a file's name escaped; raises OutputError as :func:`atomic`."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mfs_edge.base import files
+from mfs_edge.base import files, text
 from mfs_edge.base.errors import IdentityError, InputError
 from mfs_edge.face import align
 
@@ -20,9 +20,9 @@ def read(path: Path) -> np.ndarray:
     Raises:
         InputError: it does not hold exactly ten finite numbers.
     """
-    text = files.require_file(path, "landmarks").read_text(encoding="utf-8-sig", errors="replace")
+    written = text.read(files.require_file(path, "landmarks"), "landmarks")
     try:
-        values = json.loads(text) if text.lstrip().startswith(("[", "{")) else text.replace(",", " ").split()
+        values = json.loads(written) if written.lstrip().startswith(("[", "{")) else written.replace(",", " ").split()
         points = np.asarray(values, dtype=np.float64).reshape(5, 2)
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: does not hold five x,y points; write ten numbers, two to a line") from error

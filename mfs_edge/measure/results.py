@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mfs_edge.base import files
+from mfs_edge.base import files, text
 from mfs_edge.base.errors import InputError
 
 SCHEMA: Literal[1] = 1
@@ -252,9 +252,10 @@ def load(path: Path) -> Report:
     Raises:
         InputError: it is missing, damaged, of another version, or has unknown keys.
     """
-    files.require_file(path, "bench result (--json FILE writes one)")
+    what = "bench result (--json FILE writes one)"
+    files.require_file(path, what)
     try:
-        return Report.model_validate_json(path.read_bytes())
+        return Report.model_validate_json(text.read(path, what))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

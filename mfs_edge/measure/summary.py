@@ -32,7 +32,7 @@ def to_github(report: Report) -> None:
     """Append it to the step summary, where there is one."""
     where = os.environ.get(VARIABLE)
     if where:
-        with files.writing(Path(where)), Path(where).open("a") as file:
+        with files.writing(Path(where)), Path(where).open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(render(report))
 
 

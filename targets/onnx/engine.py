@@ -61,7 +61,7 @@ class Engine:
 
     def layers(self) -> list[dict[str, Any]]:
         """By onnxruntime's own profiler; the first frame, which is not steady, is left out."""
-        with Path(self.session.end_profiling()).open() as file:
+        with Path(self.session.end_profiling()).open(encoding="utf-8") as file:
             events = [e for e in json.load(file) if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
         steady = events[len(events) // self.frames :]
         totals: dict[str, list[Any]] = {}

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mfs_edge.base import extras, frames, quiet
+from mfs_edge.base import cpus, extras, frames, quiet
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
 from mfs_edge.base.fidelity import Outputs, Swapper
@@ -164,7 +164,7 @@ class Target(abc.ABC):
             InputError: the file is damaged or foreign, or its runtime refuses it.
             MissingDependency: no runtime is installed, or none can run here.
         """
-        return Loaded(self, path, threads=threads or 0)
+        return Loaded(self, path, threads=threads or cpus.limit())
 
 
 class Loaded:

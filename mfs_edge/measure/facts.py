@@ -34,6 +34,11 @@ def artefacts(paths: tuple[Path, ...]) -> list[Path]:
 
 def _expand(path: Path) -> list[Path]:
     known = suffixes()
+    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):
+        raise InputError(
+            f"{path}: its name is not UTF-8 (or the locale is ASCII), and runtimes open no such file; "
+            "rename it (or set LC_ALL=C.UTF-8)"
+        )
     if path.suffix in known:
         if not path.exists():
             raise InputError(f"{path}: no such file; mfs-edge compile writes artefacts")

@@ -149,6 +149,10 @@ class Target(abc.ABC):
         """What a user must be told of a file that was written; for its manifest."""
         return []
 
+    def cautions(self) -> list[str]:
+        """What a user must be told of the runtime that is installed here, with the way out; for ``doctor``."""
+        return []
+
     def evaluator(self, path: Path) -> Runner | None:
         """Executes the file without its runtime, where that cannot run here; None if there is no such thing.
 

@@ -351,3 +351,14 @@ def test_a_quota_is_recorded_and_told(artefacts: Path, quick: Request, tmp_path:
 def test_a_mask_beyond_the_cpus_of_this_machine(artefacts: Path, mask: str) -> None:
     with pytest.raises(UsageError, match=r"local: --cpu-mask names CPU \d+.*; this process may use 0"):
         run.bench(artefacts / "idn.onnx", cpu_mask=mask, time=False)
+
+
+def test_what_falls_out_of_a_delegate_is_told_loudly(artefacts: Path, quick: Request) -> None:
+    """Not in small print alone; ``tests/targets/tflite/test_compat.py`` runs the old runtime itself."""
+    seen = open_device("local", Options()).measure(artefacts / "idn.tflite", quick, Watch())
+    assert seen.coverage is not None
+    assert seen.coverage.warning == ""
+    said = "runs none of the 70 operators inside XNNPACK"
+    slow = seen.model_copy(update={"coverage": seen.coverage.model_copy(update={"warning": said})})
+    assert any(line.startswith("LiteRT ") and line.endswith(said) for line in remarks(slow))
+    assert not any("XNNPACK" in line for line in remarks(seen))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mfs_edge.base import cpus, extras, frames, quiet
+from mfs_edge.base import cpus, extras, files, frames, quiet
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
 from mfs_edge.base.fidelity import Outputs, Swapper
@@ -175,7 +175,7 @@ class Loaded:
     """An artefact in its engine, fed with pictures."""
 
     def __init__(self, target: Target, path: Path, *, threads: int = 0) -> None:
-        self.target, self.path = target, path
+        self.target, self.path = target, files.require_text(path)
         self.program = target.read(path)  # before any runtime sees the file
         if reason := target.unrunnable():
             raise MissingDependency(f"{path}: {reason}; copy it to such a machine and run the same command there")

@@ -42,6 +42,7 @@ def checkpoint_path(given: str | Path | None) -> Path | None:
 def _expanded(path: str, source: str) -> Path:
     """A variable that is not set stays as it is written: ``$`` is legal in a name."""
     try:
-        return Path(os.path.expandvars(path)).expanduser()
+        name = path.encode("utf-8", "surrogateescape")  # as it is on disk, whatever the locale
+        return Path(os.path.expandvars(os.fsdecode(name))).expanduser()
     except RuntimeError as error:
         raise InputError(f"{source}: whose home is meant by {path} is not known; write the whole path") from error

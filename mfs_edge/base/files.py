@@ -54,6 +54,20 @@ def require_file(path: Path, what: str) -> Path:
     return path
 
 
+def require_text(path: Path) -> Path:
+    """``path`` if a runtime can be given its name, which is bytes to the system and text to a runtime.
+
+    Raises:
+        InputError: it is not UTF-8, or Python holds it for such as the locale is ASCII.
+    """
+    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):
+        raise InputError(
+            f"{path}: its name is not UTF-8 (or the locale is ASCII), and runtimes open no such file; "
+            "rename it (or set LC_ALL=C.UTF-8)"
+        )
+    return path
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals while writing ``path`` into one clear line.
@@ -76,7 +90,7 @@ def atomic(path: Path) -> Iterator[Path]:
         OutputError: it cannot be written; nothing is left behind.
     """
     with writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
         os.close(handle)
         temporary = Path(name)
         try:

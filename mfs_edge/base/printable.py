@@ -7,6 +7,10 @@ around, and what no encoding can write are shown as Python writes them: ``\\x1b`
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 # Controls, invisible marks, surrogates (bytes of a name that are no UTF-8), private use, separators of lines.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
@@ -22,3 +26,11 @@ def printable(text: object) -> str:
 
 def _escaped(sign: str) -> str:
     return sign.encode("unicode_escape").decode("ascii")
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """A line for rich: each part as it is or with its style; brackets and escapes in them are only letters."""
+    from rich.text import Text
+
+    told = ((printable(part[0]), part[1]) if isinstance(part, tuple) else printable(part) for part in parts)
+    return Text.assemble(*told)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.peerlib import Row
-from mfs_edge.measure.runner import cpu_model
+from mfs_edge.measure.machine import cpu_model
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mfs_edge.base.errors import MfsEdgeError
-from mfs_edge.measure.runner import cpu_model
+from mfs_edge.measure.machine import cpu_model
 
 Arrays = dict[str, np.ndarray]
 Row = Mapping[str, Any]

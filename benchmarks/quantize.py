@@ -39,7 +39,7 @@ from mfs_edge import target
 from mfs_edge.base.errors import CheckFailed
 from mfs_edge.base.fidelity import OUTPUT_NAMES, Outputs, psnr
 from mfs_edge.graph import edit, passes
-from mfs_edge.measure import facts, luggage, runner
+from mfs_edge.measure import facts, luggage, machine
 from mfs_edge.quantize import execute, half, quantise, recipe
 from mfs_edge.quantize.draft import Draft
 from mfs_edge.target import EmitOptions
@@ -243,9 +243,9 @@ def _raced(case: Case, engine: str, paths: Mapping[str, Path], variables: Mappin
 
 def cpu() -> str:
     """Which CPU, and which of the instructions it has that decide how fast int8 is."""
-    flags = runner.read("/proc/cpuinfo").split()
+    flags = machine.read("/proc/cpuinfo").split()
     known = [name for name in ("avx2", "avx512bw", "avx_vnni", "avx512_vnni", "asimddp", "i8mm") if name in flags]
-    return f"{runner.cpu_model()} ({', '.join(known)})"
+    return f"{machine.cpu_model()} ({', '.join(known)})"
 
 
 def fidelity(found: Iterable[Outputs], expected: Sequence[Outputs]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mfs_edge.base import damage, extras, files, frames, quiet
+from mfs_edge.base import cpus, damage, extras, files, frames, quiet
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
 from mfs_edge.base.fidelity import Outputs, Swapper
@@ -168,6 +168,10 @@ class Target(abc.ABC):
         """What a user must be told of a file that was written; for its manifest."""
         return []
 
+    def cautions(self) -> list[str]:
+        """What a user must be told of the runtime that is installed here, with the way out; for ``doctor``."""
+        return []
+
     def evaluator(self, path: Path) -> Runner | None:
         """Executes the file without its runtime, where that cannot run here; None if there is no such thing.
 
@@ -183,14 +187,14 @@ class Target(abc.ABC):
             InputError: the file is damaged or foreign, or its runtime refuses it.
             MissingDependency: no runtime is installed, or none can run here.
         """
-        return Loaded(self, path, threads=threads or 0)
+        return Loaded(self, path, threads=threads or cpus.limit())
 
 
 class Loaded:
     """An artefact in its engine, fed with pictures."""
 
     def __init__(self, target: Target, path: Path, *, threads: int = 0) -> None:
-        self.target, self.path = target, path
+        self.target, self.path = target, files.require_text(path)
         self.program = target.read(path)  # before any runtime sees the file
         if reason := target.unrunnable():
             raise MissingDependency(f"{path}: {reason}; copy it to such a machine and run the same command there")

@@ -55,7 +55,7 @@ class Diagnosis:
 
     Attributes:
         compiler: module -> version, or "missing".
-        problems: a line for each module that is installed and does not work, with the way out.
+        problems: a line for each module that is installed and does not work, or not well, with the way out.
         devices: what ``bench --device`` calls them -> whether they can be had; only those that must be built first.
     """
 
@@ -89,7 +89,7 @@ def diagnose(*, thorough: bool = False) -> Diagnosis:
         compiles=compiles,
         targets=tuple(_report(kind, broken, compiles) for kind in kinds),
         devices=devices.availability(),
-        problems=tuple(broken.values()),
+        problems=(*broken.values(), *(caution for kind in kinds for caution in kind.cautions())),
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from mfs_edge.base.printable import printable
+
 
 class MfsEdgeError(Exception):
     """Base of everything mfs-edge reports to a user; ``exit_code`` is the process's."""
@@ -16,7 +18,7 @@ class MfsEdgeError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))  # a path may hold a line break
+        super().__init__(printable(" ".join(message.splitlines())))  # a path may hold a line break, or worse
 
 
 class CheckFailed(MfsEdgeError):

@@ -108,6 +108,20 @@ def require_file(path: Path, what: str) -> Path:
     return path
 
 
+def require_text(path: Path) -> Path:
+    """``path`` if a runtime can be given its name, which is bytes to the system and text to a runtime.
+
+    Raises:
+        InputError: it is not UTF-8, or Python holds it for such as the locale is ASCII.
+    """
+    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):
+        raise InputError(
+            f"{path}: its name is not UTF-8 (or the locale is ASCII), and runtimes open no such file; "
+            "rename it (or set LC_ALL=C.UTF-8)"
+        )
+    return path
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals while writing ``path`` into one clear line.
@@ -238,6 +252,6 @@ def twin(source: Path, to: Path, *, link: bool = True) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 atomically; raises OutputError as :func:`atomic`."""
+    """Write UTF-8 atomically, what is none of a file's name escaped; raises OutputError as :func:`atomic`."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

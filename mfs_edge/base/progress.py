@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from mfs_edge.base.printable import printable, styled
+
 Count = Callable[[int, int], None]  # things done, things in all
 Tell = Callable[[float, float], None]  # the share done, seconds left
 
@@ -76,7 +78,7 @@ class Printed(Recorded):
         self._lock = threading.Lock()
         self._bars = progress.Progress(
             progress.SpinnerColumn(),
-            progress.TextColumn("{task.description}"),
+            progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
             progress.TaskProgressColumn(),
             progress.TextColumn("[dim]{task.fields[left]}"),
@@ -87,7 +89,7 @@ class Printed(Recorded):
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[None]:
-        with self.console.status(title), super().step(title):
+        with self.console.status(styled(title)), super().step(title):
             yield
         self._done(title)
 
@@ -101,7 +103,7 @@ class Printed(Recorded):
     def job(self, title: str) -> Iterator[Tell]:
         started = time.monotonic()
         with self._lock:
-            task = self._bars.add_task(title, total=1.0, left="")
+            task = self._bars.add_task(printable(title), total=1.0, left="")
             self._bars.start()
 
         def tell(done: float, left_s: float) -> None:
@@ -119,10 +121,11 @@ class Printed(Recorded):
                     self._bars.stop()
 
     def _done(self, title: str) -> None:
-        self.console.print(f"  [green]✓[/] {title} [dim]{self.seconds[title]:.2f} s[/]", soft_wrap=True)
+        tick = "✓" if self.console.encoding.startswith("utf") else "ok"
+        self.console.print(
+            styled("  ", (tick, "green"), f" {title} ", (f"{self.seconds[title]:.2f} s", "dim")), soft_wrap=True
+        )
 
     def note(self, line: str) -> None:
         super().note(line)
-        from rich.markup import escape
-
-        self.console.print(f"  [yellow]![/] {escape(line)}", markup=True, soft_wrap=True)
+        self.console.print(styled("  ", ("!", "yellow"), f" {line}"), soft_wrap=True)

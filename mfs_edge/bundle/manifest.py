@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from mfs_edge import target
-from mfs_edge.base import files
+from mfs_edge.base import files, text
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError
 from mfs_edge.base.fidelity import Fidelity
@@ -154,9 +154,7 @@ def read(path: Path) -> Manifest:
         InputError: it is missing, damaged, or has keys that this version does not know.
     """
     try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); compile again") from error
+        return Manifest.model_validate_json(text.read(path, "manifest"))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -13,9 +13,12 @@ from typing import Any
 
 import click
 
-from mfs_edge.base.errors import MfsEdgeError
+from mfs_edge.base.errors import MfsEdgeError, OutputError
+from mfs_edge.base.printable import printable
 from mfs_edge.base.version import __version__
+from mfs_edge.cli import streams
 from mfs_edge.cli.bench import bench
+from mfs_edge.cli.common import system_errors
 from mfs_edge.cli.compile import compile
 from mfs_edge.cli.demo import demo
 from mfs_edge.cli.doctor import doctor
@@ -30,7 +33,7 @@ class _OneLine(click.ClickException):
     """A failure as the user sees it: one line on standard error, and its exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(message))
         self.exit_code = exit_code  # type: ignore[misc]  # click declares a class variable and reads the instance
 
     def show(self, file: Any = None) -> None:
@@ -53,11 +56,12 @@ class _Group(click.Group):
 def _failures(*, debug: bool) -> Iterator[None]:
     """Raises _OneLine for whatever goes wrong inside."""
     try:
-        yield
+        with system_errors():
+            yield
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
-        raise _OneLine(f"{error.format_message()} (see mfs-edge --help)", 2) from error
+        raise _OneLine(f"{' '.join(error.format_message().split())} (see mfs-edge --help)", 2) from error
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
     except KeyboardInterrupt as error:
@@ -69,8 +73,8 @@ def _failures(*, debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             raise
-        kind = type(error).__name__
-        raise _OneLine(f"internal error: {kind}: {error}; run mfs-edge --debug for the traceback", 1) from error
+        kind, said = type(error).__name__, " ".join(str(error).split())
+        raise _OneLine(f"internal error: {kind}: {said}; run mfs-edge --debug for the traceback", 1) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -89,9 +93,22 @@ def main() -> None:
     # What converters import stays to the end; to look through it for garbage costs half a second on
     # the way, and as much again at the end.
     gc.set_threshold(50_000)
+    streams.guard()
     try:
-        with contextlib.suppress(BrokenPipeError):  # `mfs-edge inspect ... | head`
-            cli(prog_name="mfs-edge")
+        cli(prog_name="mfs-edge")
+    except SystemExit as ended:
+        sys.exit(_flushed(ended.code))
     finally:
         gc.freeze()
-    sys.exit(0)
+
+
+def _flushed(code: int | str | None) -> int | str | None:
+    """``code``, or what comes of writing the last of the output."""
+    try:
+        sys.stdout.flush()
+    except OutputError as error:
+        sys.stderr.write(f"mfs-edge: {error}\n")
+        return code or error.exit_code
+    except SystemExit as gone:
+        return code or gone.code
+    return code

@@ -1,4 +1,8 @@
-"""What the commands print: rich tables for people, one JSON object for machines."""
+"""What the commands print: rich tables for people, one JSON object for machines.
+
+Whatever was not written here (names, metadata, what a device says) is printed through ``styled``: its
+brackets are no markup, its escapes do not reach the terminal. JSON escapes them by itself.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfs_edge.base.errors import CheckFailed
+from mfs_edge.base.printable import printable, styled
 from mfs_edge.bundle import manifest as records
 
 if TYPE_CHECKING:
@@ -25,12 +30,14 @@ if TYPE_CHECKING:
 
 
 LOG_WIDTH = 160
+_NEXT = ("Next: ", "dim")
+_TICK = {True: ("yes", "green"), False: ("no", "red")}
 
 
 def _console() -> Console:
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:  # a log has no width; 80 columns would fold every table
         console.width = LOG_WIDTH
     return console
@@ -43,12 +50,14 @@ def _print_json(value: Mapping[str, Any]) -> None:
 def _table(title: str | None, columns: Sequence[str], rows: Iterable[Iterable[Any]], right: Iterable[str] = ()) -> Any:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    heading = styled(title) if title else None
+    table = Table(title=heading, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(styled(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else styled(str(cell)) for cell in row))
     return table
 
 
@@ -67,7 +76,7 @@ def _artefact_table(artefacts: Iterable[records.ArtefactRecord]) -> Any:
                 *(f"{artefact.bytes / 1e6:.2f}", f"{artefact.parameters / 1e6:.3f}", f"{artefact.macs / 1e6:.1f}"),
                 *_fidelity(checked.swapped),
                 *_fidelity(checked.mask),
-                f"[{colour}]{checked.status}[/]" + (" (evaluator)" if checked.verified == "evaluator" else ""),
+                styled((checked.status, colour), " (evaluator)" if checked.verified == "evaluator" else ""),
             )
         )
     columns = ("file", "MB", "M params", "M MACs", "swapped max", "dB", "mask max", "mask dB", "verified")
@@ -82,7 +91,7 @@ def compiled(result: Result, *, seconds: Mapping[str, float], notes: Sequence[st
         return
     console = _console()
     console.print(_artefact_table(result.manifest.artefacts))
-    console.print(f"[dim]Next:[/] mfs-edge inspect {result.out / result.manifest.artefacts[0].file}")
+    console.print(styled(_NEXT, f"mfs-edge inspect {result.out / result.manifest.artefacts[0].file}"))
 
 
 def require_passed(result: Result | DemoResult) -> None:
@@ -106,14 +115,16 @@ def identified(found: Identified, out: Path, *, seconds: Mapping[str, float], no
         _print_json({**about, "source": source.model_dump(mode="json", exclude={"identity_sha256"})})
         return
     console = _console()
-    console.print(f"understood: {source.understood}", markup=False, highlight=False)
+    console.print(styled(f"understood: {source.understood}"))
     if source.eye_distance is not None:
-        console.print(f"eyes {source.eye_distance:g} px apart; worst landmark {source.residual:g} of 112 px off")
+        off = f"worst landmark {source.residual:g} of 112 px off"
+        console.print(styled(f"eyes {source.eye_distance:g} px apart; {off}"))
     if found.preview is not None:
-        console.print(f"{found.preview}: the aligned face; look whether it is upright and whole", markup=False)
-    console.print(f"{out}: identity {found.identity.sha256[:12]}, 512 + 512x7x7 float32", markup=False)
-    console.print("[dim]An identity is biometric data: store it as you would a photograph of the person.[/]")
-    console.print(f"Next: mfs-edge compile --identity {out} --target onnx", markup=False)
+        console.print(styled(f"{found.preview}: the aligned face; look whether it is upright and whole"))
+    sha256 = found.identity.sha256[:12]
+    console.print(styled(f"{out}: identity ", (sha256, "bold"), ", 512 + 512x7x7 float32"))
+    console.print(styled(("An identity is biometric data: store it as you would a photograph of the person.", "dim")))
+    console.print(styled(_NEXT, f"mfs-edge compile --identity {out} --target onnx"))
 
 
 def inspected(inspection: Inspection, *, json: bool) -> None:
@@ -139,12 +150,11 @@ def demonstrated(result: DemoResult, *, seconds: Mapping[str, float], notes: Seq
         return
     console = _console()
     console.print(_artefact_table(result.manifest.artefacts))
-    console.print(
-        f"Swaps agree with the teacher's answers at [bold]{result.teacher_psnr:.1f} dB[/] "
-        f"(copying the target: {result.copy_psnr:.1f} dB)."
-    )
-    console.print(f"Look at [bold]{result.sheet}[/]. These weights were trained on drawn faces, not for photographs.")
-    console.print("[dim]Next:[/] mfs-edge compile --checkpoint YOUR.pdparams --identity id.npy --target all")
+    levels = ((f"{result.teacher_psnr:.1f} dB", "bold"), f" (copying the target: {result.copy_psnr:.1f} dB).")
+    console.print(styled("Swaps agree with the teacher's answers at ", *levels))
+    drawn = ". These weights were trained on drawn faces, not for photographs."
+    console.print(styled("Look at ", (str(result.sheet), "bold"), drawn))
+    console.print(styled(_NEXT, "mfs-edge compile --checkpoint YOUR.pdparams --identity id.npy --target all"))
 
 
 def benched(report: Report) -> None:
@@ -152,45 +162,37 @@ def benched(report: Report) -> None:
 
     The last is for the exception that ends the program.
     """
-    from rich.markup import escape
-
     from mfs_edge.measure import table
 
     console = _console()
     for _, columns, rows in table.tables(report):
         right = set(columns) - {"artefact", "against", "device", "verdict", "machine"}
-        console.print(_table(None, columns, (map(escape, row) for row in rows), right))
+        console.print(_table(None, columns, rows, right))
         if columns is table.COLUMNS:
             for line in (line for entry in report.entries for line in table.details(entry)):
-                console.print(f"[dim]{escape(line)}[/]")
+                console.print(styled((line, "dim")))
     for note in report.notes:
-        console.print(f"[yellow]note:[/] {escape(note)}")
+        console.print(styled(("note:", "yellow"), f" {note}"))
     for line in (*report.failures, *report.causes)[:-1]:
-        sys.stderr.write(f"mfs-edge: {line}\n")
+        sys.stderr.write(f"mfs-edge: {printable(line)}\n")
 
 
 def diagnosed(diagnosis: Diagnosis, *, json: bool) -> None:
     """The result of ``doctor``."""
-    from rich.markup import escape
-
     if json:
         _print_json(asdict(diagnosis))
         return
     console = _console()
-    console.print(f"mfs-edge {diagnosis.version}, Python {diagnosis.python}, {diagnosis.platform}")
+    console.print(styled(f"mfs-edge {diagnosis.version}, Python {diagnosis.python}, {diagnosis.platform}"))
     console.print(_table("compiler", ("module", "version"), diagnosis.compiler.items()))
     for problem in diagnosis.problems:
-        console.print(f"[red]![/] {escape(problem)}")
+        console.print(styled(("!", "red"), f" {problem}"))
     rows = []
     for t in diagnosis.targets:
         offered = (", ".join(t.precisions), ", ".join(t.io_forms))
-        rows.append((t.name, _tick(t.emits), _tick(t.runs), *offered, escape(t.remedy)))
+        rows.append((t.name, styled(_TICK[t.emits]), styled(_TICK[t.runs]), *offered, t.remedy))
     console.print(_table("targets", ("target", "emits", "runs", "precisions", "io", "remedy"), rows))
     options = [list(vars(option).values()) for t in diagnosis.targets for option in t.options]
     console.print(_table("target options, for compile --set", ("option", "type", "default", "what it is"), options))
     for name, found in diagnosis.devices.items():
-        console.print(f"{name}: {_tick(found.possible)}, {escape(found.said)}")
-
-
-def _tick(value: bool) -> str:
-    return "[green]yes[/]" if value else "[red]no[/]"
+        console.print(styled(f"{name}: ", _TICK[found.possible], f", {found.said}"))

@@ -9,7 +9,6 @@ out: it fills caches. Frames of two processes are pooled, as some of what little
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import shutil
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from mfs_edge.base import cpus
 from mfs_edge.base.errors import DeviceError
 from mfs_edge.emulation.boards import Board
 from mfs_edge.emulation.environment import Environment, Say
@@ -61,7 +61,7 @@ def emulate(
     def start(job: tuple[int, Watch]) -> Ran:
         return _inside(environment, board, artefact, images[: job[0]], modules, job[1])
 
-    workers = 2 if len(os.sched_getaffinity(0)) > 1 else 1
+    workers = min(2, cpus.usable())
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         full, short = pool.map(start, jobs)
     return full, summarise(environment.cpu(board), [full.frames, short.frames])

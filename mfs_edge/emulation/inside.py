@@ -2,7 +2,7 @@
 
     python inside.py ARTEFACT IMAGES.npy OUTPUTS.npz [--frames N]
 
-It stands alone as the runner does, which lies beside it with the engine and ``frames.py``: numpy and
+It stands alone as the runner does, which lies beside it with the engine and its other files: numpy and
 the artefact's runtime are all they import. Outside an emulator the marks do nothing, and the same
 file gives this machine's own outputs to compare with. One thread; no clock is read.
 
@@ -24,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import frames  # type: ignore[import-not-found]
+import machine  # type: ignore[import-not-found]
 import runner  # type: ignore[import-not-found]
 
 MARK = 0x6D6673  # as in plugin.c
@@ -40,7 +41,7 @@ def mark() -> None:
 def mappings(path: str) -> list[tuple[int, int, int]]:
     """Start, end and resident bytes of every mapping in a ``maps`` or ``smaps`` file."""
     found: list[tuple[int, int, int]] = []
-    for line in runner.read(path).splitlines():
+    for line in machine.read(path).splitlines():
         head = line.split(" ", 1)[0]
         if not head.endswith(":"):
             start, end = (int(part, 16) for part in head.split("-"))
@@ -69,7 +70,7 @@ def overhead() -> int:
 
 def memory() -> int:
     """Peak resident bytes so far, without the emulator's; a lower bound, as its share only grows."""
-    return int(runner.peak_rss()) - overhead()
+    return int(machine.peak_rss()) - overhead()
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

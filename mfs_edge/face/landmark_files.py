@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mfs_edge.base import files
+from mfs_edge.base import files, text
 from mfs_edge.base.errors import InputError
 
 WRITE = "write ten numbers, two to a line: x,y of both eyes, the nose, both mouth corners, in pixels"
@@ -49,11 +49,10 @@ def read(path: Path) -> Landmarks:
     Raises:
         InputError: it does not hold those of exactly one face.
     """
-    text = files.require_file(path, "landmarks").read_text(encoding="utf-8-sig", errors="replace")
+    written = text.read(files.require_file(path, "landmarks"), "landmarks")
     try:
-        found = _understood(
-            json.loads(text) if text.lstrip().startswith(("[", "{")) else text.replace(",", " ").split()
-        )
+        as_json = written.lstrip().startswith(("[", "{", '"', "null"))
+        found = _understood(json.loads(written) if as_json else written.replace(",", " ").split())
     except (ValueError, TypeError, RecursionError, OverflowError, KeyError) as error:
         raise InputError(f"{path}: does not hold five x,y points of one face ({_words(error)}); {WRITE}") from error
     if not np.isfinite(found.points).all():

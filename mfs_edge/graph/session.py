@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from mfs_edge.base import cpus
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -33,6 +35,7 @@ class Session:
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self.outputs[len(declared) :])
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors only
+        options.intra_op_num_threads = cpus.limit()
         if as_written:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])

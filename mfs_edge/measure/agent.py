@@ -40,6 +40,8 @@ def receive(folder: Path, wanted: list[list[Any]]) -> None:
     """Write the files, each checked against its hash."""
     for name, size, digest in wanted:
         path = folder / name
+        if ".." in path.parts or folder not in path.parents:
+            raise OSError(f"{name} lies outside of the folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         found = hashlib.sha256()
         with path.open("wb") as file:

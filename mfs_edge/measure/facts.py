@@ -39,12 +39,17 @@ def artefacts(paths: tuple[Path, ...]) -> list[Path]:
 
 def _expand(path: Path) -> list[Path]:
     known = suffixes()
+    files.require_text(path)
+    try:
+        folder, there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened ({error.strerror}); give a bundle folder or an artefact") from error
     if path.suffix in known:
-        if not path.exists():
+        if not there:
             raise InputError(f"{path}: no such file; mfs-edge compile writes artefacts")
-        return [path if path.is_dir() else files.require_file(path, "artefact")]
-    if not path.is_dir():
-        what = "is not an artefact" if path.exists() else "no such file or folder"
+        return [path if folder else files.require_file(path, "artefact")]
+    if not folder:
+        what = "is not an artefact" if there else "no such file or folder"
         raise InputError(f"{path}: {what}; give a bundle folder or a file ending in {', '.join(known)}")
     if (path / bundle.MANIFEST).exists():
         named = [files.confined(path, a.file, source=path / bundle.MANIFEST) for a in proof.settled(path).artefacts]

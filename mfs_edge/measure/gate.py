@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 
+from mfs_edge.base import text
 from mfs_edge.base.errors import InputError
 from mfs_edge.measure.results import Entry, Report, Trend
 
@@ -92,10 +93,8 @@ def read_budget(path: Path) -> Budget:
         InputError: it is missing or damaged, or names what cannot be measured.
     """
     try:
-        tables = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give --budget a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = tomllib.loads(text.read(path, "budget (--budget is a TOML file)"))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not valid TOML ({error}); correct it") from error
     for pattern, limits in tables.items():
         if not isinstance(limits, dict):

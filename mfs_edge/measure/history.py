@@ -21,7 +21,7 @@ def append(report: Report, path: Path) -> None:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     commit = os.environ.get("GITHUB_SHA", "")
     text = "".join(json.dumps({"time": now, "commit": commit, **_line(entry)}) + "\n" for entry in report.entries)
-    with files.writing(path), path.open("a") as file:
+    with files.writing(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)  # one write: lines of parallel jobs do not mix
 
 

@@ -6,12 +6,14 @@ import importlib.util
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from mfs_edge import target
-from mfs_edge.base import frames
-from mfs_edge.measure import runner
+from mfs_edge.base import cpus, frames
+from mfs_edge.base.errors import InputError
+from mfs_edge.measure import machine, runner
 from mfs_edge.program import Program
 from mfs_edge.sample import probe
 
@@ -34,8 +36,8 @@ def pack(artefact: Path) -> Luggage:
     """
     kind = target.of_file(artefact)
     found = {
-        "runner.py": Path(runner.__file__).read_bytes(),
-        "frames.py": Path(frames.__file__).read_bytes(),
+        "runner.py": _source(runner),
+        **{f"{module.__name__.rpartition('.')[2]}.py": _source(module) for module in (frames, cpus, machine)},
         "engine.py": engine_file(kind).read_bytes(),
     }
     size = picture_size(kind.read(artefact))
@@ -44,6 +46,30 @@ def pack(artefact: Path) -> Luggage:
     held = io.BytesIO()
     np.savez(held, image=probe.picture(size), places=probe.places(size))
     return Luggage({**found, PICTURE: held.getvalue()}, ("--engine=engine.py", f"--picture={PICTURE}"))
+
+
+def contents(artefact: Path) -> dict[str, bytes]:
+    """Every file of the artefact, by its name relative to the artefact's folder.
+
+    Raises:
+        InputError: one is a link to what lies elsewhere: whoever made a package must not choose
+            which of this machine's files go to a device.
+    """
+    found = target.artefact(artefact)
+    homes = {artefact.parent.resolve(), artefact.resolve().parent}  # the named file may itself be a link
+    for member in found.members:
+        inside = artefact.resolve() if artefact.is_dir() else None
+        real = member.resolve()
+        if not (real.is_relative_to(inside) if inside else member == artefact or real.parent in homes):
+            raise InputError(
+                f"{member}: is a link to {real}, outside of {artefact.name}, and is not sent; if it belongs to it, "
+                "put a copy in its place (cp -RL)"
+            )
+    return {member.relative_to(artefact.parent).as_posix(): member.read_bytes() for member in found.members}
+
+
+def _source(module: ModuleType) -> bytes:
+    return Path(str(module.__file__)).read_bytes()
 
 
 def engine_file(kind: target.Target) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,14 @@ def from_mask(mask: str | None) -> tuple[int, ...]:
     if bits <= 0:
         raise UsageError(f"--cpu-mask {mask}: names no CPU; f0 stands for CPUs 4 to 7")
     return tuple(cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1)
+
+
+def from_list(text: str) -> set[int]:
+    """The CPUs of a kernel's list, ``0-3,6`` being 0 to 3 and 6; what is none of that counts for nothing."""
+    found: set[int] = set()
+    for first, last in re.findall(r"(\d{1,5})(?:-(\d{1,5}))?", text):
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
 
 
 def pinned(request: Request, device: Device) -> Request:

@@ -27,15 +27,16 @@ def mfs_latency_gate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
     def gate(*artefacts: str | Path, **options: Any) -> Any:
         import warnings
 
+        from mfs_edge.base.printable import printable
         from mfs_edge.measure.run import bench
 
         number = len(list(folder.iterdir()))
         options.setdefault("json", folder / f"{number}.json")
         report = bench(*artefacts, **options)
         for note in report.notes:
-            warnings.warn(note, stacklevel=2)
+            warnings.warn(printable(note), stacklevel=2)
         if not report.passed:
-            pytest.fail("\n".join((*report.causes, *report.failures)), pytrace=False)
+            pytest.fail("\n".join(map(printable, (*report.causes, *report.failures))), pytrace=False)
         return report
 
     return gate

@@ -13,10 +13,11 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mfs_edge.base import files
+from mfs_edge.base import files, text
 from mfs_edge.base.errors import InputError
 
 SCHEMA: Literal[1] = 1
+UNSTEADY = 1.5  # mean over median: a few slow frames reach 1.2, a throttled phone 2.4
 
 
 class _Record(BaseModel):
@@ -36,12 +37,14 @@ class Machine(_Record):
     runtime_version: str
     threads: int
     cpus: tuple[int, ...] = ()  # that the process was bound to; empty if it was not
+    quota: float | None = None  # CPUs' worth of time that a container grants; None without a limit
 
     @property
     def key(self) -> str:
         """One line that names everything above but the interpreter."""
         pinned = f"on CPUs {','.join(map(str, self.cpus))}" if self.cpus else ""
-        system = (self.cpu, f"{self.cores} cores", self.governor, self.os, self.arch)
+        granted = "" if self.quota is None else f"CPU quota {self.quota:g}"
+        system = (self.cpu, f"{self.cores} cores", granted, self.governor, self.os, self.arch)
         return " | ".join(
             filter(None, (*system, f"{self.runtime} {self.runtime_version}", f"{self.threads} threads", pinned))
         )
@@ -84,6 +87,17 @@ class Latency(_Record):
             fps=1000 / float(values.mean()),
             samples_ms=tuple(samples_ms),
         )
+
+    @property
+    def remark(self) -> str:
+        """Empty, or why these times are no steady state: a clock that is throttled, or others at work."""
+        if self.p50_ms is not None and self.mean_ms > UNSTEADY * self.p50_ms:
+            seen = f"the mean is {self.mean_ms / self.p50_ms:.1f} times the median"
+        elif self.p50_ms is None and self.std_ms is not None and self.std_ms > self.mean_ms / 2:
+            seen = f"the times spread by {100 * self.std_ms / self.mean_ms:.0f} % of their mean"
+        else:
+            return ""
+        return f"{seen}: it was throttled or busy; let it cool, stop what else runs, and measure again"
 
     @property
     def typical_ms(self) -> float:
@@ -252,9 +266,10 @@ def load(path: Path) -> Report:
     Raises:
         InputError: it is missing, damaged, of another version, or has unknown keys.
     """
-    files.require_file(path, "bench result (--json FILE writes one)")
+    what = "bench result (--json FILE writes one)"
+    files.require_file(path, what)
     try:
-        return Report.model_validate_json(path.read_bytes())
+        return Report.model_validate_json(text.read(path, what))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

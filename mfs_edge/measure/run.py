@@ -105,8 +105,12 @@ class _Outputs:
     def check(self) -> None:
         """Before minutes of measuring: can they be written?"""
         for path in (self.json, self.markdown, self.html, self.history):
-            if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-                what = "is a folder" if path.is_dir() else "its folder does not exist"
+            if path is None:
+                continue
+            with files.writing(path):
+                folder, room = path.is_dir(), path.absolute().parent.is_dir()
+            if folder or not room:
+                what = "is a folder" if folder else "its folder does not exist"
                 raise UsageError(f"{path}: cannot be written ({what}); name a file in an existing folder")
         if self.html:
             page.template()

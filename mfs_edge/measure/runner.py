@@ -1,8 +1,9 @@
-"""Measure one artefact in this process; the file that travels to a device, with two more.
+"""Measure one artefact in this process; the file that travels to a device, with a few more.
 
-It stands alone on purpose: numpy, the target's ``engine.py`` and ``frames.py`` beside it are all it
-imports, and it runs under Python 3.9. It is what ``--device local`` runs too, always as a fresh
-process, so that nothing of an earlier measurement (heaps, thread pools, caches) is in the figures.
+It stands alone on purpose: numpy, the target's ``engine.py``, ``frames.py``, ``cpus.py`` and
+``machine.py`` beside it are all it imports, and it runs under Python 3.9. It is what ``--device
+local`` runs too, always as a fresh process, so that nothing of an earlier measurement (heaps,
+thread pools, caches) is in the figures.
 
     python runner.py ARTEFACT --engine engine.py [--threads N] [--runs N] [--picture FILE.npz] ...
 
@@ -35,7 +36,7 @@ PROFILED_FRAMES = 20
 
 
 class Failure(Exception):
-    """What the caller should hear: a kind, "missing" (a module) or "input" (the file), and a message."""
+    """What the caller should hear: a kind, "missing" (a module), "input" (the file) or "usage", and a message."""
 
 
 def emit(event: str, **fields: Any) -> None:
@@ -115,67 +116,6 @@ class Picture:
         return {name: value[0, :, rows, columns].tolist() for name, value in told.items()}
 
 
-def read(path: str | Path, default: str = "") -> str:
-    """The text of a file of the kernel's, or ``default``."""
-    try:
-        with Path(path).open(errors="replace") as file:
-            return file.read().strip("\0\n ")
-    except OSError:
-        return default
-
-
-def cpu_model() -> str:
-    """The board or CPU as its kernel calls it."""
-    board = read("/proc/device-tree/model")
-    entries = dict(line.split(":", 1) for line in read("/proc/cpuinfo").splitlines() if ":" in line)
-    names = {key.strip(): value.strip() for key, value in entries.items()}
-    if board or "model name" in names:
-        return board or names["model name"]
-    if sys.platform == "darwin":
-        with os.popen("sysctl -n machdep.cpu.brand_string") as pipe:
-            return pipe.read().strip()
-    part = f"implementer {names.get('CPU implementer', '?')} part {names.get('CPU part', '?')}"
-    return names.get("Hardware") or (part if "CPU part" in names else platform.processor() or platform.machine())
-
-
-def governor() -> str:
-    """Of all cores, or an empty string where the kernel does not tell."""
-    found = {read(path) for path in Path("/sys/devices/system/cpu").glob("cpu*/cpufreq/scaling_governor")}
-    return "/".join(sorted(found - {""}))
-
-
-def temperature() -> float | None:
-    """Degrees Celsius of the hottest zone; None where the device does not tell."""
-    readings = [read(path) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
-    degrees = [int(text) / 1000 for text in readings if text.lstrip("-").isdigit()]
-    return max((value for value in degrees if 0 < value < 150), default=None)
-
-
-def system() -> str:
-    entries = dict(line.split("=", 1) for line in read("/etc/os-release").splitlines() if "=" in line)
-    name = entries.get("PRETTY_NAME", platform.system()).strip('"')
-    return f"{name}, {platform.system()} {platform.release()}"
-
-
-def available() -> list[int]:
-    """The CPUs this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
-def peak_rss() -> int:
-    """Bytes this process has had resident at most.
-
-    VmHWM starts anew with the program; ru_maxrss on Linux also counts the parent it was forked from.
-    """
-    for line in read("/proc/self/status").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def repeat(infer: Callable[[], None], runs: int, seconds: float, tell: Callable[[float, float], None]) -> list[float]:
     """Milliseconds of each frame: at least ``runs`` frames and ``seconds`` of them."""
     samples = []
@@ -205,10 +145,11 @@ def teller(base: float, rest: float) -> Callable[[float, float], None]:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Load, first frame, warm-up, steady state, and the picture that the timed session gives."""
+    machine, cpus = beside("machine"), beside("cpus")
     if options.cpus:
-        os.sched_setaffinity(0, {int(cpu) for cpu in options.cpus.split(",")})
-    threads = options.threads or min(4, len(available()))
-    hot = temperature()
+        bind({int(cpu) for cpu in options.cpus.split(",")}, cpus.available(), machine.first_of)
+    threads = options.threads or min(4, cpus.usable())
+    hot = machine.temperature()
     emit("progress", done=0.0, left_s=options.warmup_seconds + options.seconds)
     kind = engine(options.engine)
     load_ms, loaded = timed(lambda: load(kind, options, threads))
@@ -224,23 +165,35 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "warmup_runs": len(warm),
         "samples_ms": samples,
         "picture": picture.seen(loaded) if picture else None,
-        "peak_rss_bytes": peak_rss(),
+        "peak_rss_bytes": machine.peak_rss(),
         "coverage": loaded.coverage(),
         "layers": layers(kind, options, threads, feeds) if options.profile else [],
-        "temperature_c": [hot, temperature()],
+        "temperature_c": [hot, machine.temperature()],
         "machine": {
-            "cpu": cpu_model(),
+            "cpu": machine.cpu_model(),
             "cores": os.cpu_count() or 1,
-            "governor": governor(),
-            "os": system(),
+            "governor": machine.governor(),
+            "os": machine.system(),
             "arch": platform.machine(),
             "python": platform.python_version(),
             "runtime": loaded.title,
             "runtime_version": loaded.version,
             "threads": threads,
-            "cpus": available() if options.cpus else [],
+            "cpus": cpus.available() if options.cpus else [],
+            "quota": cpus.quota(),
         },
     }
+
+
+def bind(wanted: set[int], there: list[int], first_of: Callable[[list[int]], str]) -> None:
+    """Run on these CPUs only; the kernel would leave out in silence what is not there."""
+    if not hasattr(os, "sched_setaffinity"):
+        raise Failure("usage", "CPUs cannot be chosen on this system; leave --cpu-mask out")
+    missing = sorted(wanted - set(there))
+    if missing:
+        has = ", ".join(map(str, there)) if len(there) <= 16 else f"{len(there)} of {there[0]} to {there[-1]}"
+        raise Failure("usage", f"--cpu-mask names CPU {first_of(missing)}; this process may use {has}")
+    os.sched_setaffinity(0, wanted)
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:

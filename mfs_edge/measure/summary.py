@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mfs_edge.base import files
+from mfs_edge.base.printable import printable
 from mfs_edge.measure import table
 from mfs_edge.measure.results import Report
 
@@ -32,7 +33,7 @@ def to_github(report: Report) -> None:
     """Append it to the step summary, where there is one."""
     where = os.environ.get(VARIABLE)
     if where:
-        with files.writing(Path(where)), Path(where).open("a") as file:
+        with files.writing(Path(where)), Path(where).open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(render(report))
 
 
@@ -42,4 +43,4 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return printable(text.replace("\n", " ")).replace("|", "\\|").replace("<", "&lt;")

@@ -69,7 +69,6 @@ def details(row: Entry) -> list[str]:
     if seen.coverage is not None:
         taken = seen.coverage
         lines.append(f"  {taken.delegate}: {taken.delegated} of {taken.nodes} nodes in {taken.partitions} partitions")
-        lines += [f"  {seen.machine.runtime} {taken.warning}"] if taken.warning else []
     if seen.instructions is not None:
         lines.append(f"  {seen.instructions.median / 1e6:.1f} M instructions per frame (emulated; no measure of time)")
     before, after = seen.temperature_c

@@ -128,7 +128,9 @@ class Task:
             raise failed
 
     def _judged(self, path: Path, seen: Observation, device: Device) -> Observation:
-        """With a line on its picture; a wrong one is a cause."""
+        """With a line on its picture, and on its times; a wrong picture is a cause."""
+        for remark in remarks(seen):
+            self.notes.append(f"{path.name} on {device.name}: {remark}")
         try:
             line = picture.judge(path, self.examined[path].proof.record, seen, device=device.name)
         except CheckFailed as error:
@@ -168,6 +170,21 @@ class Task:
             raise self.failures[min(self.failures)]
         if not self.entries and not self.causes:
             raise UsageError(f"nothing was measured: {'; '.join(self.notes)}")
+
+
+def remarks(seen: Observation) -> list[str]:
+    """What a user must know of a measurement beside its figures."""
+    machine, found = seen.machine, []
+    if machine.quota is not None and machine.threads > machine.quota:
+        found.append(
+            f"--threads {machine.threads} under a container's CPU quota of {machine.quota:g} is throttled, and that is "
+            "in these times; raise the quota (docker --cpus), or take fewer threads"
+        )
+    if seen.latency is not None and seen.latency.remark:
+        found.append(seen.latency.remark)
+    if seen.coverage is not None and seen.coverage.warning:
+        found.append(f"{machine.runtime} {machine.runtime_version} {seen.coverage.warning}")
+    return found
 
 
 def _wait(futures: Sequence[Future[None]]) -> None:

@@ -6,12 +6,12 @@ fold's arithmetic nor the graph builder with what it judges.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from mfs_edge.base import cpus
 from mfs_edge.base.fidelity import Outputs
 from mfs_edge.base.threads import one_thread
 from mfs_edge.load.checkpoint import Checkpoint
@@ -41,6 +41,6 @@ def reference_of(checkpoint: Checkpoint, identity: Identity) -> Callable[[np.nda
 
 def on_each(run: Callable[[np.ndarray], Outputs], images: Sequence[np.ndarray]) -> list[Outputs]:
     """The reference's outputs for every image [1, 3, S, S] in 0..1; each on one thread, several at a time."""
-    at_once = min(os.cpu_count() or 1, AT_ONCE)
+    at_once = min(cpus.usable(), AT_ONCE)
     with one_thread(), ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(run, images))

@@ -9,10 +9,16 @@ from mfs_edge.base import extras
 from mfs_edge.base.version import __version__
 from mfs_edge.target import EmitOptions, Loaded, Target
 
-from .engine import DISTRIBUTIONS
+from .engine import DISTRIBUTIONS, Engine
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from mfs_edge.program import Program
+
+
+OLD = "tflite-runtime (2.14 is its last)"
+SLOW = "several times slower than an fp32 file"
 
 
 class TfliteTarget(Target):
@@ -67,6 +73,18 @@ class TfliteTarget(Target):
             description=f"MobileFaceSwap IDN of one identity, {options.precision}, written by mfs-edge {__version__}",
             metadata=options.metadata,
         )
+
+    def remarks(self, program: Program) -> list[str]:
+        """That the runtime of many older devices makes an int8 file slow."""
+        if not program.metadata.get("precision", "").startswith("int8"):
+            return []
+        return [f"on a device with {OLD} it runs outside XNNPACK, {SLOW}; pip install {Engine.PACKAGE} there"]
+
+    def cautions(self) -> list[str]:
+        """As for a file, of this machine."""
+        if self.run_needs != ("tflite_runtime",):
+            return []
+        return [f"{OLD} runs int8 files outside XNNPACK, {SLOW}; pip install {Engine.PACKAGE} in its place"]
 
     def load(self, path: Path, *, threads: int | None = None) -> Loaded:
         """The file in LiteRT, or in ``tflite_runtime``: one of ours only, as interpreters trust what they are given.

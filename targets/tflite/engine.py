@@ -118,7 +118,7 @@ class Engine:
 
     def _reason(self, node: dict[str, Any], applied: bool, int8_refused: bool) -> str:
         if int8_refused and (not applied or "int8" in self._types_of(node)):
-            return "this runtime's XNNPACK takes no int8; use ai-edge-litert, or an fp32 file"
+            return "this runtime's XNNPACK takes no int8; pip install ai-edge-litert in its place, or use an fp32 file"
         if not applied:
             return "this runtime was built without XNNPACK, or it could not start"
         if node["op_name"] == UNKNOWN:

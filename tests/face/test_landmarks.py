@@ -100,6 +100,14 @@ def test_ways_to_write_landmarks(tmp_path: Path, text: str) -> None:
     assert landmark_files.read(path).points.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ["1 2\r\n3 4\r\n5 6\r\n7 8\r\n9 10\r\n", "[[1,2],[3,4],[5,6],[7,8],[9,10]]"])
+def test_landmarks_that_powershell_wrote(tmp_path: Path, text: str, encoding: str) -> None:
+    """Its ``>`` writes UTF-16."""
+    (tmp_path / "points").write_bytes(text.encode(encoding))
+    assert landmark_files.read(tmp_path / "points").points.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
+
+
 @pytest.mark.parametrize(
     "text",
     ["1 2 3", "a b c d e f g h i j", "1 2 3 4 5 6 7 8 9 nan", '{"eye": [1, 2]}', "[[1,2],[3]]", "[1,", "[" * 10**5],

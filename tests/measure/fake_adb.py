@@ -1,33 +1,28 @@
-"""An ``adb`` that replays transcripts: the state of a device is a folder, its storage another.
+"""An ``adb`` with a real shell behind it: the state of a device is a folder, its storage another.
 
 ``$FAKE_ADB`` names the folder. ``scenario.json`` in it says what happens; ``storage`` is the
-device's ``/data/local/tmp``; every command is appended to ``log``. Messages and exit codes are
-those of platform-tools 34 and an Android 13 shell.
+device's ``/data/local/tmp``, ``sys`` its ``/sys``, ``bin`` what an Android has besides a shell; every
+command is appended to ``log``. Commands are run by ``sh -c``, so what is not quoted does what
+it says. Messages and exit codes are those of platform-tools 34 and an Android 13 shell.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
+import subprocess
 import sys
-import time
 from pathlib import Path
 
 STATE = Path(os.environ["FAKE_ADB"])
 SCENARIO = json.loads((STATE / "scenario.json").read_text())
 STORAGE = STATE / "storage"
-TRANSCRIPTS = Path(__file__).parent / "transcripts"
-ROOM = "/data/local/tmp"
+ROOM = "/data/local/tmp"  # the shell user may execute files there
 UNAUTHORIZED = """error: device unauthorized.
 This adb server's $ADB_VENDOR_KEYS is not set
 Try 'adb kill-server' if that seems wrong.
 Otherwise check for a confirmation dialog on your device."""
-PROPERTIES = {
-    **{"maker": "Google", "model": "Pixel 7", "soc": "GS201", "release": "13", "abi": "arm64-v8a", "cores": "8"},
-    "governor": "sched_pixel",
-}
 
 
 def on_device(path: str) -> Path:
@@ -57,46 +52,14 @@ def push(local: str, remote: str) -> int:
     return 0
 
 
-def run_tool(command: str) -> int:
-    """``trap ...; cd FOLDER && [taskset MASK] ./runner ... 2>&1; code=$?; cat RESULTS; echo mfs-edge-exit=$code``"""
-    folder = re.search(r"cd (\S+) &&", command)
-    graph = re.search(r"--graph=(\S+)", command) or re.search(r"(\S+\.onnx) results.csv 2>&1", command)
-    assert folder
-    assert graph
-    there = on_device(folder.group(1))
-    if not (there / "runner").exists() or not (there / graph.group(1)).exists():
-        say("/system/bin/sh: ./runner: No such file or directory\nmfs-edge-exit=127")
-        return 0
-    name = SCENARIO["profile"] if "--enable_op_profiling" in command else SCENARIO["transcript"]
-    for written in ("txt", "csv"):
-        if (TRANSCRIPTS / f"{name}.{written}").exists():
-            sys.stdout.write((TRANSCRIPTS / f"{name}.{written}").read_text())
-    sys.stdout.flush()
-    if SCENARIO.get("unplugged"):
-        SCENARIO["get-state"] = "offline"
-        (STATE / "scenario.json").write_text(json.dumps(SCENARIO))
-        shutil.rmtree(there)  # adbd hangs up the shell, whose trap cleans up
-        return 255
-    if SCENARIO.get("hangs"):
-        time.sleep(60)
-    say(f"mfs-edge-exit={SCENARIO.get('exit', 0)}")
-    return 0
-
-
-def shell(command: str) -> int:
-    if command.startswith("mkdir -p "):
-        on_device(command.split()[-1]).mkdir(parents=True)
-    elif command.startswith("rm -rf "):
-        shutil.rmtree(on_device(command.split()[-1]), ignore_errors=True)
-    elif "./runner" in command:
-        return run_tool(command)
-    elif "getprop" in command:
-        say("\n".join(f"{name}={value}" for name, value in PROPERTIES.items()))
-    elif "thermal_zone" in command:
-        say("-274000\n36500\n41200")
-    elif not command.startswith("chmod 755 "):
-        return fail(f"/system/bin/sh: {command.split()[0]}: inaccessible or not found", 127)
-    return 0
+def shell(words: list[str]) -> int:
+    """As adb does: the words joined by blanks, for the device's shell to split anew."""
+    command = " ".join(words).replace(ROOM, str(STORAGE)).replace("/sys/", f"{STATE}/sys/")
+    environment = {"PATH": f"{STATE / 'bin'}:/usr/bin:/bin", "FAKE_ADB": str(STATE)}
+    gone = SCENARIO.get("unplugged") and "./runner" in command
+    heard = subprocess.DEVNULL if gone else None
+    done = subprocess.run(["sh", "-c", command], cwd=STATE, env=environment, stdout=heard, check=False)
+    return 255 if gone else done.returncode
 
 
 def main(words: list[str]) -> int:
@@ -114,10 +77,12 @@ def main(words: list[str]) -> int:
         return fail(UNAUTHORIZED)
     if state == "offline":
         return fail("error: device offline")
+    if state.startswith("error: "):
+        return fail(state)
     if words == ["get-state"]:
-        say("device")
+        say(state)
         return 0
-    return push(*words[1:]) if words[0] == "push" else shell(words[1])
+    return push(*words[1:]) if words[0] == "push" else shell(words[1:])
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,22 @@ from typing import Any
 import pytest
 
 from mfs_edge.base.errors import DeviceError, MissingDependency, UsageError
+from mfs_edge.measure import machine
 from mfs_edge.measure.devices import Cancelled, Device, Options, Request, Watch, open_device, tools
+from mfs_edge.measure.task import remarks
 
 FAKE = Path(__file__).parent / "fake_adb.py"
+TOOL = Path(__file__).parent / "fake_tool.py"
+PROPERTIES = {
+    **{"ro.product.manufacturer": "Google", "ro.product.model": "Pixel 7", "ro.soc.model": "GS201"},
+    **{"ro.build.version.release": "13", "ro.product.cpu.abi": "arm64-v8a"},
+}
+ANDROID = {
+    "getprop": "case $1 in " + " ".join(f"{k}) echo '{v}';;" for k, v in PROPERTIES.items()) + " esac",
+    "nproc": "echo 8",
+    "taskset": 'shift; exec "$@"',  # this machine has not the phone's CPUs
+}
+ZONES = (("nonsense", -274000), ("skin", 36500), ("cpu", 41200))
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 
 
@@ -38,8 +52,19 @@ class Phone:
     def commands(self) -> list[list[str]]:
         return [json.loads(line) for line in (self.folder / "log").read_text().splitlines()]
 
+    @property
+    def ran(self) -> list[list[str]]:
+        """What the tool was given."""
+        return [json.loads(line) for line in (self.folder / "ran").read_text().splitlines()]
+
     def device(self, serial: str = "") -> Device:
         return open_device(f"adb:{serial}" if serial else "adb", Options(runner=self.runner))
+
+
+def script(path: Path, code: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{code}\n")
+    path.chmod(0o755)
 
 
 @pytest.fixture
@@ -49,17 +74,24 @@ def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Phon
     (folder / "storage").mkdir(parents=True)
     tools_folder = tmp_path / "platform-tools"
     tools_folder.mkdir()
-    adb = tools_folder / "adb"
-    adb.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
-    adb.chmod(0o755)
+    script(tools_folder / "adb", f'exec {sys.executable} {FAKE} "$@"')
+    for name, code in ANDROID.items():
+        script(folder / "bin" / name, code)
     monkeypatch.setenv("PATH", f"{tools_folder}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_ADB", str(folder))
 
-    def make(tool: str = "benchmark_model", **scenario: Any) -> Phone:
+    def make(tool: str = "benchmark_model", *, zones: Sequence[tuple[str, object]] = ZONES, **scenario: Any) -> Phone:
+        kernel = {"devices/system/cpu/online": "0-7"}
+        for number, (kind, value) in enumerate(zones):
+            kernel |= {f"class/thermal/thermal_zone{number}/type": kind}
+            kernel |= {f"class/thermal/thermal_zone{number}/temp": str(value)}
+        for name, text in kernel.items():
+            (folder / "sys" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "sys" / name).write_text(f"{text}\n")
         given = {"transcript": "benchmark_model-2023", "profile": "benchmark_model-profile", **scenario}
         (folder / "scenario.json").write_text(json.dumps(given))
         runner = tmp_path / tool
-        runner.write_bytes(b"\x7fELF")
+        script(runner, f'exec {sys.executable} {TOOL} "$@"')
         return Phone(folder, runner)
 
     return make
@@ -193,3 +225,163 @@ def test_needs_adb_and_a_runner(phone: Callable[..., Phone], monkeypatch: pytest
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingDependency, match="install Android's platform-tools"):
         used.device().check()
+
+
+# Names that a shell, a printf, an option parser or a line reader would take for something else.
+HOSTILE = [
+    "a b.tflite",
+    "x;cd ..;cd ..;touch PWNED;.tflite",
+    "$(touch PWNED).tflite",
+    "`touch PWNED`.tflite",
+    "a' ; touch PWNED ; '.tflite",
+    'a" ; touch PWNED ; ".tflite',
+    "a\ntouch PWNED\n.tflite",
+    "a&touch PWNED&.tflite",
+    "a|touch PWNED.tflite",
+    "a>PWNED.tflite",
+    "$HOME*?[a]{b,c}~.tflite",
+    "#comment.tflite",
+    "back\\slash\\n.tflite",
+    "-x --help.tflite",
+    "--graph=PWNED.tflite",
+    "größe 額.tflite",
+    "offline unauthorized.tflite",
+    ".tflite.tflite",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_is_a_name(
+    phone: Callable[..., Phone], artefacts: Path, quick: Request, tmp_path: Path, name: str
+) -> None:
+    """Over a real shell: the tool gets the very name, nothing else is run, nothing is left."""
+    used = phone()
+    named = tmp_path / "in" / name
+    named.parent.mkdir()
+    shutil.copyfile(artefacts / "idn.tflite", named)
+    found = used.device().measure(named, replace(quick, profile=True, cpus=(4,)), Watch())
+    assert found.latency is not None
+    assert len(used.ran) == 2  # and again for the profile
+    assert all(words[0] in (f"--graph={name}", f"--graph=./{name}") for words in used.ran)
+    assert used.storage == []
+    assert not [path for path in tmp_path.rglob("*") if "PWNED" in path.name and path != named]
+
+
+@pytest.mark.parametrize("name", [f"{name.removesuffix('.tflite')}.onnx" for name in HOSTILE])
+def test_a_name_is_a_name_to_the_other_tool(
+    phone: Callable[..., Phone], artefacts: Path, quick: Request, tmp_path: Path, name: str
+) -> None:
+    used = phone("onnxruntime_perf_test", transcript="onnxruntime_perf_test-2024")
+    named = tmp_path / "in" / name
+    named.parent.mkdir()
+    shutil.copyfile(artefacts / "idn.onnx", named)
+    assert used.device().measure(named, quick, Watch()).latency is not None
+    assert used.ran[0][-2] in (name, f"./{name}")
+    assert not used.ran[0][-2].startswith("-")
+    assert used.storage == []
+    assert not [path for path in tmp_path.rglob("*") if "PWNED" in path.name and path != named]
+
+
+@pytest.mark.parametrize("name", ["benchmark_model", "my tools; touch PWNED", "-rf $(touch PWNED)"])
+def test_a_runner_of_any_name(
+    phone: Callable[..., Phone], artefacts: Path, quick: Request, tmp_path: Path, name: str
+) -> None:
+    used = phone(name)
+    assert used.device().measure(artefacts / "idn.tflite", quick, Watch()).latency is not None
+    assert used.storage == []
+    assert not (list(tmp_path.rglob("PWNED")))
+
+
+NO_ACCESS = [
+    "error: insufficient permissions for device: user in plugdev group; are your udev rules wrong?\n"
+    "See [http://developer.android.com/tools/device.html] for more information",
+    "error: insufficient permissions for device\n"
+    "See [http://developer.android.com/tools/device.html] for more information",
+    "error: no permissions (missing udev rules? user is in the plugdev group); see\n"
+    "[http://developer.android.com/tools/device.html]",
+]
+
+
+@pytest.mark.parametrize("said", NO_ACCESS)
+def test_what_adb_says_of_permissions_is_told_whole(phone: Callable[..., Phone], said: str) -> None:
+    with pytest.raises(DeviceError) as caught:
+        phone(**{"get-state": said}).device().check()
+    assert " ".join(said.split()) in str(caught.value)
+    assert "set up udev rules" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "error: cannot connect to daemon at tcp:5037: Connection refused",
+            r"server does not start \(.*tcp:5037.*refused",
+        ),
+        ("error: protocol fault (couldn't read status):\nSuccess", r"\(error: protocol fault .*: Success\)"),
+        ("error: closed", r"connecting failed \(error: closed\)"),
+    ],
+)
+def test_whatever_else_adb_says_is_told_whole(phone: Callable[..., Phone], said: str, told: str) -> None:
+    with pytest.raises(DeviceError, match=told):
+        phone(**{"get-state": said}).device().check()
+
+
+@pytest.mark.parametrize("state", ["recovery", "sideload", "bootloader"])
+def test_a_phone_that_runs_no_android(phone: Callable[..., Phone], state: str) -> None:
+    with pytest.raises(DeviceError, match=f"adb: is in state {state}; start Android"):
+        phone(**{"get-state": state}).device().check()
+
+
+@pytest.mark.parametrize(
+    ("zones", "degrees"),
+    [
+        ([("cpu-0-0", 36500), ("soc", 87)], 36.5),  # the battery's charge, in per cent
+        ([("battery", 312), ("cpu", 365)], 36.5),  # tenths
+        ([("cpu_thermal", 41), ("soc", 100)], 41.0),  # whole degrees
+        ([("soc", 88)], None),
+        ([("soc", 45123)], 45.123),  # others call the chip so
+        ([("cpu", 41000), ("unknown", 99)], 41.0),  # what keeps to the unit is believed
+        ([("cpu", 41000), ("vbat", 4100), ("ibat-lvl0", 120000), ("pm8150b-bcl-lvl1", 100000)], 41.0),
+        ([("cpu", -274000), ("gpu", -40), ("x", 0), ("y", 2147483647), ("z", 999999), ("w", "")], None),
+        ([("cpu", "N/A"), ("a=b", 40500), ("q", "12.5")], 40.5),
+        ([], None),
+    ],
+)
+def test_thermal_zones_of_any_unit(
+    phone: Callable[..., Phone],
+    artefacts: Path,
+    quick: Request,
+    zones: list[tuple[str, object]],
+    degrees: float | None,
+) -> None:
+    assert machine.hottest((kind, str(value)) for kind, value in zones) == degrees
+    found = phone(zones=zones).device().measure(artefacts / "idn.tflite", quick, Watch())
+    assert found.temperature_c == (degrees, degrees)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "said"),
+    [
+        *[((8,), "CPU 8;"), ((0, 7, 9), "CPU 9;"), ((100_000,), "CPU 100000;")],
+        (tuple(range(64)), "CPU 8, 9, 10, 11, ...;"),
+    ],
+)
+def test_a_mask_beyond_the_cpus(
+    phone: Callable[..., Phone], artefacts: Path, quick: Request, cpus: tuple[int, ...], said: str
+) -> None:
+    used = phone()
+    with pytest.raises(UsageError, match=f"--cpu-mask names {said} those that are switched on there: 0-7"):
+        used.device().measure(artefacts / "idn.tflite", replace(quick, cpus=cpus), Watch())
+    assert used.storage == []
+
+
+def test_a_throttled_phone_gets_a_remark(phone: Callable[..., Phone], artefacts: Path, quick: Request) -> None:
+    steady = phone().device().measure(artefacts / "idn.tflite", quick, Watch())
+    assert remarks(steady.model_copy(update={"coverage": None})) == []
+    hot = phone(transcript="benchmark_model-throttled").device().measure(artefacts / "idn.tflite", quick, Watch())
+    assert hot.latency is not None
+    assert any(
+        line.startswith("the mean is 2.4 times the median: it was throttled or busy; let it cool")
+        for line in remarks(hot)
+    )

@@ -17,11 +17,12 @@ import pytest
 
 import mfs_edge
 from mfs_edge import target
-from mfs_edge.base import frames
+from mfs_edge.base import cpus, frames
 from mfs_edge.base.errors import CheckFailed, DeviceError, InputError, MfsEdgeError, UsageError
 from mfs_edge.cli.bench import bench as command
-from mfs_edge.measure import agent, luggage, results, run, runner
-from mfs_edge.measure.devices import Options, Request, Watch, known, open_device
+from mfs_edge.measure import agent, luggage, machine, results, run, runner
+from mfs_edge.measure.devices import Options, Request, Watch, known, open_device, talk
+from mfs_edge.measure.task import remarks
 from tests.measure.conftest import Server
 from tests.measure.plant import insert_transposes
 
@@ -217,7 +218,7 @@ def test_a_local_process_that_dies(artefacts: Path, quick: Request) -> None:
         local.measure(artefacts / "idn.onnx", Request(threads=1, seconds=30.0), Watch(kill))
 
 
-TRAVELLERS = [Path(str(module.__file__)) for module in (runner, agent, frames)]
+TRAVELLERS = [Path(str(module.__file__)) for module in (runner, machine, agent, frames, cpus)]
 TRAVELLERS += [luggage.engine_file(kind) for kind in target.registered().values()]
 
 
@@ -317,3 +318,47 @@ def test_errors_belong_to_the_tree(artefacts: Path) -> None:
         with pytest.raises(MfsEdgeError) as caught:
             mfs_edge.bench(artefacts / "idn.onnx", **wrong)
         assert isinstance(caught.value, UsageError | InputError)
+
+
+def test_a_quota_is_recorded_and_told(artefacts: Path, quick: Request, tmp_path: Path) -> None:
+    """The runner that travels, where a container grants half a CPU: its tree stands in for the kernel's."""
+    taken = luggage.pack(artefacts / "idn.onnx")
+    for name, content in taken.files.items():
+        (tmp_path / name).write_bytes(content)
+    room = tmp_path / "kernel"
+    (room / "proc/self").mkdir(parents=True)
+    (room / "cg").mkdir()
+    (room / "proc/self/cgroup").write_text("0::/\n")
+    (room / "proc/self/mountinfo").write_text("1 2 0:1 / /cg rw - cgroup2 cgroup2 rw\n")
+    (room / "cg/cpu.max").write_text("50000 100000\n")
+    moved = (tmp_path / "cpus.py").read_text().replace('Path("/")', f"Path({str(room)!r})")
+    (tmp_path / "cpus.py").write_text(moved)
+    given = [str(artefacts / "idn.onnx"), *taken.arguments, "--runs=5", "--seconds=0"]
+    for threads, expected in (("0", 1), ("2", 2)):
+        ended = talk.converse(
+            [sys.executable, "runner.py", *given, f"--threads={threads}"], Watch(), folder=str(tmp_path)
+        )
+        seen = talk.observation(ended, where="local", artefact="idn.onnx")
+        assert (seen.machine.quota, seen.machine.threads) == (0.5, expected)
+        assert "CPU quota 0.5" in seen.machine.key
+        assert any("a container's CPU quota of 0.5 is throttled" in line for line in remarks(seen))
+        for enough in (None, 8.0):
+            free = seen.model_copy(update={"machine": seen.machine.model_copy(update={"quota": enough})})
+            assert not [line for line in remarks(free) if "quota" in line]
+
+
+@pytest.mark.parametrize("mask", ["100000", "f" * 200, "10000000001"])
+def test_a_mask_beyond_the_cpus_of_this_machine(artefacts: Path, mask: str) -> None:
+    with pytest.raises(UsageError, match=r"local: --cpu-mask names CPU \d+.*; this process may use 0"):
+        run.bench(artefacts / "idn.onnx", cpu_mask=mask, time=False)
+
+
+def test_what_falls_out_of_a_delegate_is_told_loudly(artefacts: Path, quick: Request) -> None:
+    """Not in small print alone; ``tests/targets/tflite/test_compat.py`` runs the old runtime itself."""
+    seen = open_device("local", Options()).measure(artefacts / "idn.tflite", quick, Watch())
+    assert seen.coverage is not None
+    assert seen.coverage.warning == ""
+    said = "runs none of the 70 operators inside XNNPACK"
+    slow = seen.model_copy(update={"coverage": seen.coverage.model_copy(update={"warning": said})})
+    assert any(line.startswith("LiteRT ") and line.endswith(said) for line in remarks(slow))
+    assert not any("XNNPACK" in line for line in remarks(seen))

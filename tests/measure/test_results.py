@@ -48,6 +48,14 @@ def test_round_trip_keeps_every_sample(tmp_path: Path) -> None:
     assert found.entries[0].observation.latency.samples_ms == (10.0, 11.0, 12.0)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_baseline_that_a_shell_or_an_editor_wrote_anew(tmp_path: Path, encoding: str) -> None:
+    """PowerShell's ``>`` writes UTF-16, Notepad a byte order mark."""
+    kept = report()
+    (tmp_path / "base.json").write_bytes(kept.dumps().replace("\n", "\r\n").encode(encoding))
+    assert results.load(tmp_path / "base.json") == kept
+
+
 def test_percentiles_are_of_all_samples() -> None:
     samples = [1.0] * 98 + [50.0, 100.0]  # an outlier stays
     found = Latency.of(samples, load_ms=1.0, first_ms=2.0, warmup_runs=10)

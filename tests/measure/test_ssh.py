@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -14,6 +17,7 @@ import onnx
 import pytest
 
 from mfs_edge.base.errors import DeviceError, InputError, MissingDependency, UsageError
+from mfs_edge.measure import agent, luggage
 from mfs_edge.measure.devices import Cancelled, Device, Options, Request, Watch, open_device
 from tests.measure.conftest import Server
 
@@ -151,7 +155,115 @@ def test_an_artefact_that_its_runtime_there_refuses(
     assert sshd.is_clean()
 
 
-@pytest.mark.parametrize("address", ["", "user@", "-oProxyCommand=x", "pi@host:ssh"])
-def test_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(UsageError, match="write ssh:USER@HOST"):
-        open_device(f"ssh:{address}", Options())
+# Names that a shell, an option parser or our own files beside it would take for something else.
+HOSTILE = [
+    "a b.onnx",
+    "x;touch PWNED;.onnx",
+    "$(touch PWNED).onnx",
+    "`touch PWNED`.onnx",
+    "a' ; touch PWNED ; '.onnx",
+    'a" ; touch PWNED ; ".onnx',
+    "a\ntouch PWNED\n.onnx",
+    "a&touch PWNED|b>PWNED.onnx",
+    "--help.onnx",
+    "-x.onnx",
+    "runner.py.onnx",
+    "größe 額.onnx",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_is_a_name(
+    sshd: Server, artefacts: Path, quick: Request, python: str, tmp_path: Path, name: str
+) -> None:
+    named = tmp_path / "in" / name
+    named.parent.mkdir()
+    shutil.copyfile(artefacts / "idn.onnx", named)
+    assert device(sshd, python).measure(named, quick, Watch()).latency is not None
+    assert sshd.is_clean()
+    assert not [path for path in tmp_path.rglob("*") if "PWNED" in path.name and path != named]
+    assert not list(Path.home().glob("*PWNED*"))
+
+
+@pytest.mark.parametrize("folder", ["a b", "x;touch PWNED;", "$(touch PWNED)", "a'b\"c`touch PWNED`", "a\nb"])
+def test_an_interpreter_of_any_name(sshd: Server, tmp_path: Path, python: str, folder: str) -> None:
+    named = tmp_path / folder / "python3"
+    named.parent.mkdir()
+    named.symlink_to(python)
+    device(sshd, str(named)).check()
+    with pytest.raises(MissingDependency, match="--python PATH"):
+        device(sshd, f"{named}; touch PWNED").check()
+    assert not list(tmp_path.rglob("PWNED"))
+    assert not list(Path.home().glob("*PWNED*"))
+
+
+def test_cpus_that_are_not_there(sshd: Server, artefacts: Path, quick: Request, python: str) -> None:
+    with pytest.raises(UsageError, match=r"ssh:.*--cpu-mask names CPU 5000; this process may use 0"):
+        device(sshd, python).measure(artefacts / "idn.onnx", replace(quick, cpus=(0, 5000)), Watch())
+    assert sshd.is_clean()
+
+
+def package(folder: Path) -> Path:
+    """Enough of a package to be packed for a journey."""
+    made = folder / "x.mlpackage"
+    (made / "Data/com.apple.CoreML/weights").mkdir(parents=True)
+    (made / "Manifest.json").write_text("{}")
+    (made / "Data/com.apple.CoreML/model.mlmodel").write_bytes(b"model")
+    return made
+
+
+@pytest.mark.parametrize("target", ["{secret}", "../../../../secret", "../../../../link"])
+def test_a_link_out_of_a_package_is_not_sent(tmp_path: Path, target: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("my key")
+    (tmp_path / "link").symlink_to(secret)
+    made = package(tmp_path)
+    (made / "Data/com.apple.CoreML/weights/weight.bin").symlink_to(target.format(secret=secret))
+    with pytest.raises(InputError, match=r"weight\.bin: is a link to .*secret, outside of x\.mlpackage, and is not"):
+        luggage.contents(made)
+
+
+def test_a_folder_that_is_a_link_brings_nothing_along(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/key").write_text("my key")
+    made = package(tmp_path)
+    (made / "Data/other").symlink_to(tmp_path / "home")
+    assert sorted(luggage.contents(made)) == [
+        "x.mlpackage/Data/com.apple.CoreML/model.mlmodel",
+        "x.mlpackage/Manifest.json",
+    ]
+
+
+def test_a_companion_that_is_a_link_to_elsewhere_is_not_sent(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret").write_text("my key")
+    (tmp_path / "in/x.xml").write_text("<net/>")
+    (tmp_path / "in/x.bin").symlink_to(tmp_path / "secret")
+    with pytest.raises(InputError, match=r"x\.bin: is a link to .*secret.*put a copy in its place"):
+        luggage.contents(tmp_path / "in/x.xml")
+
+
+def test_links_that_stay_at_home_are_followed(tmp_path: Path) -> None:
+    """Within a package; and of a download cache, whose files lie side by side under other names."""
+    made = package(tmp_path)
+    (made / "Data/com.apple.CoreML/weights/weight.bin").symlink_to("../model.mlmodel")
+    assert luggage.contents(made)["x.mlpackage/Data/com.apple.CoreML/weights/weight.bin"] == b"model"
+    (tmp_path / "shortcut.mlpackage").symlink_to(made)
+    assert luggage.contents(tmp_path / "shortcut.mlpackage")["shortcut.mlpackage/Manifest.json"] == b"{}"
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    for blob, name in (("1f", "x.xml"), ("2e", "x.bin")):
+        (tmp_path / "blobs" / blob).write_text(name)
+        (tmp_path / "snapshot" / name).symlink_to(f"../blobs/{blob}")
+    assert luggage.contents(tmp_path / "snapshot/x.xml") == {"x.xml": b"x.xml", "x.bin": b"x.bin"}
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out-of-here", "a/../../out"])
+def test_the_agent_writes_into_its_folder_only(tmp_path: Path, python: str, name: str) -> None:
+    header = {"files": [[name, 1, hashlib.sha256(b"x").hexdigest()]], "argv": ["-c", "pass"]}
+    done = subprocess.run(
+        [python, agent.__file__], input=json.dumps(header).encode() + b"\nx", capture_output=True, cwd=tmp_path
+    )
+    assert b"lies outside of the folder" in done.stdout
+    assert done.returncode == 1
+    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import DeviceError, MissingDependency, UsageError
+from mfs_edge.measure import machine, pinning
 from mfs_edge.measure.devices import Cancelled, Device, Options, Request, Watch, device, talk, tools
 from mfs_edge.measure.results import Machine, Observation
 
@@ -17,15 +18,17 @@ VARIABLE = "MFS_EDGE_ADB"
 _ROOM = "/data/local/tmp"  # where the shell user may execute files
 _EXIT = "mfs-edge-exit="  # adb before Android 7 does not pass exit codes on
 _SIGNAL = 128
-# What adb says -> what is wrong, and what to do.
+# What adb says -> what is wrong, and what to do; {said} is all that it said.
 _REASONS = (
+    ("permissions", "may not be accessed ({said}); set up udev rules for Android devices, then: adb kill-server"),
     ("unauthorized", "it has not authorised this computer; unlock it and accept the debugging prompt"),
     ("offline", "is offline; unplug it and plug it in again, or: adb reconnect"),
     ("no devices/emulators found", "no device is connected; plug one in and enable USB debugging"),
     ("more than one device", "several are connected; name one with adb:SERIAL (adb devices lists them)"),
-    ("not found", "is not connected; adb devices lists those that are"),
+    ("device '", "is not connected; adb devices lists those that are"),
+    ("device not found", "is not connected; adb devices lists those that are"),
+    ("cannot connect to daemon", "adb's server does not start ({said}); try: adb kill-server"),
     ("No space left on device", "its storage is full; free some, nothing was left on it"),
-    ("no permissions", "may not be accessed; set up udev rules for Android devices, then: adb kill-server"),
 )
 _PROPERTIES = {
     "maker": "getprop ro.product.manufacturer",
@@ -36,7 +39,13 @@ _PROPERTIES = {
     "cores": "nproc --all",
     "governor": "cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor 2>/dev/null | sort -u",
 }
-_TEMPERATURES = "cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null"
+_ONLINE = "cat /sys/devices/system/cpu/online 2>/dev/null; true"
+_TEMPERATURES = (
+    'for zone in /sys/class/thermal/thermal_zone*; do echo "$(cat $zone/type)=$(cat $zone/temp)"; done 2>/dev/null; '
+    "true"
+)
+_CHATTER = "* daemon"  # of a server that starts
+_MOST = 400  # signs of what adb says that are passed on
 
 
 class AdbDevice:
@@ -53,7 +62,9 @@ class AdbDevice:
     def check(self) -> None:
         if shutil.which(self.adb) is None:
             raise MissingDependency(f"{self.name}: adb is not installed here; install Android's platform-tools")
-        self._adb("get-state", watch=Watch(), doing="connecting")
+        (state, *_) = [*self._adb("get-state", watch=Watch(), doing="connecting"), ""]
+        if state.strip() not in ("device", ""):
+            raise DeviceError(f"{self.name}: is in state {state.strip()}; start Android on it: adb reboot")
 
     def refuses(self, artefact: Path) -> str | None:
         if artefact.suffix == self.tool.suffix:
@@ -62,20 +73,22 @@ class AdbDevice:
 
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
         folder = f"{_ROOM}/mfs-edge-{secrets.token_hex(4)}"
+        self._require(request.cpus, watch)
         before = self._temperature(watch)
         try:
-            self._shell(f"mkdir -p {folder}", watch, doing="making a folder")
+            self._shell(talk.shell("mkdir", "-p", folder), watch, doing="making a folder")
             for source, name in ((artefact, artefact.name), (self.runner, "runner")):
-                self._adb("push", str(source), f"{folder}/{name}", watch=watch, doing=f"copying {source.name}")
-            self._shell(f"chmod 755 {folder}/runner", watch, doing="preparing")
-            lines = self._tool(folder, self.tool.arguments(artefact.name, request), artefact, request, watch)
+                local = str(source.absolute())  # which no name makes an option
+                self._adb("push", local, f"{folder}/{name}", watch=watch, doing=f"copying {source.name}")
+            self._shell(talk.shell("chmod", "755", f"{folder}/runner"), watch, doing="preparing")
+            lines = self._tool(folder, self.tool.arguments(_local(artefact), request), artefact, request, watch)
             reading = self.tool.parse(lines)
             if reading is None:
                 raise DeviceError(
                     f"{self.name}: {self.tool.name} printed no timings for {artefact.name} ({_last(lines)}); "
                     "nothing was recorded"
                 )
-            profile = self.tool.profile(artefact.name, request) if request.profile and self.tool.profile else []
+            profile = self.tool.profile(_local(artefact), request) if request.profile and self.tool.profile else []
             layers = self._tool(folder, profile, artefact, request, watch) if profile else []
             return Observation(
                 machine=self._machine(reading, request, watch),
@@ -91,10 +104,11 @@ class AdbDevice:
 
     def _tool(self, folder: str, given: list[str], artefact: Path, request: Request, watch: Watch) -> list[str]:
         """Run it, bound to its CPUs. The trap cleans up where the cable is pulled: adbd hangs the shell up."""
-        pinned = f"taskset {sum(1 << cpu for cpu in request.cpus):x} " if request.cpus else ""
+        pinned = ["taskset", f"{sum(1 << cpu for cpu in request.cpus):x}"] if request.cpus else []
+        clean = talk.shell("trap", talk.shell("rm", "-rf", folder), "HUP")
         command = (
-            f"trap 'rm -rf {folder}' HUP; cd {folder} && {pinned}./runner {' '.join(given)} 2>&1; "
-            f"code=$?; cat {tools.RESULTS} 2>/dev/null; echo {_EXIT}$code"
+            f"{clean}; {talk.shell('cd', folder)} && {talk.shell(*pinned, './runner', *given)} 2>&1; "
+            f"code=$?; {talk.shell('cat', tools.RESULTS)} 2>/dev/null; echo {_EXIT}$code"
         )
         watch.tell(0.1, request.warmup_seconds + request.seconds)
         lines = self._shell(command, watch, doing=f"measuring {artefact.name}")
@@ -126,23 +140,34 @@ class AdbDevice:
         chosen = ["-s", self.serial] if self.serial else []
         ended = talk.converse([self.adb, *chosen, *words], watch, hear=lines.append)
         if ended.code != 0:
-            said = f"{ended.words}\n{_last(lines)}"
+            said = _said(ended.words or _last(lines)) or f"exit code {ended.code}"
+            told = said
+            for word in words:  # a file may be called "offline.tflite"
+                told = told.replace(_said(word), "")
             for sign, reason in _REASONS:
-                if sign in said:
-                    raise DeviceError(f"{self.name}: {reason}")
-            last = (ended.words or _last(lines)).splitlines()[-1:] or [f"exit code {ended.code}"]
-            raise DeviceError(f"{self.name}: {doing} failed ({last[0][:200]}); nothing was recorded, try again")
+                if sign in told:
+                    raise DeviceError(f"{self.name}: {reason.format(said=said)}")
+            raise DeviceError(f"{self.name}: {doing} failed ({said}); nothing was recorded, try again")
         return lines
 
     def _clean(self, folder: str) -> None:
         """Also after Ctrl-C and failures; a device that has gone cleans itself when the shell hangs up."""
         with contextlib.suppress(DeviceError, Cancelled):
-            self._shell(f"rm -rf {folder}", Watch(), doing="cleaning up")
+            self._shell(talk.shell("rm", "-rf", folder), Watch(), doing="cleaning up")
 
     def _temperature(self, watch: Watch) -> float | None:
-        lines = self._shell(f"{_TEMPERATURES}; true", watch, doing="reading temperatures")
-        degrees = [int(line) / 1000 for line in lines if line.strip().lstrip("-").isdigit()]
-        return max((value for value in degrees if 0 < value < 150), default=None)
+        lines = self._shell(_TEMPERATURES, watch, doing="reading temperatures")
+        return machine.hottest((kind, text.strip()) for kind, _, text in (line.rpartition("=") for line in lines))
+
+    def _require(self, cpus: tuple[int, ...], watch: Watch) -> None:
+        """The phone's own taskset leaves out in silence what is not there, or says "Invalid argument"."""
+        if not cpus:
+            return
+        told = " ".join(self._shell(_ONLINE, watch, doing="asking for its CPUs")).strip()
+        missing = sorted(set(cpus) - pinning.from_list(told)) if told else []
+        if missing:
+            named = machine.first_of(missing)
+            raise UsageError(f"{self.name}: --cpu-mask names CPU {named}; those that are switched on there: {told}")
 
     def _machine(self, reading: tools.Reading, request: Request, watch: Watch) -> Machine:
         asked = "; ".join(f'echo "{name}=$({command})"' for name, command in _PROPERTIES.items())
@@ -159,6 +184,17 @@ class AdbDevice:
             threads=reading.threads or request.threads or 4,
             cpus=request.cpus,
         )
+
+
+def _local(artefact: Path) -> str:
+    """Its name in the phone's folder; one that begins with a dash must not be an option there."""
+    return f"./{artefact.name}" if artefact.name.startswith("-") else artefact.name
+
+
+def _said(words: str) -> str:
+    """All of what adb says on one line, but that its server starts."""
+    lines = (line.strip() for line in words.splitlines())
+    return " ".join(line for line in lines if line and not line.startswith(_CHATTER))[:_MOST]
 
 
 def _last(lines: list[str]) -> str:

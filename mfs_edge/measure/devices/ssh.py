@@ -18,21 +18,22 @@ import shutil
 from pathlib import Path
 from typing import IO
 
-from mfs_edge import target
-from mfs_edge.base.errors import DeviceError, MfsEdgeError, MissingDependency, UsageError
+from mfs_edge.base.errors import DeviceError, MfsEdgeError, MissingDependency
 from mfs_edge.measure import agent, luggage
 from mfs_edge.measure.devices import Device, Options, Request, Watch, device, talk
+from mfs_edge.measure.devices.address import parse
 from mfs_edge.measure.results import Observation
 
 VARIABLE = "MFS_EDGE_SSH"
 _FAILED = 255  # ssh's own exit code; anything else is the remote command's
 _NOT_FOUND = 127
+_FOLDER = "artefact"
 _OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
 # What OpenSSH says -> what is wrong, and what to do.
 _REASONS = (
-    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key has changed; if that is right: ssh-keygen -R {host}"),
-    ("Host key verification failed", "its host key is not known here; connect once by hand: ssh {target}"),
-    ("Permission denied", "it refuses the login; set up a key with: ssh-copy-id {target}"),
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key has changed; if that is right: ssh-keygen -R {known}"),
+    ("Host key verification failed", "its host key is not known here; connect once by hand: ssh {there}"),
+    ("Permission denied", "it refuses the login; set up a key with: ssh-copy-id {there}"),
     ("Too many authentication failures", "it refuses the login; name the right key in ~/.ssh/config"),
     ("Could not resolve hostname", "there is no host of this name; check the spelling and the network"),
     ("Connection refused", "nothing listens there; start its ssh server, or check the port"),
@@ -46,20 +47,19 @@ class SshDevice:
     """See ``devices.Device``."""
 
     def __init__(self, address: str, *, python: str) -> None:
-        target, port = _split(address)
+        self.address = parse(address)
         self.name = f"ssh:{address}"
-        self.target = target
-        self.host = target.rpartition("@")[2]
+        self.host = self.address.host
         self.python = python.removeprefix("~/")  # ssh starts in the home folder, and quoting keeps ~ as it is
         self.command = shlex.split(os.environ.get(VARIABLE, "ssh"))
         self.options = [word for option in _OPTIONS for word in ("-o", option)]
-        if port:
-            self.options += ["-p", port]
+        if self.address.port:
+            self.options += ["-p", self.address.port]
 
     def check(self) -> None:
         if not self.command or shutil.which(self.command[0]) is None:
             raise MissingDependency(f"{self.name}: ssh is not installed here; install the OpenSSH client")
-        ended = talk.converse(self._ssh(f"{shlex.quote(self.python)} -c 'import sys; print(sys.version)'"), Watch())
+        ended = talk.converse(self._ssh(self.python, "-c", "import sys; print(sys.version)"), Watch())
         if ended.code != 0:
             raise self._lost(ended, doing="connecting")
 
@@ -68,29 +68,30 @@ class SshDevice:
 
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
         source = base64.b64encode(Path(agent.__file__).read_bytes()).decode()
-        remote = f"{shlex.quote(self.python)} -c \"import base64;exec(base64.b64decode('{source}'))\""
+        remote = self._ssh(self.python, "-c", f"import base64;exec(base64.b64decode('{source}'))")
         header, sent = self._packed(artefact, request)  # what is wrong with the file is found before anything is sent
 
         def feed(pipe: IO[bytes]) -> None:
             for content in (json.dumps(header).encode() + b"\n", *sent):
                 pipe.write(content)
 
-        ended = talk.converse(self._ssh(remote), watch, feed=feed)
+        ended = talk.converse(remote, watch, feed=feed)
         if ended.result is None and ended.error is None:
             raise self._lost(ended, doing=f"measuring {artefact.name}")
         return talk.observation(ended, where=self.name, artefact=artefact.name)
 
-    def _ssh(self, remote: str) -> list[str]:
-        return [*self.command, *self.options, "--", self.target, remote]
+    def _ssh(self, *words: str) -> list[str]:
+        return [*self.command, *self.options, "--", self.address.target, talk.shell(*words)]
 
     def _packed(self, artefact: Path, request: Request) -> tuple[dict[str, object], list[bytes]]:
         """What the agent is told, and the files that follow."""
         taken = luggage.pack(artefact)
-        members = {m.relative_to(artefact.parent).as_posix(): m.read_bytes() for m in target.artefact(artefact).members}
+        # In a folder of its own: whatever its name, it is none of ours and no option.
+        members = {f"{_FOLDER}/{name}": content for name, content in luggage.contents(artefact).items()}
         sent = {**taken.files, **members}
         header = {
             "files": [[name, len(content), hashlib.sha256(content).hexdigest()] for name, content in sent.items()],
-            "argv": ["runner.py", *talk.arguments(artefact.name, taken, request)],
+            "argv": ["runner.py", *talk.arguments(f"{_FOLDER}/{artefact.name}", taken, request)],
         }
         return header, list(sent.values())
 
@@ -102,7 +103,8 @@ class SshDevice:
             )
         for words, reason in _REASONS:
             if ended.code == _FAILED and words in ended.words:
-                hint = reason.format(host=self.host, target=self.target)
+                port = f"-p {self.address.port} " if self.address.port else ""
+                hint = reason.format(known=shlex.quote(self.address.known_as), there=f"{port}{self.address.target}")
                 return DeviceError(f"{self.name}: {hint}")
         last = ended.words.splitlines()[-1][:200] if ended.words else f"exit code {ended.code}"
         if ended.code == _FAILED:
@@ -111,16 +113,6 @@ class SshDevice:
                 "removes by itself what was copied to it: check its power and network, then try again"
             )
         return DeviceError(f"{self.name}: its Python ended while {doing} ({last}); nothing was recorded, try again")
-
-
-def _split(address: str) -> tuple[str, str]:
-    """USER@HOST[:PORT], with the port apart."""
-    target, colon, port = address.rpartition(":")
-    if not colon:
-        target, port = address, ""
-    if not target.rpartition("@")[2] or target.startswith("-") or (colon and not port.isdigit()):
-        raise UsageError(f"--device ssh:{address}: is not an address; write ssh:USER@HOST or ssh:USER@HOST:PORT")
-    return target, port
 
 
 @device("ssh", "ssh:USER@HOST[:PORT]")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import shlex
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
-from mfs_edge.base.errors import DeviceError, InputError, MissingDependency
+from mfs_edge.base.errors import DeviceError, InputError, MissingDependency, UsageError
 from mfs_edge.measure.devices import Cancelled, Request, Watch
 from mfs_edge.measure.luggage import Luggage
 from mfs_edge.measure.results import Coverage, Latency, Layer, Machine, Observation, Picture
@@ -32,6 +34,11 @@ class Ended:
     result: dict[str, Any] | None
     error: dict[str, Any] | None
     words: str  # the end of what it wrote on standard error
+
+
+def shell(*words: str | Path) -> str:
+    """One command for the POSIX shell of a device. Every name that reaches one comes through here, quoted."""
+    return shlex.join(map(str, words))
 
 
 def arguments(artefact: str, luggage: Luggage, request: Request) -> list[str]:
@@ -162,7 +169,7 @@ def finished(ended: Ended, *, where: str, artefact: str) -> dict[str, Any]:
     """The result of a program that has ended.
 
     Raises:
-        MissingDependency, InputError, DeviceError: what it said, or how it died.
+        MissingDependency, InputError, UsageError, DeviceError: what it said, or how it died.
     """
     if ended.error is not None:
         _complain(ended.error, where=where, artefact=artefact)
@@ -198,6 +205,8 @@ def _complain(error: dict[str, Any], *, where: str, artefact: str) -> None:
         raise MissingDependency(f"{where}: {message}")
     if kind == "input":
         raise InputError(f"{artefact}: on {where}, {message}; compile it again, or update the runtime there")
+    if kind == "usage":
+        raise UsageError(f"{where}: {message}")
     if kind == "full":
         raise DeviceError(f"{where}: its disk is full ({message}); free some space there, nothing was left on it")
     raise DeviceError(f"{where}: measuring {artefact} failed ({message}); nothing was recorded")

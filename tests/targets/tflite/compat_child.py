@@ -40,6 +40,7 @@ def main() -> None:
         "numpy": np.__version__,
         "coverage": loaded.engine.coverage(),
         "warnings": loaded.warnings(),
+        "cautions": TfliteTarget().cautions(),
     }
     print(json.dumps(said))  # noqa: T201
 

@@ -94,3 +94,7 @@ def test_an_int8_file_runs_and_what_falls_out_of_the_delegate_is_said(
     (warning,) = report["warnings"]
     assert "tflite-runtime 2.14.0 runs none of the" in warning
     assert "takes no int8" in warning
+    assert "pip install ai-edge-litert" in warning
+    (caution,) = report["cautions"]  # what doctor says there
+    assert "runs int8 files outside XNNPACK" in caution
+    assert "pip install ai-edge-litert" in caution

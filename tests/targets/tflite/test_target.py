@@ -10,6 +10,7 @@ from mfs_edge.targets.tflite import TfliteTarget
 
 from mfs_edge import fold
 from mfs_edge.base import fidelity
+from mfs_edge.program import Program
 from mfs_edge.target import EmitOptions
 from tests.targets.tflite import graphs
 from tests.targets.tflite.conftest import Writer
@@ -136,3 +137,17 @@ def test_metadata_and_description_are_in_the_file(written: Writer) -> None:
     assert "mfs-edge" in description.details["description"]
     assert description.details["min_runtime"] == "2.1.0"  # DEPTH_TO_SPACE
     assert description.details["constant_bytes"]["float16"] > 900_000
+
+
+@pytest.mark.parametrize(
+    ("precision", "told"), [("fp32", 0), ("fp16", 0), ("int8", 1), ("int8-mixed", 1), ("int8-whatever", 1), ("", 0)]
+)
+def test_an_int8_file_says_which_runtime_makes_it_slow(precision: str, told: int) -> None:
+    remarks = TARGET.remarks(Program("TFLite", (), {}, (), (), metadata={"precision": precision}))
+    assert len(remarks) == told
+    assert all("tflite-runtime" in line and "pip install ai-edge-litert" in line for line in remarks)
+
+
+def test_litert_itself_needs_no_caution() -> None:
+    assert TARGET.run_needs == ("ai_edge_litert",)
+    assert TARGET.cautions() == []

@@ -14,7 +14,7 @@ from mfs_edge.base.errors import InputError, MissingDependency, UsageError
 from mfs_edge.base.progress import Recorded, Steps
 from mfs_edge.bundle import manifest
 from mfs_edge.graph import cost
-from mfs_edge.load import checkpoint, identity
+from mfs_edge.load import checkpoint, identity, provenance
 from mfs_edge.program import IntegerTensor, Program, Tensor
 
 
@@ -89,6 +89,7 @@ def _identity(path: Path) -> Inspection:
         "range": f"{found.feature_map.min():.3g} .. {found.feature_map.max():.3g}",
         "sha256": found.sha256,
         "notes": "; ".join(found.notes) or "none",
+        **provenance.facts(path),
     }
     return Inspection("identity", path, facts)
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mfs_edge.about.doctor import Diagnosis
     from mfs_edge.about.inspection import Inspection
     from mfs_edge.base.fidelity import Fidelity
-    from mfs_edge.load.identity import Identity
     from mfs_edge.measure.results import Report
     from mfs_edge.pipeline.compile import Result
     from mfs_edge.pipeline.demo import DemoResult
+    from mfs_edge.pipeline.identify import Identified
 
 
 LOG_WIDTH = 160
@@ -98,15 +98,26 @@ def require_passed(result: Result | DemoResult) -> None:
         )
 
 
-def identified(identity: Identity, out: Path, *, seconds: Mapping[str, float], json: bool) -> None:
+def identified(found: Identified, out: Path, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
     """The result of ``identity``."""
+    from rich.markup import escape
+
+    identity, record = found.identity, found.record
     if json:
-        _print_json({"out": str(out), "sha256": identity.sha256, "seconds": dict(seconds)})
+        told = {"out": str(out), "sha256": identity.sha256, "preview": str(found.preview) if found.preview else None}
+        _print_json({**asdict(record), **told, "notes": list(notes), "seconds": dict(seconds)})
         return
     console = _console()
-    console.print(f"{out}: identity [bold]{identity.sha256[:12]}[/], 512 + 512x7x7 float32")
+    console.print(f"{escape(str(out))}: identity [bold]{identity.sha256[:12]}[/], 512 + 512x7x7 float32")
+    if record.landmarks is not None:
+        console.print(
+            f"{record.eye_distance:.4g} px between the eyes; the landmarks fit a face with a worst residual of "
+            f"{record.residual:.3g} of 112 px (0 to 10 is usual, more of a face turned away)"
+        )
+    if found.preview is not None:
+        console.print(f"Look at [bold]{escape(str(found.preview))}[/]: this is the face that was read.")
     console.print("[dim]An identity is biometric data: store it as you would a photograph of the person.[/]")
-    console.print(f"[dim]Next:[/] mfs-edge compile --identity {out} --target onnx")
+    console.print(f"[dim]Next:[/] mfs-edge compile --identity {escape(str(out))} --target onnx")
 
 
 def inspected(inspection: Inspection, *, json: bool) -> None:

@@ -60,7 +60,7 @@ def load(path: str | Path, embed: Embedder | None = None) -> Identity:
         IdentityError: the file is none of these, or its values cannot be used.
     """
     path = files.require_file(Path(path), "identity")
-    if path.suffix.lower() in images.SUFFIXES:
+    if images.kind(path) is not None or path.suffix.lower() in images.SUFFIXES:  # whatever it is called
         return _need(embed, path, "a picture")(crop.arcface_input(images.read_rgb(path), str(path)))
     arrays = _arrays(path)
     if set(arrays) >= {"embedding", "feature_map"}:

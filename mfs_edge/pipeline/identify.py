@@ -2,44 +2,90 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from mfs_edge.base import images
+from mfs_edge.base import files, images
 from mfs_edge.base.errors import OutputError, UsageError
 from mfs_edge.base.progress import Steps
+from mfs_edge.face import crop
 from mfs_edge.face import landmarks as face_landmarks
-from mfs_edge.face.crop import arcface_input
 from mfs_edge.load import checkpoint as checkpoints
 from mfs_edge.load import identity as identities
+from mfs_edge.load import provenance
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
+from mfs_edge.load.provenance import Provenance
+
+FAINT = face_landmarks.DOUBTFUL  # a likeness to a face below this is worth a look
+
+
+@dataclass(frozen=True)
+class Identified:
+    """An identity, and what was understood of the picture."""
+
+    identity: Identity
+    record: Provenance
+    preview: Path | None  # the aligned crop
 
 
 def identify(
-    photo: Path, *, arcface: Path, landmarks: Path | None, out: Path, overwrite: bool, steps: Steps
-) -> Identity:
-    """Read an identity from a picture and write it to ``out``.
+    photo: Path,
+    *,
+    arcface: Path,
+    landmarks: Path | None,
+    out: Path,
+    overwrite: bool,
+    steps: Steps,
+    preview: bool = True,
+) -> Identified:
+    """Read an identity from a picture and write it to ``out``, with a record and the aligned crop beside it.
 
     Args:
         photo: an aligned, square face crop, or any photo with ``landmarks``.
         arcface: its checkpoint.
-        landmarks: a file of five ``x,y`` lines in pixels: both eyes, the nose, both mouth corners.
+        landmarks: a file of five points: both eyes, the nose, both mouth corners; see ``face.landmark_files``.
         out: a ``.npy`` file.
         overwrite: replace what is there.
         steps: told of progress.
+        preview: write the aligned crop, too.
 
     Raises:
         MfsEdgeError: one line saying what is wrong; nothing was written.
     """
-    if out.suffix != ".npy":
-        raise UsageError(f"{out}: an identity is a .npy file; name it so")
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists; choose another -o, or add --overwrite to replace it")
+    shown = provenance.preview_of(out) if preview else None
+    _check_places(photo, landmarks, out, shown, overwrite=overwrite)
     points = face_landmarks.read(landmarks) if landmarks is not None else None
-    crop = arcface_input(images.read_rgb(photo), str(photo), points)
+    found = crop.aligned(images.read_rgb(photo), str(photo), points)
+    if found.fit is not None and found.fit.likeness < FAINT:
+        steps.note(f"{photo}: the aligned crop is little like a face ({found.fit.likeness:.2f}); look at it")
     with steps.step("read ArcFace"):
         network = Embedder(checkpoints.load(arcface, expect="arcface"))
     with steps.step("run ArcFace"):
-        found = network(crop)
-    identities.save(found, out)
-    return found
+        identity = network(crop.reduced(found.picture))
+    record = _record(found, photo, network.checkpoint.sha256, shown)
+    if shown is not None:
+        images.write_rgb(shown, found.picture)
+    identities.save(identity, out)
+    provenance.save(record, out)  # last: it names the hash of the others' content
+    return Identified(identity, record, shown)
+
+
+def _check_places(photo: Path, landmarks: Path | None, out: Path, shown: Path | None, *, overwrite: bool) -> None:
+    if out.suffix != ".npy":
+        raise UsageError(f"{out}: an identity is a .npy file; name it so")
+    for path in filter(None, (out, shown, provenance.beside(out))):
+        for given in filter(None, (photo, landmarks)):
+            if path.exists() and given.exists() and path.samefile(given):
+                raise UsageError(f"{path}: is what the identity is read from, and would be replaced; choose another -o")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path}: exists; choose another -o, or add --overwrite to replace it")
+
+
+def _record(found: crop.Aligned, photo: Path, arcface: str, shown: Path | None) -> Provenance:
+    points = None if found.landmarks is None else [[round(float(v), 3) for v in row] for row in found.landmarks]
+    record = Provenance(photo.name, files.sha256(photo), arcface, points, preview=shown.name if shown else None)
+    if found.fit is None:
+        return record
+    fit = {key: round(value, 3) for key, value in vars(found.fit).items()}
+    return Provenance(**{**vars(record), **fit})

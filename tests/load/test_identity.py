@@ -195,7 +195,7 @@ def test_pickles_do_not_run(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("content", [b"0.1 0.2 0.3\n", b"\x93NUMPY", b"PK\x03\x04 half a zip", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("content", [b"0.1 0.2 0.3\n", b"\x93NUMPY", b"PK\x03\x04 half a zip"])
 def test_other_files_called_npy(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "id.npy"
     path.write_bytes(content)

@@ -54,17 +54,21 @@ def facts(identity: Path) -> dict[str, Any]:
         if told["mfs-edge"] != "identity":
             raise ValueError("another kind of record")
         found = Provenance(**{key: value for key, value in told.items() if key in Provenance.__dataclass_fields__})
+        described = _facts(found)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return {"taken from": f"not recorded ({path.name} is damaged, or no record of an identity)"}
     if found.file_sha256 != files.sha256(identity):
         return {"taken from": f"not recorded ({path.name} is {FOREIGN})"}
-    return _facts(found)
+    return described
 
 
 def _facts(found: Provenance) -> dict[str, Any]:
-    points = found.landmarks
-    where = "none: it was an aligned crop" if points is None else "; ".join(f"{x:.4g},{y:.4g}" for x, y in points)
-    told = {"taken from": found.picture, "picture sha256": found.picture_sha256, "landmarks": where}
-    if points is not None:
-        told["fit"] = f"{found.eye_distance:.4g} px between the eyes, worst residual {found.residual:.3g} of 112 px"
-    return {**told, "arcface sha256": found.arcface_sha256, "preview": found.preview or "none"}
+    """For ``inspect``; raises TypeError or ValueError where the record holds values of other types."""
+    told = {"taken from": str(found.picture), "picture sha256": str(found.picture_sha256)}
+    if found.landmarks is None:
+        told["landmarks"] = "none: it was an aligned crop"
+    else:
+        told["landmarks"] = "; ".join(f"{float(x):.4g},{float(y):.4g}" for x, y in found.landmarks)
+        eyes, residual = float(found.eye_distance or 0), float(found.residual or 0)
+        told["fit"] = f"{eyes:.4g} px between the eyes, worst residual {residual:.3g} of 112 px"
+    return {**told, "arcface sha256": str(found.arcface_sha256), "preview": str(found.preview or "none")}

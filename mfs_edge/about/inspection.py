@@ -15,7 +15,7 @@ from mfs_edge.base.progress import Recorded, Steps
 from mfs_edge.bundle import MANIFEST, manifest, proof
 from mfs_edge.face import record
 from mfs_edge.graph import cost
-from mfs_edge.load import checkpoint, identity
+from mfs_edge.load import checkpoint, identity, provenance
 from mfs_edge.program import IntegerTensor, Program, Tensor
 
 
@@ -91,6 +91,7 @@ def _identity(path: Path) -> Inspection:
         "range": f"{found.feature_map.min():.3g} .. {found.feature_map.max():.3g}",
         "sha256": found.sha256,
         "notes": "; ".join(found.notes) or "none",
+        **provenance.facts(path),
     }
     source = record.of(path, found.sha256)
     told = source.model_dump(mode="json", exclude={"identity_sha256"}, exclude_none=True) if source else {}

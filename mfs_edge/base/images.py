@@ -2,163 +2,164 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
-import threading
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from mfs_edge.base import extras, files
-from mfs_edge.base.errors import InputError
+from mfs_edge.base import extras, files, jpeg_codes, picture_damage, picture_formats, quiet
+from mfs_edge.base.errors import InputError, UsageError
 
-SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".jfif"])
-STDERR = 2
-_ALONE = threading.Lock()
-# What OpenCV reads, told by the first bytes: names lie. (offset, bytes) -> what it is called.
-_KINDS = (
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"GIF8", "GIF"),
-    (8, b"WEBP", "WebP"),
-    (0, b"BM", "BMP"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftypavis", "AVIF"),
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
-    (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (0, b"#?RADIANCE", "HDR"),
-    (0, b"\x76\x2f\x31\x01", "EXR"),
-    (0, b"\x59\xa6\x6a\x95", "Sun raster"),
-    *((0, b"P" + str(n).encode() + space, "PNM") for n in range(1, 8) for space in (b"\n", b" ", b"\r", b"\t")),
-    (0, b"PF\n", "PFM"),
-    (0, b"Pf\n", "PFM"),
-)
-HEAD = 16  # bytes that tell
-# Left by systems and archivers beside what people mean.
-_LITTER = frozenset([".ds_store", "thumbs.db", "desktop.ini"])
-PIXELS_VARIABLE = "OPENCV_IO_MAX_IMAGE_PIXELS"  # OpenCV's own, read when it is loaded; held to before decoding
-MAX_PIXELS = 128_000_000  # some 800 MB while it is decoded
-# What decoders print of damage that they then paper over with grey or the pixels before it.
-_DAMAGE = ("corrupt", "premature", "error", "invalid", "truncated", "unexpected", "bad ", "too short", "failed")
+SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".avif", ".gif", ".tif", ".tiff"])
+USE = "use a PNG or JPEG file"
+AGAIN = "copy or download it again"
+MAX_PIXELS = 200_000_000  # what the largest phone cameras give; decoded, 0.6 GB
+RAISE_PIXELS = "MFS_EDGE_MAX_PIXELS"  # environment variable
+LITTER = frozenset([".DS_Store", "Thumbs.db", "ehthumbs.db", "desktop.ini"])
 
 
-def kind(head: bytes) -> str | None:
-    """What picture a file is that begins with ``head`` (``HEAD`` bytes), such as "JPEG"; None if it is none."""
-    return next((name for offset, magic, name in _KINDS if head[offset : offset + len(magic)] == magic), None)
+def kind(path: Path) -> str | None:
+    """The format of the picture in ``path`` by its content, whatever its suffix; None if it is no picture.
 
-
-def is_picture(path: Path) -> bool:
-    """Whether the file's first bytes are a picture's, whatever it is called."""
-    try:
-        with path.open("rb") as file:
-            return kind(file.read(HEAD)) is not None
-    except OSError:
-        return False
-
-
-def is_meant_as_picture(path: Path) -> bool:
-    """Whether it is a picture, or is at least called one: damage is then told, and not passed over."""
-    return is_picture(path) or path.suffix.lower() in SUFFIXES
+    Raises:
+        InputError: there is no such file, or it may not be read.
+    """
+    with files.require_file(path, "picture").open("rb") as file:
+        return picture_formats.kind(file.read(picture_formats.HEAD))
 
 
 def is_litter(path: Path) -> bool:
-    """Whether a system or an archiver left it beside what people mean, such as ``._photo.jpg``."""
-    return path.name.startswith("._") or path.name.lower() in _LITTER or "__MACOSX" in path.parts
+    """Whether a system left this behind: ``._x.jpg``, ``__MACOSX/``, ``.DS_Store``, ``Thumbs.db``."""
+    return path.name.startswith("._") or path.name in LITTER or "__MACOSX" in path.parts
 
 
-def read_rgb(path: Path) -> np.ndarray:
+def within(folder: Path) -> tuple[list[Path], list[str]]:
+    """The pictures in a folder and its subfolders, and what was passed over.
+
+    Pictures are told by content. A file that only its suffix calls a picture is one of
+    them: it is damaged, and reading it says so.
+
+    Returns:
+        Paths, sorted; and a line for each reason to pass files over, with their number.
+    """
+    found: list[Path] = []
+    litter, others = 0, []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if is_litter(path.relative_to(folder)):
+            litter += 1
+        elif path.suffix.lower() in SUFFIXES or _is_picture(path):
+            found.append(path)
+        else:
+            others.append(path.name)
+    lines = [f"{len(others)} that {_are(others)} no picture ({_some(others)})"] if others else []
+    return found, lines + ([f"{litter} of a system's own (._*, __MACOSX, .DS_Store, Thumbs.db)"] if litter else [])
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        return kind(path) is not None
+    except InputError:  # empty, or may not be read
+        return False
+
+
+def _are(names: Iterable[str]) -> str:
+    return "are" if len(list(names)) > 1 else "is"
+
+
+def _some(names: list[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(ascii(name)[1:-1] for name in names[:shown]) + more
+
+
+def read_rgb(path: Path, *, trusted: bool = False) -> np.ndarray:
     """The picture in ``path`` as uint8 [H, W, 3] RGB, EXIF rotation applied, alpha dropped.
 
-    16-bit pictures keep their upper byte; grey ones become three equal channels.
+    16-bit pictures keep their upper byte; grey ones become three equal channels; of an
+    animation it is the first picture. What decodes whole is read, however odd; see
+    ``picture_damage`` for what is not whole.
+
+    Args:
+        path: of the file.
+        trusted: it was read before, and found whole: look for no damage again.
 
     Raises:
-        InputError: it is not a readable picture, or not a whole one.
+        InputError: it is not a readable picture, damaged, or larger than ``MAX_PIXELS``.
     """
-    encoded = files.require_file(path, "picture").read_bytes()
-    what = kind(encoded[:HEAD])
-    if what is None:
-        raise InputError(f"{path}: is not a readable picture; use a PNG or JPEG file")
-    if what == "PNG" and not _png_is_whole(encoded):
-        raise InputError(f"{path}: is a truncated or damaged PNG; copy or download it again")
-    image, said = _decoded(path, encoded, what)
-    damage = next((line for line in said.splitlines() if any(word in line.lower() for word in _DAMAGE)), None)
-    if damage is not None:
-        words = "" if damage.startswith("[") else f" ({damage.strip()[:100]})"  # OpenCV's own name its source
-        raise InputError(f"{path}: is a truncated or damaged {what}{words}; copy or download it again")
-    if image is None:
-        raise InputError(f"{path}: is a truncated or damaged {what}, or of an unusual sort; use a PNG or JPEG file")
-    return image
-
-
-def _decoded(path: Path, encoded: bytes, what: str) -> tuple[np.ndarray | None, str]:
-    """uint8 [H, W, 3] RGB, or None; and what the decoder said of it."""
-    os.environ.setdefault(PIXELS_VARIABLE, str(MAX_PIXELS))
     cv2 = extras.require("cv2", "compile")
-    try:
-        with _complaints() as said:
-            # imdecode takes any path, where imread has its own ideas of encodings.
-            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        reason = error.err.strip().splitlines()[0]
-        if "MAX_IMAGE_PIXELS" in reason:
-            raise InputError(
-                f"{path}: is a {what} of more than {int(os.environ[PIXELS_VARIABLE]):,} pixels; make it smaller, or "
-                f"raise the bound with {PIXELS_VARIABLE}=N"
-            ) from error
-        raise InputError(f"{path}: is not a readable {what} ({reason}); use a PNG or JPEG file") from error
-    return (None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), "".join(said)
+    name = kind(path)
+    if name is None:
+        raise InputError(f"{path}: is not a readable picture; {USE}")
+    if name in picture_formats.UNREADABLE:
+        raise InputError(f"{path}: is a {name} file, which is not read here; {USE}")
+    encoded = path.read_bytes()
+    _check_size(picture_formats.pixels(encoded, name), name, path)
+    if name == "PNG" and not picture_damage.png_is_whole(encoded):
+        raise InputError(f"{path}: is a truncated or damaged PNG; {AGAIN}")
+    bgr = _decoded(encoded, name, path, trusted=trusted)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)
 
 
-@contextlib.contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Collect what C libraries print on standard error: libjpeg tells of damage only there, without a name.
+def _check_size(size: tuple[int, int] | None, name: str, path: Path) -> None:
+    if size is None:
+        raise InputError(f"{path}: is a truncated or damaged {name}; {AGAIN}")
+    setting = os.environ.get(RAISE_PIXELS, "")
+    if setting and not setting.isdecimal():
+        raise UsageError(f"{RAISE_PIXELS}={setting!a}: is not a number of pixels; give one, such as 400000000")
+    most = int(setting or MAX_PIXELS)
+    width, height = size
+    if width * height > most:
+        raise InputError(
+            f"{path}: is {width}x{height}, {width * height / 1e6:,.0f} megapixels, more than {most / 1e6:,.0f}; "
+            f"make it smaller, or set {RAISE_PIXELS}={width * height} if you have the memory"
+        )
 
-    The whole process's standard error goes to a file meanwhile; only one thread at a time does that.
-    """
+
+def _decoded(encoded: bytes, name: str, path: Path, *, trusted: bool) -> np.ndarray:
+    """uint8 [H, W, 3] BGR, turned by EXIF; raises InputError if anything says that it is not what was saved."""
+    cv2 = extras.require("cv2", "compile")
+    unturned = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    turns = name == "JPEG" and b"Exif" in encoded[: 1 << 17] and not trusted
+    first = unturned if turns else cv2.IMREAD_COLOR
+    image, said = _decode(encoded, first)
+    if name == "JPEG" and (image is None or b"Premature end of JPEG" in said):
+        encoded += b"\xff\xd9"  # some cameras leave the end marker out: all else must be there
+        image, said = _decode(encoded, first)
+    if image is None:
+        raise InputError(f"{path}: is a truncated or damaged {name}, or of a kind that OpenCV does not read; {USE}")
+    damage = "" if trusted else picture_damage.complaint(said, name, encoded) or _damage(encoded, name, image)
+    if damage:
+        raise InputError(f"{path}: is a damaged {name} ({damage}); {AGAIN}")
+    return _decode(encoded, cv2.IMREAD_COLOR)[0] if turns else image  # type: ignore[return-value]
+
+
+def _damage(encoded: bytes, name: str, image: np.ndarray) -> str:
+    """What shows that a picture that was decoded without complaint (BGR, not turned) is not what was saved."""
+    if name == "JPEG":
+        frame = picture_formats.jpeg_frame(encoded)
+        shifted = frame is not None and picture_damage.seam(image, frame.unit) > picture_damage.MAX_SEAM
+        return jpeg_codes.nonsense(encoded) or ("all is shifted from some point on" if shifted else "")
+    cut = picture_damage.webp_cut(encoded) if name == "WebP" else None
+    cv2 = extras.require("cv2", "compile")
+    return "its code ends before its data" if cut and _decode(cut, cv2.IMREAD_COLOR)[0] is not None else ""
+
+
+def _decode(encoded: bytes, flags: int) -> tuple[np.ndarray | None, bytes]:
+    """What OpenCV makes of it (None: nothing), and what it and its libraries said meanwhile."""
+    cv2 = extras.require("cv2", "compile")
     logging = extras.require("cv2.utils.logging", "compile")
-    said: list[str] = []
-    with _ALONE, tempfile.TemporaryFile() as room:
-        previous = logging.setLogLevel(logging.LOG_LEVEL_WARNING)
+    with quiet.caught() as said:
+        previous = logging.setLogLevel(logging.LOG_LEVEL_ERROR)  # libtiff's errors come this way
         try:
-            kept = os.dup(STDERR)
-        except OSError:  # closed: nothing is printed, and libjpeg's words are lost
-            yield said
-            return
-        try:
-            os.dup2(room.fileno(), STDERR)
-            yield said
+            # imdecode takes any path, where imread has its own ideas of encodings.
+            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+        except cv2.error:
+            image = None
         finally:
-            os.dup2(kept, STDERR)
-            os.close(kept)
             logging.setLogLevel(previous)
-            room.seek(0)
-            said.append(room.read().decode(errors="replace"))
-
-
-def _png_is_whole(encoded: bytes) -> bool:
-    """Whether every chunk is there and has its checksum.
-
-    OpenCV's decoder prints complaints of its own on the rest, and some versions of it
-    return half a picture.
-    """
-    position = len(_KINDS[0][1])
-    while position + 12 <= len(encoded):
-        length = int.from_bytes(encoded[position : position + 4], "big")
-        body = memoryview(encoded)[position + 4 : position + 8 + length]
-        checksum = encoded[position + 8 + length : position + 12 + length]
-        if zlib.crc32(body).to_bytes(4, "big") != checksum:
-            return False
-        if bytes(body[:4]) == b"IEND":
-            return True
-        position += 12 + length
-    return False
+        said.seek(0)
+        return image, said.read()
 
 
 def write_rgb(path: Path, image: np.ndarray) -> None:

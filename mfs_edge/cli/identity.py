@@ -12,23 +12,37 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, sha256_option, s
 
 @click.command()
 @click.argument("photo", type=PATH)
-@click.option("--arcface", type=PATH, required=True, help="ArcFace checkpoint, or FILE#NAME.")
-@sha256_option
+@click.option("--arcface", type=PATH, required=True, help="ArcFace checkpoint.")
 @click.option(
     "--landmarks",
     type=PATH,
-    help="Five x,y points of the face in a whole photo, as text or as detectors write them.",
+    help="Five points of the face in a whole photo: ten numbers, or what insightface, mtcnn, retina-face, dlib or "
+    "MediaPipe's mesh write.",
 )
 @click.option("-o", "--out", type=PATH, default=Path("id.npy"), show_default=True, help="Where to write the identity.")
-@click.option("--preview/--no-preview", default=True, help="Write the aligned crop beside it, as .png.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@click.option("--preview/--no-preview", default=True, help="Write the aligned crop, id.crop.png, beside it.")
 @json_option
-def identity(photo: Path, json: bool, **options: Any) -> None:
-    """Read an identity from PHOTO: an aligned square face crop, or any photo with --landmarks."""
+def identity(
+    photo: Path, arcface: Path, landmarks: Path | None, out: Path, overwrite: bool, preview: bool, json: bool
+) -> None:
+    """Read an identity from PHOTO: an aligned square face crop, or any photo with --landmarks.
+
+    Beside id.npy go id.json, the record of what it was read from, and id.crop.png, the face as
+    it was understood: look at it.
+    """
     from mfs_edge.cli import show as report
     from mfs_edge.pipeline.identify import identify
 
     steps = steps_for(json=json)
     with json_errors(json):
-        found = identify(photo, **options, steps=steps)
-        report.identified(found, options["out"], seconds=steps.seconds, notes=steps.notes, json=json)
+        found = identify(
+            photo,
+            arcface=arcface,
+            landmarks=landmarks,
+            out=out,
+            overwrite=overwrite,
+            steps=steps,
+            preview=preview,
+        )
+        report.identified(found, out, seconds=steps.seconds, notes=steps.notes, json=json)

@@ -108,23 +108,25 @@ def require_passed(result: Result | DemoResult) -> None:
 
 
 def identified(found: Identified, out: Path, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
-    """The result of ``identity``: what was understood, before what was made of it."""
-    source = found.source
+    """The result of ``identity``."""
+    from rich.markup import escape
+
+    identity, record = found.identity, found.record
     if json:
-        about = {"out": str(out), "sha256": found.identity.sha256, "notes": list(notes), "seconds": dict(seconds)}
-        _print_json({**about, "source": source.model_dump(mode="json", exclude={"identity_sha256"})})
+        told = {"out": str(out), "sha256": identity.sha256, "preview": str(found.preview) if found.preview else None}
+        _print_json({**asdict(record), **told, "notes": list(notes), "seconds": dict(seconds)})
         return
     console = _console()
-    console.print(styled(f"understood: {source.understood}"))
-    if source.eye_distance is not None:
-        off = f"worst landmark {source.residual:g} of 112 px off"
-        console.print(styled(f"eyes {source.eye_distance:g} px apart; {off}"))
+    console.print(f"{escape(str(out))}: identity [bold]{identity.sha256[:12]}[/], 512 + 512x7x7 float32")
+    if record.landmarks is not None:
+        console.print(
+            f"{record.eye_distance:.4g} px between the eyes; the landmarks fit a face with a worst residual of "
+            f"{record.residual:.3g} of 112 px (0 to 10 is usual, more of a face turned away)"
+        )
     if found.preview is not None:
-        console.print(styled(f"{found.preview}: the aligned face; look whether it is upright and whole"))
-    sha256 = found.identity.sha256[:12]
-    console.print(styled(f"{out}: identity ", (sha256, "bold"), ", 512 + 512x7x7 float32"))
-    console.print(styled(("An identity is biometric data: store it as you would a photograph of the person.", "dim")))
-    console.print(styled(_NEXT, f"mfs-edge compile --identity {out} --target onnx"))
+        console.print(f"Look at [bold]{escape(str(found.preview))}[/]: this is the face that was read.")
+    console.print("[dim]An identity is biometric data: store it as you would a photograph of the person.[/]")
+    console.print(f"[dim]Next:[/] mfs-edge compile --identity {escape(str(out))} --target onnx")
 
 
 def inspected(inspection: Inspection, *, json: bool) -> None:

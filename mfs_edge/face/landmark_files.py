@@ -1,138 +1,163 @@
-"""Five landmarks from a file, in any of the forms that detectors write.
-
-Five points as text or JSON; insightface's ``kps``; points by name as retina-face and mtcnn write them; all
-points of MediaPipe's Face Mesh (468, or 478 with irises). Fractions of the picture are told by their size.
-"""
+"""Five landmarks from whatever detectors write: ten numbers, ``kps``, named points, or a mesh."""
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mfs_edge.base import files, text
-from mfs_edge.base.errors import InputError
+from mfs_edge.base import files
+from mfs_edge.base.errors import IdentityError, InputError
+from mfs_edge.face import align
 
-WRITE = "write ten numbers, two to a line: x,y of both eyes, the nose, both mouth corners, in pixels"
-PARTS = ("eye", "eye", "nose", "mouth", "mouth")
-# MediaPipe Face Mesh: the corners and lids of each eye, the tip of the nose, the mouth's corners.
-MESH = (468, 478)
-MESH_PARTS = ((33, 133, 159, 145), (362, 263, 386, 374), (4,), (61,), (291,))
-FRACTION = 1.5  # no face is a pixel wide: points that are all smaller than this are shares of the picture
-_KEYS = ("kps", "keypoints", "landmarks", "face_landmarks", "landmark", "points")
+MOST_BYTES = 4 << 20  # a mesh of 478 points takes 0.05 MB
 
-
-@dataclass(frozen=True)
-class Landmarks:
-    """Five points as a file gives them."""
-
-    points: np.ndarray  # float64 [5, 2], x, y: the eyes, the nose, the mouth corners, each as the picture shows them
-    form: str  # what the file was understood as, for people
-
-    @property
-    def fractions(self) -> bool:
-        """Whether they are shares of width and height, not pixels."""
-        return bool(np.abs(self.points).max() <= FRACTION)
-
-    def pixels(self, width: int, height: int) -> np.ndarray:
-        """float64 [5, 2] in pixels of a picture of this size."""
-        return self.points * (width, height) if self.fractions else self.points
+_HOLDERS = (  # the keys under which detectors keep a face's points
+    *("kps", "landmarks", "keypoints", "landmark", "points", "faces", "relative_keypoints", "relativekeypoints"),
+    *("face_landmarks", "facelandmarks", "multi_face_landmarks", "multifacelandmarks", "landmarks5", "lmk5"),
+)
+# Of denser sets, the points whose mean is an eye, the nose, a mouth corner; left to right in the picture.
+_DENSE = {
+    68: (range(36, 42), range(42, 48), (30,), (48,), (54,)),  # dlib, iBUG 300-W
+    468: ((33, 133), (362, 263), (1,), (61,), (291,)),  # MediaPipe Face Mesh
+    478: ((33, 133), (362, 263), (1,), (61,), (291,)),  # the same with irises
+}
 
 
-def read(path: Path) -> Landmarks:
-    """The landmarks in ``path``.
+class _Unknown(Exception):
+    """What is there is no face's points; its text says why, where that is known."""
+
+
+def read(path: Path) -> np.ndarray:
+    """Five x, y points: the eyes, the nose, the mouth corners, left to right in the picture; float64 [5, 2].
+
+    Reads ten numbers (text or JSON), a ``.npy`` [5, 2], insightface's ``kps``, points named as
+    retina-face and mtcnn name them (whichever side they call left), dlib's 68 points and
+    MediaPipe's mesh. Numbers are as the file has them: pixels, or fractions of the picture.
 
     Raises:
-        InputError: it does not hold those of exactly one face.
+        InputError: it holds no five points, or those of several faces.
     """
-    written = text.read(files.require_file(path, "landmarks"), "landmarks")
+    file = files.require_file(path, "landmarks")
+    if file.stat().st_size > MOST_BYTES:
+        raise InputError(f"{path}: is too large for landmarks; write ten numbers, two to a line")
     try:
-        as_json = written.lstrip().startswith(("[", "{", '"', "null"))
-        found = _understood(json.loads(written) if as_json else written.replace(",", " ").split())
-    except (ValueError, TypeError, RecursionError, OverflowError, KeyError) as error:
-        raise InputError(f"{path}: does not hold five x,y points of one face ({_words(error)}); {WRITE}") from error
-    if not np.isfinite(found.points).all():
-        raise InputError(f"{path}: has landmarks that are not finite; {WRITE}")
-    return found
+        points = _five(_parsed(file.read_bytes()))
+    except _Unknown as error:
+        raise InputError(f"{path}: {error}; write ten numbers, two to a line") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path}: does not hold five x,y points; write ten numbers, two to a line") from error
+    if not np.isfinite(points).all():
+        raise InputError(f"{path}: has landmarks that are not finite; write ten numbers, two to a line")
+    return points
 
 
-def _words(error: Exception) -> str:
-    return str(error)[:80] if isinstance(error, ValueError) and error.args else type(error).__name__
+def _parsed(content: bytes) -> Any:
+    if content.startswith(b"\x93NUMPY"):
+        return np.load(io.BytesIO(content), allow_pickle=False).tolist()
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    text = content.decode(encoding, errors="replace").strip()
+    if text.startswith(("[", "{")):
+        try:
+            return json.loads(text)
+        except ValueError:
+            pass  # as numpy prints an array: without commas
+    plain = re.sub(r"array|dtype=\w+|[\[\](),;]", " ", text)
+    return [float(word) for word in plain.split()]
 
 
-def _understood(held: Any) -> Landmarks:
-    if isinstance(held, Mapping):
-        return _of_mapping(held)
-    if not isinstance(held, list):
-        raise TypeError
-    if len(held) == 1 and isinstance(held[0], Mapping | list):  # a list of faces, of which there is one
-        return _understood(held[0])
-    if held and all(isinstance(face, Mapping) and not _is_point(face) for face in held):
-        raise ValueError(f"it holds {len(held)} faces: leave one")
-    if len(held) in MESH:
-        return _of_mesh(held)
-    return Landmarks(_points(held), "five points")
+def _five(value: Any) -> np.ndarray:
+    """The points in one parsed value; raises _Unknown."""
+    if isinstance(value, Mapping):
+        return _of_mapping({str(key).lower(): part for key, part in value.items()})
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise _Unknown("does not hold five x,y points")
+    if len(value) == 1:
+        return _five(value[0])
+    points = _points(value)
+    if points is None:
+        if all(isinstance(part, Sequence | Mapping) for part in value) and len(value) > 1:
+            raise _Unknown(f"holds {len(value)} faces; keep the one that is meant")
+        raise _Unknown("does not hold five x,y points")
+    return _of_points(points)
 
 
-def _of_mapping(held: Mapping[str, Any]) -> Landmarks:
-    named = {str(name).lower().replace("-", "_").replace(" ", "_"): value for name, value in held.items()}
-    if any("eye" in name for name in named):
-        return _of_names(named)
-    for key in _KEYS:
-        if key in named:
-            inner = _understood(named[key])
-            return Landmarks(inner.points, "insightface's kps" if key == "kps" else inner.form)
-    faces = [value for value in named.values() if isinstance(value, Mapping)]
-    if len(faces) == 1:
-        return _understood(faces[0])
-    raise ValueError(f"it holds {len(faces)} faces: leave one" if faces else "no landmarks are in it")
+def _of_points(points: np.ndarray) -> np.ndarray:
+    if len(points) == 5:
+        return points
+    if len(points) in _DENSE:
+        return np.array([points[list(some)].mean(axis=0) for some in _DENSE[len(points)]])
+    if len(points) == 6:
+        raise _Unknown("has six points, as MediaPipe's face detection writes, without the mouth's corners")
+    raise _Unknown(f"has {len(points)} points, not five")
 
 
-def _of_names(named: Mapping[str, Any]) -> Landmarks:
-    """Some call an eye left as the picture shows it (mtcnn), some as its owner does (retina-face): positions decide."""
-    groups = [
-        [_point(value) for name, value in named.items() if part in name and _is_point(value)]
-        for part in ("eye", "nose", "mouth")
-    ]
-    eyes, nose, mouth = groups
-    if (len(eyes), len(nose), len(mouth)) != (2, 1, 2):
-        raise ValueError("of names it needs two eyes, a nose and two mouth corners")
-    points = np.array([*eyes, *nose, *mouth])
-    # Seen upright, the first eye is left of the second where the mouth lies clockwise from the line between them.
-    down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
-    across = np.array([down[1], -down[0]])
-    order = [*np.argsort(points[:2] @ across), 2, *(3 + np.argsort(points[3:] @ across))]
-    return Landmarks(points[order], "points by name")
-
-
-def _of_mesh(held: Iterable[Any]) -> Landmarks:
-    mesh = np.array([_point(point) for point in held])
-    return Landmarks(
-        np.array([mesh[list(part)].mean(axis=0) for part in MESH_PARTS]), f"a face mesh of {len(mesh)} points"
-    )
-
-
-def _points(held: list[Any]) -> np.ndarray:
-    if held and all(_is_point(point) for point in held):
-        if len(held) != len(PARTS):
-            raise ValueError(f"it holds {len(held)} points")
-        return np.array([_point(point) for point in held])
-    values = np.asarray(held, dtype=np.float64)
-    if values.size != 2 * len(PARTS) or values.ndim > 2:
-        raise ValueError(f"it holds {values.size} numbers")
-    return values.reshape(len(PARTS), 2)
+def _points(value: Sequence[Any]) -> np.ndarray | None:
+    """float64 [N, 2] of a list of points or of ten numbers; None if it is neither."""
+    if not any(isinstance(part, Sequence | Mapping) for part in value):
+        flat = np.asarray(value, np.float64)
+        if flat.size != 10:
+            raise _Unknown(f"holds {flat.size} numbers, not five x,y points")
+        return flat.reshape(5, 2)
+    if all(_is_point(part) for part in value):
+        return np.array([_point(part) for part in value])
+    return None
 
 
 def _is_point(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return {"x", "y"} <= value.keys()
-    return isinstance(value, list) and len(value) in (2, 3) and all(isinstance(v, int | float) for v in value)
+        return {"x", "y"} <= {str(key).lower() for key in value}
+    return isinstance(value, Sequence) and len(value) in (2, 3) and all(_is_number(part) for part in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _point(value: Any) -> tuple[float, float]:
-    x, y = (value["x"], value["y"]) if isinstance(value, Mapping) else value[:2]
-    return float(x), float(y)
+    """x and y; what follows is a depth or a score."""
+    if isinstance(value, Mapping):
+        named = {str(key).lower(): part for key, part in value.items()}
+        return float(named["x"]), float(named["y"])
+    return float(value[0]), float(value[1])
+
+
+def _of_mapping(value: Mapping[str, Any]) -> np.ndarray:
+    named = _named(value)
+    if named is not None:
+        return named
+    for key in _HOLDERS:
+        if key in value and value[key] is not None:
+            return _five(value[key])
+    faces = [part for part in value.values() if isinstance(part, Mapping)]
+    if len(faces) == 1:  # retina-face: {"face_1": {...}}
+        return _five(faces[0])
+    if len(faces) > 1:
+        raise _Unknown(f"holds {len(faces)} faces; keep the one that is meant")
+    raise _Unknown("does not hold five x,y points")
+
+
+def _named(value: Mapping[str, Any]) -> np.ndarray | None:
+    """Points under names such as left_eye, noseTip, mouth_right; None if there are none such."""
+    found: dict[str, tuple[float, float]] = {}
+    for key, part in value.items():
+        if _is_point(part):
+            side = "left" if "left" in key else "right" if "right" in key else ""
+            what = next((name for name in ("eye", "nose", "mouth") if name in key and "brow" not in key), None)
+            if what and (side or what == "nose"):
+                found["nose" if what == "nose" else f"{side} {what}"] = _point(part)
+    order = ("left eye", "right eye", "nose", "left mouth", "right mouth")
+    if not set(order) <= set(found):
+        return None
+    points = np.array([found[name] for name in order])
+    try:
+        mirrored = np.linalg.det(align.affine(points, align.CROP)[:, :2]) < 0
+    except IdentityError:  # they lie on one line, which is for the judge to say
+        return points
+    # To some, left is the person's; to others, the picture's. Only one of the two makes a face.
+    return points[[1, 0, 2, 4, 3]] if mirrored else points

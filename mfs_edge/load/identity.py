@@ -63,7 +63,7 @@ def load(path: str | Path, embed: Embedder | None = None) -> Identity:
         IdentityError: the file is none of these, or its values cannot be used.
     """
     path = files.require_file(Path(path), "identity")
-    if images.is_meant_as_picture(path):
+    if images.kind(path) is not None or path.suffix.lower() in images.SUFFIXES:  # whatever it is called
         return _need(embed, path, "a picture")(crop.arcface_input(images.read_rgb(path), str(path)))
     stored = _arrays(path)
     if set(stored) >= {"embedding", "feature_map"}:

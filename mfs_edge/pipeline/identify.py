@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mfs_edge.base import files, images
 from mfs_edge.base.errors import OutputError, UsageError
 from mfs_edge.base.progress import Steps
-from mfs_edge.face import landmark_files, record
-from mfs_edge.face.crop import Crop, crop
-from mfs_edge.face.landmark_files import Landmarks
+from mfs_edge.face import crop
+from mfs_edge.face import landmarks as face_landmarks
 from mfs_edge.load import checkpoint as checkpoints
 from mfs_edge.load import identity as identities
+from mfs_edge.load import provenance
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
-from mfs_edge.pipeline import reading
+from mfs_edge.load.provenance import Provenance
+
+FAINT = face_landmarks.DOUBTFUL  # a likeness to a face below this is worth a look
 
 
 @dataclass(frozen=True)
 class Identified:
-    """An identity, and what it was read from."""
+    """An identity, and what was understood of the picture."""
 
     identity: Identity
-    source: record.Record
+    record: Provenance
     preview: Path | None  # the aligned crop
 
 
@@ -37,59 +38,55 @@ def identify(
     overwrite: bool,
     steps: Steps,
     preview: bool = True,
-    sha256: str | Sequence[str] = (),
 ) -> Identified:
-    """Read an identity from a picture and write it to ``out``; beside it, what it was read from.
+    """Read an identity from a picture and write it to ``out``, with a record and the aligned crop beside it.
 
     Args:
         photo: an aligned, square face crop, or any photo with ``landmarks``.
         arcface: its checkpoint.
-        landmarks: a file as :func:`mfs_edge.face.landmark_files.read` takes it.
-        out: a ``.npy`` file; ``id.npy.json`` and ``id.npy.png`` are written beside it.
+        landmarks: a file of five points: both eyes, the nose, both mouth corners; see ``face.landmark_files``.
+        out: a ``.npy`` file.
         overwrite: replace what is there.
         preview: also write the aligned crop, as a ``.png``.
         steps: told of progress.
-        sha256: the hash that ArcFace's file must have; none leaves it unchecked.
+        preview: write the aligned crop, too.
 
     Raises:
         MfsEdgeError: one line saying what is wrong; nothing was written.
     """
-    hashes = checkpoints.expected(sha256)
-    if out.suffix != ".npy":
-        raise UsageError(f"{out}: an identity is a .npy file; name it so")
-    shown = out.with_name(f"{out.name}.png") if preview else None
-    for path in (out, record.place(out), shown):
-        if path is not None and path.exists() and not overwrite:
-            raise OutputError(f"{path}: exists; choose another -o, or add --overwrite to replace it")
-    points = landmark_files.read(landmarks) if landmarks is not None else None
-    face = crop(images.read_rgb(photo), str(photo), points)
+    shown = provenance.preview_of(out) if preview else None
+    _check_places(photo, landmarks, out, shown, overwrite=overwrite)
+    points = face_landmarks.read(landmarks) if landmarks is not None else None
+    found = crop.aligned(images.read_rgb(photo), str(photo), points)
+    if found.fit is not None and found.fit.likeness < FAINT:
+        steps.note(f"{photo}: the aligned crop is little like a face ({found.fit.likeness:.2f}); look at it")
     with steps.step("read ArcFace"):
         network = Embedder(reading.read(arcface, expect="arcface", sha256=hashes, steps=steps))
     with steps.step("run ArcFace"):
-        found = network(face.arcface_input)
-    source = _record(photo, face, points, found, shown)
+        identity = network(crop.reduced(found.picture))
+    record = _record(found, photo, network.checkpoint.sha256, shown)
     if shown is not None:
-        images.write_rgb(shown, face.image)
-    record.save(source, out)
-    identities.save(found, out)  # last: what lies beside it only counts for these very values
-    return Identified(found, source, shown)
+        images.write_rgb(shown, found.picture)
+    identities.save(identity, out)
+    provenance.save(record, out)  # last: it names the hash of the others' content
+    return Identified(identity, record, shown)
 
 
-def _record(photo: Path, face: Crop, points: Landmarks | None, found: Identity, shown: Path | None) -> record.Record:
-    whole = record.Record(
-        identity_sha256=found.sha256,
-        picture_sha256=files.sha256(photo),
-        understood="an aligned face crop, the whole picture",
-        preview=shown.name if shown is not None else None,
-    )
-    if points is None or face.landmarks is None or face.alignment is None:
-        return whole
-    unit = "fractions of the picture" if points.fractions else "pixels"
-    return whole.model_copy(
-        update={
-            "understood": f"{points.form}, in {unit}",
-            "landmarks": tuple((round(float(x), 2), round(float(y), 2)) for x, y in face.landmarks),
-            "eye_distance": round(face.alignment.eyes, 1),
-            "residual": round(face.alignment.residual, 1),
-        }
-    )
+def _check_places(photo: Path, landmarks: Path | None, out: Path, shown: Path | None, *, overwrite: bool) -> None:
+    if out.suffix != ".npy":
+        raise UsageError(f"{out}: an identity is a .npy file; name it so")
+    for path in filter(None, (out, shown, provenance.beside(out))):
+        for given in filter(None, (photo, landmarks)):
+            if path.exists() and given.exists() and path.samefile(given):
+                raise UsageError(f"{path}: is what the identity is read from, and would be replaced; choose another -o")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path}: exists; choose another -o, or add --overwrite to replace it")
+
+
+def _record(found: crop.Aligned, photo: Path, arcface: str, shown: Path | None) -> Provenance:
+    points = None if found.landmarks is None else [[round(float(v), 3) for v in row] for row in found.landmarks]
+    record = Provenance(photo.name, files.sha256(photo), arcface, points, preview=shown.name if shown else None)
+    if found.fit is None:
+        return record
+    fit = {key: round(value, 3) for key, value in vars(found.fit).items()}
+    return Provenance(**{**vars(record), **fit})

@@ -88,21 +88,21 @@ def load(path: Path | None, size: int, limit: int = LIMIT, progress: Count | Non
     """
     if path is None:
         return _drawn(size, limit)
-    candidates = _candidates(Path(path), size)
+    candidates, notices = _candidates(Path(path))
     chosen = [candidates[i] for i in evenly(len(candidates), limit)]
     found = _Found()
     for number, candidate in enumerate(chosen, start=1):
         found.take(candidate, size)
         if progress is not None:
             progress(number, len(chosen))
-    split = found.split(Path(path), size)
-    return replace(split, warnings=(*split.warnings, *_passed_over(Path(path))))
+    return found.split(Path(path), size, notices)
 
 
 @dataclass(frozen=True)
 class _Candidate:
     name: str
     read: Callable[[], np.ndarray]  # uint8 or float [H, W, 3]
+    again: Callable[[], np.ndarray]  # the same, once it is known to be whole
 
 
 class _Found:
@@ -122,9 +122,9 @@ class _Found:
             return
         self.fitted += picture.shape[:2] != (size, size)
         side = hashlib.sha256(fitted.tobytes()).digest()[0] % HELD_OUT_SHARE == 0
-        self.sides[side].append(lambda: _fit(candidate.read(), size))
+        self.sides[side].append(lambda: _fit(candidate.again(), size))
 
-    def split(self, path: Path, size: int) -> CalibrationSet:
+    def split(self, path: Path, size: int, notices: Sequence[str] = ()) -> CalibrationSet:
         calibrate, judge = self.sides
         readable = len(calibrate) + len(judge)
         if not readable:
@@ -140,7 +140,7 @@ class _Found:
         if not calibrate or not judge:  # too few to share out
             calibrate, judge = [*calibrate, *judge], _faces(HELD_OUT_FACES, size)
             warnings.append(f"too few pictures in {path.name} to hold some out: judged on drawn faces")
-        notices = []
+        notices = [*notices]
         if self.fitted:
             notices.append(f"{self.fitted} of {readable} calibration pictures centre-cropped or resized to {size} px")
         return CalibrationSet(
@@ -171,14 +171,20 @@ def _faces(numbers: Sequence[int], size: int) -> list[Read]:
     return [partial(face, number) for number in numbers]
 
 
-def _candidates(path: Path, size: int) -> list[_Candidate]:
+def _candidates(path: Path) -> tuple[list[_Candidate], list[str]]:
+    """The pictures, and what is to be said of what was passed over."""
     if path.is_dir():
-        pictures, _ = _pictures(path)
-        if not pictures:
-            raise InputError(f"{path}: holds no picture (told by what files hold); give a folder of face crops")
-        return [_Candidate(file.name, partial(images.read_rgb, file)) for file in pictures]
+        files, passed_over = images.within(path)
+        said = f"passed over in {path.name}: {'; '.join(passed_over)}" if passed_over else ""
+        if not files:
+            raise InputError(f"{path}: holds no picture{said and f' ({said})'}; give a folder of face crops")
+        found = [
+            _Candidate(file.name, partial(images.read_rgb, file), partial(images.read_rgb, file, trusted=True))
+            for file in files
+        ]
+        return found, [said] if said else []
     if path.suffix == ".npz" and path.is_file():
-        return _arrays(path)
+        return _arrays(path), []
     raise InputError(f"{path}: is neither a folder of pictures nor an .npz file; give --calibration one of them")
 
 
@@ -213,7 +219,8 @@ def _arrays(path: Path) -> list[_Candidate]:
                 "give uint8 [N, H, W, 3] in 0..255 or float [N, 3, H, W] in 0..1"
             )
         named = ((f"{path}: {key}[{i}]", picture) for i, picture in enumerate(batch))
-        found += [_Candidate(name, partial(_channels_last, name, picture)) for name, picture in named]
+        reads = ((name, partial(_channels_last, name, picture)) for name, picture in named)
+        found += [_Candidate(name, read, read) for name, read in reads]
     if not found:
         raise InputError(f"{path}: holds no picture; give uint8 [N, H, W, 3] or float [N, 3, H, W]")
     return found

@@ -9,6 +9,7 @@ import pytest
 import mfs_edge
 from mfs_edge.about.inspection import inspect
 from mfs_edge.base.errors import InputError, UsageError
+from mfs_edge.load import provenance
 from mfs_edge.load.checkpoint import Checkpoint, save_safetensors
 from mfs_edge.load.identity import Identity, save
 
@@ -32,6 +33,50 @@ def test_an_identity_shows_its_hash_and_no_values(demo_identities: list[Identity
     save(demo_identities[0], tmp_path / "id.npy")
     found = inspect(tmp_path / "id.npy")
     assert (found.kind, found.facts["sha256"]) == ("identity", demo_identities[0].sha256)
+
+
+def test_where_an_identity_came_from(demo_identities: list[Identity], tmp_path: Path) -> None:
+    path = tmp_path / "id.npy"
+    save(demo_identities[0], path)
+    assert inspect(path).facts["taken from"] == "not recorded (id.json is not beside it)"
+    points = [[1.0, 2.0], [30.0, 2.0], [15.0, 20.0], [4.0, 30.0], [26.0, 30.5]]
+    record = provenance.Provenance("me.jpg", "1" * 64, "2" * 64, points, 29.0, 3.25, 0.9, "id.crop.png")
+    provenance.save(record, path)
+    facts = inspect(path).facts
+    assert (facts["taken from"], facts["picture sha256"], facts["arcface sha256"]) == ("me.jpg", "1" * 64, "2" * 64)
+    assert facts["landmarks"] == "1,2; 30,2; 15,20; 4,30; 26,30.5"
+    assert facts["fit"] == "29 px between the eyes, worst residual 3.25 of 112 px"
+    provenance.save(provenance.Provenance("crop.png", "1" * 64, "2" * 64), path)
+    assert inspect(path).facts["landmarks"] == "none: it was an aligned crop"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"mfs-edge": "identity"}', '{"mfs-edge": 1}', "[" * 9999, "\udcff"]
+)
+def test_a_damaged_record_claims_nothing(demo_identities: list[Identity], tmp_path: Path, text: str) -> None:
+    save(demo_identities[0], tmp_path / "id.npy")
+    (tmp_path / "id.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert "not recorded (id.json is damaged" in inspect(tmp_path / "id.npy").facts["taken from"]
+
+
+@pytest.mark.parametrize("points", [5, "text", [1], [[1]], [["a", "b"]]])
+def test_a_record_of_other_types_claims_nothing(
+    demo_identities: list[Identity], tmp_path: Path, points: object
+) -> None:
+    path = tmp_path / "id.npy"
+    save(demo_identities[0], path)
+    provenance.save(provenance.Provenance("x", "1", "2", points, 1.0, 1.0), path)  # type: ignore[arg-type]
+    assert "not recorded (id.json is damaged" in inspect(path).facts["taken from"]
+
+
+def test_a_record_of_another_identity_claims_nothing(demo_identities: list[Identity], tmp_path: Path) -> None:
+    path = tmp_path / "id.npy"
+    save(demo_identities[0], path)
+    provenance.save(provenance.Provenance("me.jpg", "1" * 64, "2" * 64), path)
+    save(demo_identities[1], path)
+    facts = inspect(path).facts
+    assert facts["taken from"] == f"not recorded (id.json is {provenance.FOREIGN})"
+    assert "picture sha256" not in facts
 
 
 def test_an_artefact_and_its_layers(build: Path) -> None:

@@ -80,9 +80,7 @@ UNREADABLE = {
 def test_unreadable_pictures(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(UNREADABLE[name])
-    with pytest.raises(
-        InputError, match=r"use a PNG or JPEG|truncated or damaged (PNG|JPEG|BMP)|more than 128,000,000 pixels"
-    ) as caught:
+    with pytest.raises(InputError, match=r"use a PNG or JPEG|truncated or damaged|more than 200") as caught:
         images.read_rgb(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).isprintable()

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,6 +102,22 @@ def test_a_picture(who: Identity, arcface: Embedder) -> None:
     path = sample.FACES / "identity_0.png"
     assert_same(identity.load(path, arcface), who)
     assert "is a picture; give --arcface" in refusal(lambda: identity.load(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"), [("x.jfif", ".jpg"), ("x.avif", ".avif"), ("x.gif", ".gif"), ("x", ".png"), ("x.PNG", ".png")]
+)
+def test_a_picture_of_any_name(tmp_path: Path, arcface: Embedder, name: str, suffix: str) -> None:
+    picture = sample.identity_picture(0)
+    (tmp_path / name).write_bytes(cv2.imencode(suffix, picture[..., ::-1])[1].tobytes())
+    same = images.read_rgb(tmp_path / name)
+    assert_same(identity.load(tmp_path / name, arcface), arcface(arcface_input(same, name)))
+    assert "is a picture; give --arcface" in refusal(lambda: identity.load(tmp_path / name))
+
+
+def test_a_picture_called_npy(tmp_path: Path, who: Identity, arcface: Embedder) -> None:
+    (tmp_path / "id.npy").write_bytes((sample.FACES / "identity_0.png").read_bytes())
+    assert_same(identity.load(tmp_path / "id.npy", arcface), who)
 
 
 def test_an_embedding_is_normalised_and_said_so(tmp_path: Path, who: Identity) -> None:
@@ -196,7 +213,7 @@ def test_pickles_do_not_run(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("content", [b"0.1 0.2 0.3\n", b"\x93NUMPY", b"PK\x03\x04 half a zip", b"%PDF-1.4"])
+@pytest.mark.parametrize("content", [b"0.1 0.2 0.3\n", b"\x93NUMPY", b"PK\x03\x04 half a zip"])
 def test_other_files_called_npy(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "id.npy"
     path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""``mfs-edge identity``: what it understood is shown, recorded and tied to what it wrote."""
+"""``identity``: what is written, what is shown, and that nothing given is lost."""
 
 from __future__ import annotations
 
@@ -7,83 +7,119 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from mfs_edge import sample
-from mfs_edge.about import inspection
+from mfs_edge.about.inspection import inspect
 from mfs_edge.base import files, images
-from mfs_edge.base.errors import IdentityError, OutputError
+from mfs_edge.base.errors import IdentityError, OutputError, UsageError
 from mfs_edge.base.progress import Recorded
-from mfs_edge.face import align, record
+from mfs_edge.cli.main import cli
+from mfs_edge.load.checkpoint import save_safetensors
 from mfs_edge.pipeline.identify import Identified, identify
-from mfs_edge.sample import weights
-
-FIVE = np.array([[79.2, 102.3], [143.0, 107.1], [105.3, 141.2], [85.6, 174.3], [123.7, 177.1]])
+from mfs_edge.sample import FACES, weights
+from tests.face import scenes
 
 
 @pytest.fixture(scope="module")
 def arcface(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-
-    path = tmp_path_factory.mktemp("arcface") / "arcface.pth"
-    tensors = weights.checkpoint("arcface").tensors
-    torch.save({key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}, path)
+    path = tmp_path_factory.mktemp("arcface") / "arcface.safetensors"
+    save_safetensors(weights.checkpoint("arcface"), path)
     return path
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "id.png"  # as it would be called beside id.npy and id.json
-    images.write_rgb(path, sample.target(0))
-    return path
+def photo(tmp_path: Path) -> tuple[Path, Path]:
+    """A photo and its landmarks' file."""
+    scene = scenes.drawn(3, face=200, roll=12)
+    images.write_rgb(tmp_path / "photo.png", scene.image)
+    (tmp_path / "points.json").write_text(json.dumps({"kps": scene.landmarks.tolist()}))
+    return tmp_path / "photo.png", tmp_path / "points.json"
 
 
-def run(photo: Path, arcface: Path, points: object, **more: bool) -> Identified:
-    landmarks = photo.with_suffix(".json")
-    landmarks.write_text(json.dumps(points))
-    out = photo.with_suffix(".npy")
-    given = {"overwrite": False, **more}
-    return identify(photo, arcface=arcface, landmarks=landmarks, out=out, steps=Recorded(), **given)
+def identified(photo: Path, arcface: Path, out: Path, landmarks: Path | None = None, **options: bool) -> Identified:
+    options = {"overwrite": False, **options}
+    return identify(photo, arcface=arcface, landmarks=landmarks, out=out, steps=Recorded(), **options)
 
 
-def test_the_crop_and_a_record_lie_beside_the_identity(photo: Path, arcface: Path) -> None:
-    picture = files.sha256(photo)
-    found = run(photo, arcface, {"kps": FIVE.tolist()})
-    assert found.preview == photo.with_name("id.npy.png")
-    np.testing.assert_array_equal(images.read_rgb(found.preview), align.align(sample.target(0), FIVE, 224))
-    held = inspection.inspect(photo.with_suffix(".npy")).facts
-    assert held["picture sha256"] == picture == files.sha256(photo)  # the photo itself was not replaced
-    assert held["understood"] == "insightface's kps, in pixels"
-    assert held["landmarks"] == str([list(point) for point in FIVE.tolist()])
-    assert float(held["eye distance"]) == pytest.approx(64.0, abs=0.1)
-    assert 0 < float(held["residual"]) < 10
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
-def test_fractions_give_the_same_identity_and_say_so(photo: Path, arcface: Path) -> None:
-    pixels = run(photo, arcface, FIVE.tolist()).identity
-    fractions = run(photo, arcface, (FIVE / 224).tolist(), overwrite=True)
-    np.testing.assert_allclose(fractions.identity.flat, pixels.flat, atol=1e-3)
-    assert fractions.source.understood == "five points, in fractions of the picture"
+def test_the_crop_and_the_record_lie_beside_it(photo: tuple[Path, Path], arcface: Path, tmp_path: Path) -> None:
+    out = tmp_path / "id.npy"
+    found = identified(photo[0], arcface, out, photo[1])
+    assert names(tmp_path) == {"photo.png", "points.json", "id.npy", "id.json", "id.crop.png"}
+    raw = np.load(out, allow_pickle=False)
+    assert (raw.dtype, raw.shape) == (np.float32, (25600,))
+    scene = scenes.drawn(3, face=200, roll=12)
+    np.testing.assert_array_equal(images.read_rgb(tmp_path / "id.crop.png"), scene.crop)
+    assert found.record.eye_distance == pytest.approx(np.hypot(*(scene.landmarks[1] - scene.landmarks[0])), abs=0.01)
+    facts = inspect(out).facts
+    assert facts["picture sha256"] == files.sha256(photo[0])
+    assert facts["arcface sha256"] == files.sha256(arcface)
+    assert len(facts["landmarks"].split(";")) == 5
+    assert "px between the eyes, worst residual" in facts["fit"]
+    record = (tmp_path / "id.json").read_text()
+    assert not any(f"{value:.4f}"[:6] in record for value in raw[:512] if abs(value) > 0.01)
 
 
-def test_a_refusal_writes_nothing(photo: Path, arcface: Path) -> None:
-    with pytest.raises(IdentityError, match="do not lie as those of a face"):
-        run(photo, arcface, FIVE[[0, 1, 3, 4, 2]].tolist())
-    assert sorted(p.name for p in photo.parent.iterdir()) == ["id.json", "id.png"]
+def test_without_a_preview(photo: tuple[Path, Path], arcface: Path, tmp_path: Path) -> None:
+    found = identified(photo[0], arcface, tmp_path / "id.npy", photo[1], preview=False)
+    assert found.preview is None
+    assert names(tmp_path) == {"photo.png", "points.json", "id.npy", "id.json"}
+    assert inspect(tmp_path / "id.npy").facts["preview"] == "none"
 
 
-def test_no_preview_and_nothing_overwritten(photo: Path, arcface: Path) -> None:
-    assert run(photo, arcface, FIVE.tolist(), preview=False).preview is None
-    assert not photo.with_name("id.npy.png").exists()
-    with pytest.raises(OutputError, match="exists"):
-        run(photo, arcface, FIVE.tolist())
+def test_an_aligned_crop_has_no_landmarks(arcface: Path, tmp_path: Path) -> None:
+    identified(FACES / "identity_0.png", arcface, tmp_path / "id.npy")
+    facts = inspect(tmp_path / "id.npy").facts
+    assert facts["landmarks"] == "none: it was an aligned crop"
+    crop = images.read_rgb(FACES / "identity_0.png")
+    np.testing.assert_array_equal(images.read_rgb(tmp_path / "id.crop.png"), crop)
 
 
-def test_a_record_of_another_identity_is_not_shown(photo: Path, arcface: Path) -> None:
-    found = run(photo, arcface, FIVE.tolist())
-    path = photo.with_suffix(".npy")
-    assert record.of(path, found.identity.sha256) == found.source
-    np.save(path, found.identity.flat[::-1].copy())
-    assert "picture sha256" not in inspection.inspect(path).facts
-    assert set(json.loads(record.place(path).read_text())) == {
-        "identity_sha256", "picture_sha256", "understood", "landmarks", "eye_distance", "residual", "preview",
-    }  # fmt: skip
+def test_nothing_is_replaced_unasked(photo: tuple[Path, Path], arcface: Path, tmp_path: Path) -> None:
+    for name in ("id.npy", "id.json", "id.crop.png"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(OutputError, match=f"{name}: exists"):
+            identified(photo[0], arcface, tmp_path / "id.npy", photo[1])
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+    (tmp_path / "id.crop.png").write_text("mine")
+    identified(photo[0], arcface, tmp_path / "id.npy", photo[1], preview=False)
+    identified(photo[0], arcface, tmp_path / "id.npy", photo[1], overwrite=True)
+    assert images.kind(tmp_path / "id.crop.png") == "PNG"
+
+
+@pytest.mark.parametrize("name", ["id.crop.png", "id.json", "id.npy"])
+def test_what_it_reads_is_never_replaced(photo: tuple[Path, Path], arcface: Path, tmp_path: Path, name: str) -> None:
+    given = list(photo)
+    place = 1 if name == "id.json" else 0
+    given[place] = photo[place].rename(tmp_path / name)
+    before = given[place].read_bytes()
+    with pytest.raises(UsageError, match="is what the identity is read from"):
+        identified(given[0], arcface, tmp_path / "id.npy", given[1], overwrite=True)
+    assert given[place].read_bytes() == before
+
+
+def test_a_refusal_leaves_nothing(photo: tuple[Path, Path], arcface: Path, tmp_path: Path) -> None:
+    (tmp_path / "points.json").write_text(json.dumps((scenes.drawn(3, face=200, roll=12).landmarks / 2).tolist()))
+    with pytest.raises(IdentityError, match=r"photo\.png: the landmarks do not lie on a face"):
+        identified(photo[0], arcface, tmp_path / "id.npy", photo[1])
+    assert names(tmp_path) == {"photo.png", "points.json"}
+
+
+def test_the_command_tells_what_it_understood(photo: tuple[Path, Path], arcface: Path, tmp_path: Path) -> None:
+    command = ["identity", str(photo[0]), "--landmarks", str(photo[1]), "--arcface", str(arcface), "-o"]
+    said = CliRunner().invoke(cli, [*command, str(tmp_path / "a.npy")], catch_exceptions=False)
+    assert said.exit_code == 0
+    assert "px between the eyes" in said.output
+    assert "worst residual" in said.output
+    assert str(tmp_path / "a.crop.png") in said.output
+    told = CliRunner().invoke(
+        cli, [*command, str(tmp_path / "b.npy"), "--json", "--no-preview"], catch_exceptions=False
+    )
+    found = json.loads(told.stdout)
+    assert found["preview"] is None
+    assert found["picture_sha256"] == files.sha256(photo[0])
+    assert len(found["landmarks"]) == 5

@@ -47,6 +47,34 @@ def test_what_cannot_be_read_is_listed_and_skipped(folder: Path) -> None:
     assert "skipped 1" in found.warnings[0]
 
 
+def test_pictures_are_told_by_content_and_litter_leaves_first(folder: Path) -> None:
+    for number in range(8):
+        face = folder / f"target_{number:02}.png"
+        face.rename(folder / (f"face {number}", f"{number}.JPG", f"{number}.jfif", f"{number}.bin")[number % 4])
+    for number in range(60):  # what a zip from macOS holds: more than the limit would leave of the pictures
+        (folder / f"._target_{number:02}.png").write_bytes(b"\0\5\x16\7" + bytes(100))
+    (folder / "__MACOSX" / "deeper").mkdir(parents=True)
+    (folder / "__MACOSX" / "deeper" / "x.png").write_bytes(b"litter")
+    (folder / ".DS_Store").write_bytes(bytes(10))
+    (folder / "Thumbs.db").write_bytes(bytes(10))
+    (folder / "notes.txt").write_text("which is which")
+    (folder / "boxes.csv").touch()
+    found = calibration.load(folder, 224, limit=40)
+    assert len(found.images) + len(found.held_out) == 40
+    assert found.warnings == ()
+    said = "2 that are no picture (boxes.csv, notes.txt); 63 of a system's own (._*, __MACOSX, .DS_Store, Thumbs.db)"
+    assert found.notices[0] == f"passed over in {folder.name}: {said}"
+
+
+def test_a_folder_of_litter_says_so(tmp_path: Path) -> None:
+    (tmp_path / "._a.png").write_bytes(b"x")
+    (tmp_path / "b.txt").write_bytes(b"x")
+    with pytest.raises(
+        InputError, match=r"holds no picture \(passed over in .*1 that is no picture \(b\.txt\); 1 of a"
+    ):
+        calibration.load(tmp_path, 224)
+
+
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no picture"):
         calibration.load(tmp_path, 224)

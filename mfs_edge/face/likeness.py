@@ -1,0 +1,110 @@
+"""Whether an aligned crop looks like a face: a cheap check, of landmarks and not of persons.
+
+A linear filter on two coarse pictures of the crop, of where it has edges and of where it is
+bright: around eyes and mouth there are edges, cheeks and forehead are smooth and bright.
+``benchmarks/likeness.py`` fits it, on photographs and drawings, and shows what it refuses.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from mfs_edge.base import extras
+from mfs_edge.face import align, likeness_weights
+
+SIDE = align.ARCFACE_INPUT
+CELLS = 14  # along a side of the coarse pictures
+_FACE = (54.5, 71, 30, 38)  # in the 112 px crop: centre and half axes of what is looked at
+_QUIET = 4.0  # an edge weaker than this, in levels per pixel times 4, is none
+
+
+def score(image: np.ndarray, landmarks: np.ndarray) -> float:
+    """How much like a face the aligned crop is, 0 to 1.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        landmarks: float [5, 2] pixels.
+    """
+    *weights, offset = np.array(likeness_weights.WEIGHTS) / likeness_weights.SCALE
+    return probability(float(features(image, landmarks) @ weights + offset))
+
+
+def probability(logit: float) -> float:
+    """The logistic function."""
+    return 1 / (1 + math.exp(-logit))
+
+
+def contrast(image: np.ndarray, landmarks: np.ndarray) -> float:
+    """Standard deviation of brightness inside the face, in levels of 255."""
+    return float(crop(image, landmarks)[inside()].std())
+
+
+def features(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """float64 [2 N]: the cells of the coarse pictures inside the face, each picture of mean 0 and length 1."""
+    cv2 = extras.require("cv2", "compile")
+    face = crop(image, landmarks)
+    parts = []
+    for picture in (_edges(face), cv2.GaussianBlur(face, (0, 0), 3)):
+        cells = cv2.resize(picture, (CELLS, CELLS), interpolation=cv2.INTER_AREA)[_cells()].astype(np.float64)
+        cells -= cells.mean()
+        parts.append(cells / (np.linalg.norm(cells) + 1e-3))
+    return np.concatenate(parts)
+
+
+def crop(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """float32 [112, 112] brightness, aligned; a large face is averaged, not sampled."""
+    cv2 = extras.require("cv2", "compile")
+    matrix = align.affine(landmarks, SIDE)
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    low, high = _bounds(matrix, image.shape[:2])
+    part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+    if part.size == 0:
+        return np.zeros((SIDE, SIDE), np.float32)
+    matrix = matrix.copy()
+    matrix[:, 2] += matrix[:, :2] @ low
+    if scale < 1:
+        smaller = np.maximum(np.rint(np.array(part.shape[1::-1]) * scale), 1).astype(int)
+        matrix[:, :2] = matrix[:, :2] @ np.diag(np.array(part.shape[1::-1]) / smaller)
+        part = cv2.resize(part, smaller.tolist(), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
+    warped: np.ndarray = cv2.warpAffine(grey, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+    return warped.astype(np.float32)
+
+
+def _bounds(matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Of the picture, what the crop shows: upper left and lower right, int [2] x, y."""
+    corners = np.array([(0, 0), (SIDE, 0), (0, SIDE), (SIDE, SIDE)]) - matrix[:, 2]
+    there = np.linalg.solve(matrix[:, :2], corners.T).T
+    size = shape[1::-1]
+    low = np.clip(np.floor(there.min(axis=0)) - 2, 0, size).astype(int)
+    high = np.clip(np.ceil(there.max(axis=0)) + 2, 0, size).astype(int)
+    return low, high
+
+
+def _edges(crop: np.ndarray) -> np.ndarray:
+    cv2 = extras.require("cv2", "compile")
+    smooth = cv2.GaussianBlur(crop, (0, 0), 1.2)
+    across, down = (cv2.Sobel(smooth, cv2.CV_32F, *way) for way in ((1, 0), (0, 1)))
+    # What lies horizontally, as lids, brows and lips do, counts more than what stands, as a face's outline.
+    strength = cv2.GaussianBlur(np.sqrt(across**2 / 2 + down**2), (0, 0), 3.5)
+    found: np.ndarray = np.log(strength + _QUIET)
+    return found
+
+
+@functools.cache
+def inside() -> np.ndarray:
+    """bool [112, 112]: the pixels of the crop that are of the face."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    cx, cy, rx, ry = _FACE
+    found: np.ndarray = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
+    return found
+
+
+@functools.cache
+def _cells() -> np.ndarray:
+    shares = inside().reshape(CELLS, SIDE // CELLS, CELLS, SIDE // CELLS).mean(axis=(1, 3))
+    found: np.ndarray = shares > 0.5
+    return found

@@ -13,7 +13,6 @@ from mfs_edge.base import extras, files
 from mfs_edge.base.errors import InputError, MfsEdgeError, MissingDependency, UsageError
 from mfs_edge.base.progress import Recorded, Steps
 from mfs_edge.bundle import MANIFEST, manifest, proof
-from mfs_edge.face import record
 from mfs_edge.graph import cost
 from mfs_edge.load import checkpoint, identity, provenance
 from mfs_edge.program import IntegerTensor, Program, Tensor
@@ -93,9 +92,6 @@ def _identity(path: Path) -> Inspection:
         "notes": "; ".join(found.notes) or "none",
         **provenance.facts(path),
     }
-    source = record.of(path, found.sha256)
-    told = source.model_dump(mode="json", exclude={"identity_sha256"}, exclude_none=True) if source else {}
-    facts |= {key.replace("_", " "): str(value) for key, value in told.items()}
     return Inspection("identity", path, facts)
 
 

@@ -12,7 +12,8 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, sha256_option, s
 
 @click.command()
 @click.argument("photo", type=PATH)
-@click.option("--arcface", type=PATH, required=True, help="ArcFace checkpoint.")
+@click.option("--arcface", type=PATH, required=True, help="ArcFace checkpoint, or FILE#NAME.")
+@sha256_option
 @click.option(
     "--landmarks",
     type=PATH,
@@ -23,9 +24,7 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, sha256_option, s
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--preview/--no-preview", default=True, help="Write the aligned crop, id.crop.png, beside it.")
 @json_option
-def identity(
-    photo: Path, arcface: Path, landmarks: Path | None, out: Path, overwrite: bool, preview: bool, json: bool
-) -> None:
+def identity(photo: Path, json: bool, **options: Any) -> None:
     """Read an identity from PHOTO: an aligned square face crop, or any photo with --landmarks.
 
     Beside id.npy go id.json, the record of what it was read from, and id.crop.png, the face as
@@ -36,13 +35,5 @@ def identity(
 
     steps = steps_for(json=json)
     with json_errors(json):
-        found = identify(
-            photo,
-            arcface=arcface,
-            landmarks=landmarks,
-            out=out,
-            overwrite=overwrite,
-            steps=steps,
-            preview=preview,
-        )
-        report.identified(found, out, seconds=steps.seconds, notes=steps.notes, json=json)
+        found = identify(photo, **options, steps=steps)
+        report.identified(found, options["out"], seconds=steps.seconds, notes=steps.notes, json=json)

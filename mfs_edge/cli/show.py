@@ -108,25 +108,22 @@ def require_passed(result: Result | DemoResult) -> None:
 
 
 def identified(found: Identified, out: Path, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
-    """The result of ``identity``."""
-    from rich.markup import escape
-
+    """The result of ``identity``: what was understood, beside what was made of it."""
     identity, record = found.identity, found.record
     if json:
         told = {"out": str(out), "sha256": identity.sha256, "preview": str(found.preview) if found.preview else None}
         _print_json({**asdict(record), **told, "notes": list(notes), "seconds": dict(seconds)})
         return
     console = _console()
-    console.print(f"{escape(str(out))}: identity [bold]{identity.sha256[:12]}[/], 512 + 512x7x7 float32")
+    console.print(styled(f"{out}: identity ", (identity.sha256[:12], "bold"), ", 512 + 512x7x7 float32"))
     if record.landmarks is not None:
-        console.print(
-            f"{record.eye_distance:.4g} px between the eyes; the landmarks fit a face with a worst residual of "
-            f"{record.residual:.3g} of 112 px (0 to 10 is usual, more of a face turned away)"
-        )
+        fit = f"the landmarks fit a face with a worst residual of {record.residual:.3g} of 112 px"
+        usual = "(0 to 10 is usual, more of a face turned away)"
+        console.print(styled(f"{record.eye_distance:.4g} px between the eyes; {fit} {usual}"))
     if found.preview is not None:
-        console.print(f"Look at [bold]{escape(str(found.preview))}[/]: this is the face that was read.")
-    console.print("[dim]An identity is biometric data: store it as you would a photograph of the person.[/]")
-    console.print(f"[dim]Next:[/] mfs-edge compile --identity {escape(str(out))} --target onnx")
+        console.print(styled("Look at ", (str(found.preview), "bold"), ": this is the face that was read."))
+    console.print(styled(("An identity is biometric data: store it as you would a photograph of the person.", "dim")))
+    console.print(styled(_NEXT, f"mfs-edge compile --identity {out} --target onnx"))
 
 
 def inspected(inspection: Inspection, *, json: bool) -> None:
@@ -135,9 +132,7 @@ def inspected(inspection: Inspection, *, json: bool) -> None:
         _print_json({"kind": inspection.kind, "path": str(inspection.path), **inspection.facts, **inspection.tables})
         return
     console = _console()
-    from rich.markup import escape
-
-    facts = [(k, f"{v:,}" if isinstance(v, int) else escape(str(v))) for k, v in inspection.facts.items()]
+    facts = [(key, f"{value:,}" if isinstance(value, int) else value) for key, value in inspection.facts.items()]
     console.print(_table(f"{inspection.path}: {inspection.kind}", ("", ""), facts))
     for title, rows in inspection.tables.items():
         columns = list(rows[0]) if rows else []

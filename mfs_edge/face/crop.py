@@ -10,8 +10,6 @@ from mfs_edge.base import extras, images
 from mfs_edge.base.errors import IdentityError
 from mfs_edge.face import align
 from mfs_edge.face import landmarks as points
-from mfs_edge.face.landmark_files import Landmarks
-from mfs_edge.face.landmarks import Alignment
 
 MIN_PHOTO = 32  # fewer pixels than this are no face
 

@@ -18,18 +18,6 @@ from mfs_edge.base.errors import IdentityError
 from mfs_edge.face import align, landmark_files, likeness
 
 MAX_SIDE = 32766  # OpenCV warps nothing larger
-# Bounds of what heads do, from 10,000 simulated ones (yaw to 60, pitch to 20, roll to 40 degrees, detectors
-# wrong by 5 % of the eye distance): residual at most 15.8 px of 112, aspect 2.2, turned 52 degrees. Of the 119
-# wrong orders of five points, 60 do not mirror; the best of them that stands upright has a residual of 17.4.
-MAX_RESIDUAL = 16.0  # px of 112, of the worst point
-MAX_ASPECT = 3.0  # one axis stretched so much more than the other
-# Turning a head makes it narrower, nodding hardly shorter: eyes to mouth over eye to eye is never so small. An
-# order that goes around the face takes one distance for the other, and turns it by 90 degrees.
-MAX_WIDE = 1.32  # of 3,000 heads with yaw to 50 degrees the widest has 1.29
-MAX_TURN = 75.0  # degrees; beyond, an order that goes around the face looks like a face on its side
-MIN_EYES = 8.0  # px between the eyes: a face of some 20 px
-MIN_INSIDE = 0.5  # share of the crop that the picture covers
-MIN_CONTRAST = 4.0  # standard deviation of the crop's grey, of 255: less is a wall
 
 # A face 40 px wide has its eyes 16 px apart; of the 35 px in the crop, fewer than 8 leave nothing of a person.
 MIN_EYES = 8.0

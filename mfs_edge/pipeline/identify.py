@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mfs_edge.load import provenance
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
 from mfs_edge.load.provenance import Provenance
+from mfs_edge.pipeline import reading
 
 FAINT = face_landmarks.DOUBTFUL  # a likeness to a face below this is worth a look
 
@@ -38,6 +40,7 @@ def identify(
     overwrite: bool,
     steps: Steps,
     preview: bool = True,
+    sha256: str | Sequence[str] = (),
 ) -> Identified:
     """Read an identity from a picture and write it to ``out``, with a record and the aligned crop beside it.
 
@@ -49,11 +52,12 @@ def identify(
         overwrite: replace what is there.
         preview: also write the aligned crop, as a ``.png``.
         steps: told of progress.
-        preview: write the aligned crop, too.
+        sha256: the hash that ArcFace's file must have; none leaves it unchecked.
 
     Raises:
         MfsEdgeError: one line saying what is wrong; nothing was written.
     """
+    hashes = checkpoints.expected(sha256)
     shown = provenance.preview_of(out) if preview else None
     _check_places(photo, landmarks, out, shown, overwrite=overwrite)
     points = face_landmarks.read(landmarks) if landmarks is not None else None

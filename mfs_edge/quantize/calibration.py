@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -186,22 +186,6 @@ def _candidates(path: Path) -> tuple[list[_Candidate], list[str]]:
     if path.suffix == ".npz" and path.is_file():
         return _arrays(path), []
     raise InputError(f"{path}: is neither a folder of pictures nor an .npz file; give --calibration one of them")
-
-
-def _pictures(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The pictures in and under ``folder``, by what they hold, and the other files; litter is neither."""
-    found = sorted(p for p in folder.rglob("*") if p.is_file() and not images.is_litter(p.relative_to(folder)))
-    pictures = [p for p in found if images.is_meant_as_picture(p)]
-    return pictures, [p for p in found if p not in set(pictures)]
-
-
-def _passed_over(path: Path) -> tuple[str, ...]:
-    """Says which files of a calibration folder are no pictures."""
-    others = _pictures(path)[1] if path.is_dir() else []
-    if not others:
-        return ()
-    names = ", ".join(p.name for p in others[:LISTED]) + (", ..." if len(others) > LISTED else "")
-    return (f"passed over {len(others)} files in {path.name} that are no pictures: {names}",)
 
 
 def _arrays(path: Path) -> list[_Candidate]:

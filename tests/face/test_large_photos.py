@@ -10,7 +10,6 @@ import pytest
 from mfs_edge import sample
 from mfs_edge.base import images
 from mfs_edge.face import crop
-from mfs_edge.face.landmark_files import Landmarks
 
 WIDTH, HEIGHT = 11_648, 8_736  # 101.8 megapixels, of a medium-format camera
 
@@ -27,6 +26,6 @@ def test_a_hundred_megapixels(tmp_path: Path, suffix: str) -> None:
     read = images.read_rgb(path)
     assert read.shape == (HEIGHT, WIDTH, 3)
     five = np.array([[83.2, 96.4], [140.9, 95.8], [112.3, 129.1], [88.6, 162.9], [136.0, 162.5]])
-    large = crop.arcface_input(read, path.name, Landmarks(five * 900 / 224 + [6000, 4000], "five points"))
-    small = crop.arcface_input(sample.target(0), "small", Landmarks(five, "five points"))
+    large = crop.arcface_input(read, path.name, five * 900 / 224 + [6000, 4000])
+    small = crop.arcface_input(sample.target(0), "small", five)
     assert np.abs(large - small).mean() < 4  # the same face, of 255

@@ -12,7 +12,7 @@ from cv2.utils import logging
 
 from mfs_edge import sample
 from mfs_edge.base import images
-from mfs_edge.face import crop, landmark_files, landmarks
+from mfs_edge.face import crop, landmarks
 from tests.fuzz.registry import Sample, reader
 from tests.fuzz.structures import binaries, texts
 
@@ -88,6 +88,9 @@ def _points() -> list[Sample]:
     return [Sample(lines.encode()), *(Sample(json.dumps(value).encode()) for value in held)]
 
 
+PHOTO = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+
+
 @reader("landmarks", file="points.json", samples=_points, structures=[texts.as_json], share=2)
 def read_landmarks(path: Path) -> None:
-    landmarks.check(landmark_files.read(path).pixels(224, 224), 224, 224, "photo.png")
+    landmarks.check(landmarks.in_pixels(landmarks.read(path), 224, 224), PHOTO, "photo.png")

@@ -51,7 +51,7 @@ class Fit:
 
 
 def read(path: Path) -> np.ndarray:
-    """See :func:`mfs_edge.face.landmark_files.read`."""
+    """Five x, y points of a file, float64 [5, 2], as :func:`mfs_edge.face.landmark_files.read` finds them."""
     return landmark_files.read(path)
 
 

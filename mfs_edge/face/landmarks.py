@@ -51,7 +51,7 @@ class Fit:
 
 
 def read(path: Path) -> np.ndarray:
-    """See :func:`mfs_edge.face.landmark_files.read`."""
+    """Five x, y points of a file, float64 [5, 2], as :func:`mfs_edge.face.landmark_files.read` finds them."""
     return landmark_files.read(path)
 
 
@@ -104,10 +104,11 @@ def _check_places(landmarks: np.ndarray, width: int, height: int, name: str) -> 
     frontal = float(align.TEMPLATE[1, 0] - align.TEMPLATE[0, 0]) / enlarged if enlarged else 0.0
     eyes = _eye_distance(landmarks)
     if eyes < MIN_EYES / 2 or frontal < MIN_EYES:
+        most = float(align.TEMPLATE[1, 0] - align.TEMPLATE[0, 0]) / MIN_EYES
         raise IdentityError(
             f"{name}: the eyes are {eyes:.3g} px apart in a picture of {width}x{height}, and the face would be "
-            f"enlarged {enlarged:.3g} times; give landmarks in pixels of this very picture, of a face with at least "
-            f"{MIN_EYES:g} px between the eyes"
+            f"enlarged {enlarged:.3g} times, at most {most:.2g}; give landmarks in pixels of this very picture, not in "
+            "percent or of a smaller copy"
         )
 
 

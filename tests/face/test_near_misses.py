@@ -83,7 +83,7 @@ def apart(one: Photo, other: Photo) -> bool:
 PAIRS = [(one, other) for one, other in itertools.permutations(range(7), 2) if apart(PHOTOS[one], PHOTOS[other])]
 
 
-# Places that by chance look a little like a face: accepted with a note to look at the crop. They are 2 of 31.
+# Places that by chance look a little like a face: accepted with a note to look at the crop. They are 2 of 28.
 DOUBTED = {(1, 2), (4, 6)}
 
 

@@ -12,7 +12,7 @@ from mfs_edge.base.printable import printable, styled
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("größe 額 μ–…😀", "größe 額 μ–…😀"),
+        ("größe 額 μ…😀", "größe 額 μ…😀"),
         ("a\x1b[31mred\x1b]0;title\x07", r"a\x1b[31mred\x1b]0;title\x07"),
         ("\x9b2J", r"\x9b2J"),  # the C1 form of an escape
         ("one\ntwo\r\x0bthree\t", r"one\ntwo\r\x0bthree\t"),

@@ -18,10 +18,12 @@ _PATH = click.Path(path_type=Path)
     default=("local",),
     show_default=True,
     metavar="DEVICE",
-    help="local, ssh:USER@HOST[:PORT], adb[:SERIAL], emulated:rpi5|rpi4 or macos[:cpu|gpu|ane|all]; "
-    "repeats, and all run in parallel.",
+    help="local, ssh:USER@HOST[:PORT] (IPv6 before a port in brackets; ssh://... too), adb[:SERIAL], "
+    "emulated:rpi5|rpi4 or macos[:cpu|gpu|ane|all]; repeats, and all run in parallel.",
 )
-@click.option("--threads", type=int, help="Default: the device's CPUs, at most 4; 1 for --against.")
+@click.option(
+    "--threads", type=int, help="Default: the device's CPUs, or its container's quota, at most 4; 1 for --against."
+)
 @click.option("--runs", type=int, default=50, show_default=True, help="Frames, and at least a second of them.")
 @click.option("--warmup", type=int, default=10, show_default=True, help="Frames before, and at least half a second.")
 @click.option(

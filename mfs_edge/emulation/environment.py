@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mfs_edge.base import extras
 from mfs_edge.base.errors import MissingDependency
+from mfs_edge.base.printable import printable
 from mfs_edge.emulation import apt, wheels
 from mfs_edge.emulation.boards import Board
 
@@ -136,4 +137,4 @@ def megabytes(folder: Path) -> str:
 
 def tell(line: str) -> None:
     """To whoever looks on; the standard output is for results."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{printable(line)}\n")

@@ -217,7 +217,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("artefact")
     parser.add_argument("--engine", required=True, help="the file of the target's Engine")
     parser.add_argument("--picture", default="", help="an .npz of image and places")
-    parser.add_argument("--threads", type=int, default=0, help="0: the CPUs there are, at most 4")
+    parser.add_argument("--threads", type=int, default=0, help="0: the CPUs there are, or a quota's, at most 4")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--warmup", type=int, default=10)

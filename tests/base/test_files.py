@@ -121,3 +121,15 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.exit_code == 3
     assert extras.available("numpy")
     assert not extras.available("no_such_module")
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "額" * 85, "x" * 242])
+def test_a_name_as_long_as_the_system_allows(tmp_path: Path, name: str) -> None:
+    """The temporary name must not be longer than that."""
+    files.write_text(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_name_that_is_longer(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="File name too long"):
+        files.write_text(tmp_path / ("x" * 256), "text")

@@ -231,3 +231,22 @@ def test_debug_shows_the_traceback(run: Run) -> None:
     result = run("--debug", "inspect", "nothing.npy")
     assert result.returncode != 0
     assert "Traceback" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compile", "--size", "64", "--out", "LONG", "--identity"],
+        ["compile", "--size", "64", "--out", "LONG/b", "--identity"],
+        ["compile", "--checkpoint", "LONG", "--identity"],
+        ["compile", "--precision", "int8", "--calibration", "LONG", "--identity"],
+        ["inspect", "LONG"],
+        ["bench", "LONG.onnx"],
+        ["demo", "LONG"],
+        ["identity", "LONG", "--arcface", "LONG"],
+    ],
+)
+def test_names_longer_than_any_system_allows(run: Run, identity_file: Path, tmp_path: Path, words: list[str]) -> None:
+    given = [word.replace("LONG", "x" * 300) for word in words]
+    failed(run(*given, *([identity_file] if words[-1] == "--identity" else [])), 2, "File name too long", "xxx")
+    assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ import pytest
 import mfs_edge
 from mfs_edge import target
 from mfs_edge.base import cpus, frames
-from mfs_edge.base.errors import CheckFailed, DeviceError, InputError, MfsEdgeError, UsageError
+from mfs_edge.base.errors import CheckFailed, DeviceError, InputError, MfsEdgeError, OutputError, UsageError
 from mfs_edge.cli.bench import bench as command
 from mfs_edge.measure import agent, luggage, machine, results, run, runner
 from mfs_edge.measure.devices import Options, Request, Watch, known, open_device, talk
@@ -362,3 +362,26 @@ def test_what_falls_out_of_a_delegate_is_told_loudly(artefacts: Path, quick: Req
     slow = seen.model_copy(update={"coverage": seen.coverage.model_copy(update={"warning": said})})
     assert any(line.startswith("LiteRT ") and line.endswith(said) for line in remarks(slow))
     assert not any("XNNPACK" in line for line in remarks(seen))
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize("name", [LONG, f"{LONG}.onnx", f"{LONG}/x.onnx", f"{LONG}/x"])
+def test_names_longer_than_any_system_allows(artefacts: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="cannot be opened"):
+        run.bench(tmp_path / name, time=False)
+    for option in ("json", "markdown", "html", "history"):
+        with pytest.raises(OutputError, match="cannot be written"):
+            run.bench(artefacts / "idn.onnx", time=False, **{option: tmp_path / name})
+    for option in ("baseline", "budget", "against"):
+        with pytest.raises(InputError, match=r"File name too long"):
+            run.bench(artefacts / "idn.onnx", time=False, **{option: tmp_path / name})
+
+
+def test_a_name_that_is_no_text(artefacts: Path, tmp_path: Path) -> None:
+    """Runtimes take names as text."""
+    named = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9.onnx"))
+    named.write_bytes((artefacts / "idn.onnx").read_bytes())
+    with pytest.raises(InputError, match=r"\\udcff\\udce9\.onnx: its name is not UTF-8.*rename it"):
+        run.bench(named, time=False)

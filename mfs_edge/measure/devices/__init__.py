@@ -32,7 +32,7 @@ _BUILT_IN = ("local", "ssh", "adb")  # modules
 class Request:
     """How to measure. At least this many frames and at least this many seconds of each phase."""
 
-    threads: int | None = None  # None: the CPUs of the device, at most 4
+    threads: int | None = None  # None: the CPUs of the device, or its container's quota, at most 4
     warmup: int = 10
     warmup_seconds: float = 0.5
     runs: int = 50

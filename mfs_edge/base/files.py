@@ -64,12 +64,16 @@ def confined(folder: Path, name: str, *, source: Path) -> Path:
     return path
 
 
+LONGEST = 255  # bytes of a name on the file systems in use
+
+
 def plain(name: str) -> bool:
-    """Whether ``name`` is a relative path that stays below where it starts, on any system."""
+    """Whether ``name`` is a relative path that stays below where it starts, and can be one, on any system."""
     parts = PurePosixPath(name).parts
     windows = PureWindowsPath(name)
     rooted = name.startswith("/") or windows.drive or windows.root
-    return bool(parts) and not rooted and "\0" not in name and ".." not in (*parts, *windows.parts)
+    short = all(len(os.fsencode(part)) <= LONGEST for part in parts if "\0" not in part)
+    return bool(parts) and short and not rooted and "\0" not in name and ".." not in (*parts, *windows.parts)
 
 
 def sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mfs_edge.base import files
+from mfs_edge.base import files, text
 from mfs_edge.base.errors import IdentityError, InputError
 from mfs_edge.face import align
 
@@ -47,7 +47,7 @@ def read(path: Path) -> np.ndarray:
     if file.stat().st_size > MOST_BYTES:
         raise InputError(f"{path}: is too large for landmarks; write ten numbers, two to a line")
     try:
-        points = _five(_parsed(file.read_bytes()))
+        points = _five(_parsed(file.read_bytes(), path))
     except _Unknown as error:
         raise InputError(f"{path}: {error}; write ten numbers, two to a line") from error
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -57,17 +57,16 @@ def read(path: Path) -> np.ndarray:
     return points
 
 
-def _parsed(content: bytes) -> Any:
+def _parsed(content: bytes, path: Path) -> Any:
     if content.startswith(b"\x93NUMPY"):
         return np.load(io.BytesIO(content), allow_pickle=False).tolist()
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    text = content.decode(encoding, errors="replace").strip()
-    if text.startswith(("[", "{")):
+    written = text.decode(content, path, "landmarks").strip()
+    if written.startswith(("[", "{")):
         try:
-            return json.loads(text)
+            return json.loads(written)
         except ValueError:
             pass  # as numpy prints an array: without commas
-    plain = re.sub(r"array|dtype=\w+|[\[\](),;]", " ", text)
+    plain = re.sub(r"array|dtype=\w+|[\[\](),;]", " ", written)
     return [float(word) for word in plain.split()]
 
 

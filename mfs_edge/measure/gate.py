@@ -94,7 +94,7 @@ def read_budget(path: Path) -> Budget:
     """
     try:
         tables = tomllib.loads(text.read(path, "budget (--budget is a TOML file)"))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; so is a number of 5,000 digits
         raise InputError(f"{path}: is not valid TOML ({error}); correct it") from error
     for pattern, limits in tables.items():
         if not isinstance(limits, dict):

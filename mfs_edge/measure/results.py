@@ -8,16 +8,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mfs_edge.base import files, text
 from mfs_edge.base.errors import InputError
 
 SCHEMA: Literal[1] = 1
 UNSTEADY = 1.5  # mean over median: a few slow frames reach 1.2, a throttled phone 2.4
+
+
+# Beyond it a float cannot hold an integer exactly, and far beyond it none at all: no device counts so far.
+Count = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 class _Record(BaseModel):
@@ -28,15 +32,15 @@ class Machine(_Record):
     """What timings depend on besides the artefact; two timings are comparable if their keys are equal."""
 
     cpu: str
-    cores: int
+    cores: Count
     governor: str = ""  # of the CPU's clock; empty where the device does not tell
     os: str
     arch: str = ""
     python: str = ""
     runtime: str
     runtime_version: str
-    threads: int
-    cpus: tuple[int, ...] = ()  # that the process was bound to; empty if it was not
+    threads: Count
+    cpus: tuple[Count, ...] = ()  # that the process was bound to; empty if it was not
     quota: float | None = None  # CPUs' worth of time that a container grants; None without a limit
 
     @property
@@ -55,8 +59,8 @@ class Latency(_Record):
 
     load_ms: float | None
     first_ms: float | None
-    warmup_runs: int | None
-    runs: int
+    warmup_runs: Count | None
+    runs: Count
     min_ms: float
     p50_ms: float | None  # None where a device's tool gives none
     p90_ms: float | None = None
@@ -118,9 +122,9 @@ class Coverage(_Record):
     """What a runtime's delegate took of the graph."""
 
     delegate: str
-    nodes: int
-    delegated: int
-    partitions: int
+    nodes: Count
+    delegated: Count
+    partitions: Count
     outside: tuple[str, ...] = ()
     warning: str = ""  # if so much fell out that the file is slow
 
@@ -152,7 +156,7 @@ class Observation(_Record):
     instructions: Instructions | None = None
     picture: Picture | None = None
     coverage: Coverage | None = None
-    peak_rss_bytes: int | None = None
+    peak_rss_bytes: Count | None = None
     temperature_c: tuple[float | None, float | None] = (None, None)  # before, after
     layers: tuple[Layer, ...] = ()
     notes: tuple[str, ...] = ()
@@ -164,16 +168,16 @@ class Facts(_Record):
     file: str
     format: str
     sha256: str
-    bytes: int
+    bytes: Count
     graph_hash: str | None = None  # topology, types and shapes; not the weights' values
-    operators: dict[str, int] = {}
-    parameters: int | None = None
-    macs: int | None = None  # of the graph
-    added_macs: int | None = None  # by the form of its lowering
-    flops: int | None = None
-    paper: int | None = None  # MobileFaceSwap's own count
-    transposes: int | None = None
-    peak_activation_bytes: int | None = None
+    operators: dict[str, Count] = {}
+    parameters: Count | None = None
+    macs: Count | None = None  # of the graph
+    added_macs: Count | None = None  # by the form of its lowering
+    flops: Count | None = None
+    paper: Count | None = None  # MobileFaceSwap's own count
+    transposes: Count | None = None
+    peak_activation_bytes: Count | None = None
     precision: str | None = None  # from the bundle's manifest
     verification: str | None = None
 
@@ -205,7 +209,7 @@ class Comparison(_Record):
     head: str
     base: str
     verdict: Verdict
-    pairs: int
+    pairs: Count
     max_regression: float  # per cent
     change: Interval | None = None  # of p50, per cent
     control: Interval | None = None  # base against itself: the noise floor
@@ -214,7 +218,7 @@ class Comparison(_Record):
     base_p50_ms: tuple[float, ...] = ()
     control_p50_ms: tuple[float, ...] = ()
     machine_key: str | None = None
-    seed: int | None = None  # of the order
+    seed: Count | None = None  # of the order
     causes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from mfs_edge import sample
 from mfs_edge.base import images
 from mfs_edge.base.errors import InputError
 from mfs_edge.quantize import calibration
@@ -116,17 +114,3 @@ def test_drawn_faces_come_with_a_warning() -> None:
     found = calibration.load(None, 224)
     assert "may not carry over" in found.warnings[0]
     assert len(found.held_out) == 32
-
-
-def test_pictures_are_told_by_content_and_the_rest_is_named(tmp_path: Path) -> None:
-    encoded = cv2.imencode(".jpg", sample.target(0)[:, :, ::-1])[1].tobytes()
-    for number, name in enumerate(("a.jfif", "b", "C.JPG", "d.txt")):
-        (tmp_path / name).write_bytes(encoded + bytes([number]))
-    (tmp_path / "notes.md").write_text("no picture")
-    (tmp_path / "__MACOSX").mkdir()
-    for litter in ("._C.JPG", ".DS_Store", "Thumbs.db", "__MACOSX/._b"):
-        (tmp_path / litter).write_bytes(b"\0\5\x16\7")
-    found = calibration.load(tmp_path, 64)
-    assert len(found.images) == 4
-    assert not found.skipped
-    assert any("passed over 1 files" in line and "notes.md" in line for line in found.warnings)

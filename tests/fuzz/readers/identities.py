@@ -18,7 +18,7 @@ def _embedding() -> np.ndarray:
 
 
 def _feature_map() -> np.ndarray:
-    return np.linspace(0, 1, identity.FEATURE_VALUES, dtype=np.float32).reshape(spec.FEATURE_MAP)
+    return np.linspace(0, 1, int(np.prod(spec.FEATURE_MAP)), dtype=np.float32).reshape(spec.FEATURE_MAP)
 
 
 def _npy(array: np.ndarray, *, pickled: bool = False) -> bytes:

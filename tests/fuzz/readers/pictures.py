@@ -17,7 +17,7 @@ from tests.fuzz.registry import Sample, reader
 from tests.fuzz.structures import binaries, texts
 
 SIDE = 40
-KINDS = ("png", "jpg", "webp", "bmp", "tiff", "gif", "avif", "jp2", "ppm", "pgm", "hdr", "ras", "pfm", "exr")
+KINDS = ("png", "jpg", "webp", "bmp", "tiff", "gif", "avif", "jp2", "ppm", "pgm", "hdr", "ras", "exr")
 
 
 def _face() -> np.ndarray:

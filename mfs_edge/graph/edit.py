@@ -66,6 +66,15 @@ def set_weight(graph: ir.Graph, node: ir.Node, index: int, array: np.ndarray) ->
     node.replace_input_with(index, new_initialiser(graph, str(name), rounded))
 
 
+def set_initialiser(graph: ir.Graph, node: ir.Node, index: int, array: np.ndarray) -> None:
+    """Give input ``index`` of ``node`` another initialiser, of any shape and type; other users keep the old one."""
+    old = node.inputs[index]
+    name = str(node.name) if old is None else str(old.name)
+    node.replace_input_with(index, new_initialiser(graph, name, array))
+    if old is not None and not old.uses() and name in graph.initializers:
+        del graph.initializers[name]
+
+
 def _bias_name(node: ir.Node) -> str:
     weight_value = node.inputs[1]
     base = str(weight_value.name) if weight_value is not None else str(node.name)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mfs_edge.graph import edit
+from mfs_edge.graph import edit, passes
 from mfs_edge.quantize import pairs
 
 from .lowering import Lowering, lowers
@@ -30,13 +30,16 @@ LEAST_SCALE = float(np.finfo(np.float16).smallest_normal)
 
 
 def prepare(model: ir.Model, *, min_ios: int) -> ir.Model:
-    """A copy with only the pairs that Core ML has use for; none before iOS 17."""
+    """A copy with only the pairs that Core ML has use for, none before iOS 17, and fit for half precision.
+
+    Equalising has balanced all that can be rescaled; logits cannot, and get a product behind them.
+    """
     read = {
         pairs.tensor(node)
         for node in edit.of_type(model.graph, "DequantizeLinear")
         if min_ios >= ACTIVATIONS_FROM_IOS and any(use.node.op_type == "Conv" for use in node.outputs[0].uses())
     }
-    return pairs.drop(model, but=read)
+    return passes.run(pairs.drop(model, but=read), [passes.ScaleLogits()])
 
 
 @lowers("QuantizeLinear")

@@ -17,6 +17,7 @@ from mfs_edge.graph.passes.fold_batch_norm import FoldBatchNorm
 from mfs_edge.graph.passes.fold_depthwise_bias import FoldDepthwiseBias
 from mfs_edge.graph.passes.fold_normalisation import FoldNormalisation
 from mfs_edge.graph.passes.hoist_pointwise import HoistPointwise
+from mfs_edge.graph.passes.scale_logits import ScaleLogits
 from mfs_edge.graph.passes.share_subexpressions import ShareSubexpressions
 from mfs_edge.graph.passes.tanh_to_sigmoid import TanhToSigmoid
 
@@ -30,6 +31,7 @@ __all__ = [
     "FoldNormalisation",
     "GraphPass",
     "HoistPointwise",
+    "ScaleLogits",
     "ShareSubexpressions",
     "TanhToSigmoid",
     "balance",
@@ -87,9 +89,10 @@ def balance(model: ir.Model, images: Iterable[np.ndarray] | None = None, *, chec
 
     Returns:
         The same model. Every tensor that only convs read, at most through LeakyRelu, Resize
-        and Concat, has its channels scaled by powers of two to a largest value in 4..8.
+        and Concat, has its channels scaled by powers of two to a largest value in 4..8. A conv before
+        a sigmoid whose sums half precision could not hold computes a fraction of them.
     """
-    return run(model, [FoldBatchNorm(), Balance(images)], checker=checker)
+    return run(model, [FoldBatchNorm(), Balance(images), ScaleLogits()], checker=checker)
 
 
 def run(model: ir.Model, passes: list[GraphPass], *, checker: Checker | None = None) -> ir.Model:

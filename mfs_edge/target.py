@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mfs_edge.base import cpus, damage, extras, files, frames, quiet
@@ -113,6 +114,7 @@ class Target(abc.ABC):
     default_precision: str
     default_io: str
     systems: tuple[str, ...] = ()  # where its runtime exists, as platform.system() calls them; all if empty
+    oldest: Mapping[str, str] = MappingProxyType({})  # precision -> the oldest runtime that has run its files
     companions: tuple[str, ...] = ()  # suffixes of what lies beside an artefact, where it is several files
     options: type[TargetOptions] = TargetOptions
 
@@ -128,6 +130,10 @@ class Target(abc.ABC):
         if not self.systems or platform.system() in self.systems:
             return None
         return f"not run: needs {' or '.join(NICKNAMES.get(name, name) for name in self.systems)}"
+
+    def oldest_runtime(self, options: EmitOptions) -> str:
+        """The oldest runtime that has run files written with ``options``, by name and version; empty if unknown."""
+        return self.oldest.get(options.precision, "")
 
     @abc.abstractmethod
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:

@@ -67,6 +67,7 @@ class ArtefactRecord(_Record):
     operators: dict[str, int]
     parameters: int
     macs: int
+    oldest_runtime: str = ""  # that has run such files, see the target's ``oldest``; empty if its target names none
     arithmetic: str = ""  # what was done so that integers mean the same on every CPU; integers only
     verification: Verification
     warnings: tuple[str, ...] = ()

@@ -77,6 +77,7 @@ def emit(job: Job, graph: Graph, origin: Origin, stage: Path, steps: Steps) -> A
         operators=program.operators,
         parameters=origin.parameters,
         macs=graph.macs,
+        oldest_runtime=target.oldest_runtime(options),
         arithmetic=graph.arithmetic,
         verification=Verification(status="not verified", verified="no", run="not run: switched off"),
         warnings=(*origin.warnings, *graph.warnings, *own),

@@ -109,13 +109,17 @@ class _Writer:
             self._take_output(value, restore.outputs[0])
 
     def _take_output(self, value: ir.Value, restored: ir.Value) -> None:
-        """The graph's output keeps its name, and is now what the integers stand for."""
-        name = str(value.name)
+        """The graph's output keeps its name, and is now what the integers stand for; what computes it gets another."""
+        name, made = str(value.name), value.producer()
         restored.type, restored.shape = value.type, value.shape
         for index, output in enumerate(self.graph.outputs):
             if output is value:
                 self.graph.outputs[index] = restored
         value.name = f"{name}.real"
+        if made is not None:
+            made.name = (
+                value.name
+            )  # some runtimes name layers after nodes, others after tensors: none may be there twice
         restored.name = name
 
     def _grid(self, group: str, grid: Grid) -> tuple[ir.Value, ir.Value]:

@@ -70,6 +70,12 @@ class CoremlTarget(Target):
         mil = program.build(model, precision=options.precision, io=options.io, min_ios=oldest)
         package.write(mil, path, precision=options.precision, io=options.io, min_ios=oldest, metadata=options.metadata)
 
+    def oldest_runtime(self, options: EmitOptions) -> str:
+        """By Apple's documentation: Core ML runs on macOS only, so nothing here has tried."""
+        own = options.own if isinstance(options.own, CoremlOptions) else CoremlOptions()
+        oldest = own.oldest(options.precision)
+        return f"iOS {oldest}, macOS {oldest - 3 if oldest < 26 else oldest} (documented, not run)"
+
     def evaluator(self, path: Path) -> Runner:
         """The saved package, executed operation by operation from the MIL specification.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mfs_edge.target import EmitOptions, Target
@@ -33,6 +35,8 @@ class OnnxTarget(Target):
     emit_needs = ("onnx_ir", "onnx")
     run_needs = ("onnxruntime",)
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-mixed")
+    # Run by tests/targets/test_oldest.py, as all of them are.
+    oldest: Mapping[str, str] = MappingProxyType(dict.fromkeys(precisions, "onnxruntime 1.15.0"))
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"

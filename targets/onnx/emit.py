@@ -25,10 +25,13 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     import onnx
     import onnx_ir as ir
 
+    from mfs_edge.graph import passes
+
     if options.precision == "fp16":
         model = _halved(model)
     if options.io == "uint8":
         model = _with_bytes(model)
+    model = passes.DropDead()(model.clone()).model  # onnxruntime warns of what nothing reads, on every load
     proto = ir.to_proto(model)
     onnx.helper.set_model_props(proto, dict(options.metadata))
     onnx.checker.check_model(proto)

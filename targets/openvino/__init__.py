@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from mfs_edge.target import EmitOptions, Target
@@ -23,6 +25,8 @@ class OpenvinoTarget(Target):
     run_needs = ("openvino",)
     uses: ClassVar[dict[str, str]] = {"openvino": "from openvino import Core, opset13; Core().get_versions('CPU')"}
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-mixed")
+    # Run by tests/targets/test_oldest.py, as all of them are.
+    oldest: Mapping[str, str] = MappingProxyType(dict.fromkeys(precisions, "openvino 2023.1.0"))
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"

@@ -77,13 +77,23 @@ def _explain(model: ir.Model, error: Exception) -> LoweringError:
 
 
 def _settle_names(network: Any) -> None:
-    """Replace counted names by ones that follow from the graph, so that equal graphs make equal bytes."""
+    """Replace counted names by ones that follow from the graph, so that equal graphs make equal bytes.
+
+    Then number those that are there twice: OpenVINO before 2024.6 refuses such a file.
+    """
     operations = network.get_ordered_ops()
     for operation in reversed(operations):  # consumers first: a constant is named after its consumer
         for index, source in enumerate(operation.input_values()):
             producer = source.get_node()
             if _COUNTED.match(producer.get_friendly_name()):
                 producer.set_friendly_name(f"{operation.get_friendly_name()}/{index}.{producer.get_type_name()}")
+    taken: set[str] = set()
+    for operation in reversed(operations):  # the one nearest to an output keeps the name
+        name, count = operation.get_friendly_name(), 1
+        while operation.get_friendly_name() in taken:
+            count += 1
+            operation.set_friendly_name(f"{name}.{count}")
+        taken.add(operation.get_friendly_name())
 
 
 def _camera_bytes(network: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from mfs_edge.base import extras
@@ -42,6 +44,8 @@ class TfliteTarget(Target):
         "flatbuffers": "import flatbuffers; flatbuffers.Builder(64)",
     }
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-mixed")
+    # Run by tests/targets/test_oldest.py, as all of them are.
+    oldest: Mapping[str, str] = MappingProxyType(dict.fromkeys(precisions, "tflite-runtime 2.14.0"))
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"

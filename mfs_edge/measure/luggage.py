@@ -60,7 +60,8 @@ def contents(artefact: Path) -> dict[str, bytes]:
     for member in found.members:
         inside = artefact.resolve() if artefact.is_dir() else None
         real = member.resolve()
-        if not (real.is_relative_to(inside) if inside else member == artefact or real.parent in homes):
+        at_home = member == artefact or any(map(real.is_relative_to, homes))
+        if not (real.is_relative_to(inside) if inside else at_home):
             raise InputError(
                 f"{member}: is a link to {real}, outside of {artefact.name}, and is not sent; if it belongs to it, "
                 "put a copy in its place (cp -RL)"

@@ -82,12 +82,12 @@ class Package:
         Returns:
             The outputs in 0..1, float32, rounded to bytes first where the package gives an image.
         """
-        with one_thread(), damage.told_of(self.weights.parents[3], "Core ML"):
+        with one_thread(), damage.told_of(self.weights.parents[min(3, len(self.weights.parents) - 1)], "Core ML"):
             return self._run(image)
 
     def execution(self) -> str:
         """What the package asks of Core ML; which unit takes it is the device's choice."""
-        with damage.told_of(self.weights.parents[3], "Core ML"):
+        with damage.told_of(self.weights.parents[min(3, len(self.weights.parents) - 1)], "Core ML"):
             return self._execution()
 
     def _execution(self) -> str:

@@ -88,7 +88,7 @@ def _points() -> list[Sample]:
     return [Sample(lines.encode()), *(Sample(json.dumps(value).encode()) for value in held)]
 
 
-PHOTO = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+PHOTO = sample.target(0)
 
 
 @reader("landmarks", file="points.json", samples=_points, structures=[texts.as_json], share=2)

@@ -45,7 +45,7 @@ def test_weights_elsewhere_are_counted_hashed_and_sent(
     assert target.artefact(path).members == (path, tmp_path / location)
     header, sent = SshDevice("host", python="python3")._packed(path, Request(threads=1, runs=50, warmup=10, cpus=()))
     names = [name for name, _, _ in header["files"]]
-    assert sent[names.index(location)] == (tmp_path / location).read_bytes()
+    assert sent[names.index(f"artefact/{location}")] == (tmp_path / location).read_bytes()
     content = bytearray((tmp_path / location).read_bytes())
     content[-1] ^= 1
     (tmp_path / location).write_bytes(content)

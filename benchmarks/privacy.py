@@ -36,7 +36,7 @@ LAYERS = {
 STEPS = 200  # of the alternation between gains and demodulations, at most
 SETTLED = 1e-12  # relative change at which it ends
 # Singular values below this share of the largest are the rounding of the file's float32: with them the demo's
-# cosine falls to 0.75, as its style layers reach 33 of the 512 dimensions (those that its own identities lie in).
+# cosine falls to 0.73, as its style layers reach 33 of the 512 dimensions (those that its own identities lie in).
 NOISE = 1e-6
 
 

@@ -8,6 +8,7 @@ from mfs_edge.base import extras
 from mfs_edge.base.errors import IdentityError
 
 CROP = 224  # the aligned crop that ArcFace's input is reduced from
+FARTHEST = 1e7  # pixels; no picture is so large
 ARCFACE_INPUT = 112  # pixels, and the size that the template is for
 
 # Five landmarks (eyes, nose, mouth corners) in a 112 px crop; DESIGN section 2, "Alignment".
@@ -18,6 +19,8 @@ TEMPLATE = np.array(
 
 def affine(landmarks: np.ndarray, size: int) -> np.ndarray:
     """The least-squares affine [2, 3] that takes ``landmarks`` onto the template at ``size`` px."""
+    if not (np.abs(landmarks) < FARTHEST).all():  # LAPACK may not come back from numbers whose squares overflow
+        raise IdentityError(f"landmarks beyond {FARTHEST:g} pixels are those of no picture; give pixels of this picture")
     points = np.column_stack([landmarks, np.ones(len(landmarks))])
     solution: np.ndarray
     solution, _, rank, _ = np.linalg.lstsq(points, TEMPLATE * size / ARCFACE_INPUT, rcond=None)

@@ -19,8 +19,8 @@ TEMPLATE = np.array(
 
 def affine(landmarks: np.ndarray, size: int) -> np.ndarray:
     """The least-squares affine [2, 3] that takes ``landmarks`` onto the template at ``size`` px."""
-    if not (np.abs(landmarks) < FARTHEST).all():  # LAPACK may not come back from numbers whose squares overflow
-        raise IdentityError(f"landmarks beyond {FARTHEST:g} pixels are those of no picture; give pixels of this picture")
+    if not (np.abs(landmarks) < FARTHEST).all():  # LAPACK may not come back from squares that overflow
+        raise IdentityError(f"landmarks beyond {FARTHEST:g} pixels are of no picture; give pixels of this one")
     points = np.column_stack([landmarks, np.ones(len(landmarks))])
     solution: np.ndarray
     solution, _, rank, _ = np.linalg.lstsq(points, TEMPLATE * size / ARCFACE_INPUT, rcond=None)

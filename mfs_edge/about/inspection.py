@@ -215,7 +215,7 @@ def _tensors(role: str, tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
 
 
 def _manifest(path: Path) -> Inspection:
-    if not checkpoint.locate(path)[0].exists():  # FILE#NAME is one network of a file
+    if not path.exists():
         raise InputError(f"{path.parent}: is a folder without manifest.json; give a build folder or a file")
     found = proof.settled(path.parent) if path.name == MANIFEST else manifest.read(path)
     rows = [

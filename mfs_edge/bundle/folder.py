@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 REJECTED = ".rejected"
 _ALIVE = ".lock"  # in a staging folder, held for as long as its run lives
-_NAME_BYTES = 255  # of one name, on every file system in use
 _TRIES = 100  # to make a staging folder, while other runs remove the output folder that they made
 
 
@@ -79,7 +78,7 @@ def _nearest(folder: Path) -> Path:
     Raises:
         OutputError: something else has that name.
     """
-    if "\0" in str(folder) or any(len(os.fsencode(part)) > _NAME_BYTES for part in folder.parts):
+    if "\0" in str(folder) or any(len(os.fsencode(part)) > files.LONGEST for part in folder.parts):
         raise OutputError(f"{ascii(str(folder))[1:-1]}: no folder can be called so; choose another --out")
     for path in (folder, *folder.absolute().parents):
         try:

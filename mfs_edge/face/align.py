@@ -8,7 +8,6 @@ from mfs_edge.base import extras
 from mfs_edge.base.errors import IdentityError
 
 CROP = 224  # the aligned crop that ArcFace's input is reduced from
-FARTHEST = 1e7  # pixels; no picture is so large
 ARCFACE_INPUT = 112  # pixels, and the size that the template is for
 
 # Five landmarks (eyes, nose, mouth corners) in a 112 px crop; DESIGN section 2, "Alignment".
@@ -19,8 +18,8 @@ TEMPLATE = np.array(
 
 def affine(landmarks: np.ndarray, size: int) -> np.ndarray:
     """The least-squares affine [2, 3] that takes ``landmarks`` onto the template at ``size`` px."""
-    if not (np.abs(landmarks) < FARTHEST).all():  # LAPACK may not come back from squares that overflow
-        raise IdentityError(f"landmarks beyond {FARTHEST:g} pixels are of no picture; give pixels of this one")
+    if not np.isfinite(landmarks).all():  # LAPACK does not come back from infinity
+        raise IdentityError("landmarks are not finite; give x,y of both eyes, the nose and both mouth corners")
     points = np.column_stack([landmarks, np.ones(len(landmarks))])
     solution: np.ndarray
     solution, _, rank, _ = np.linalg.lstsq(points, TEMPLATE * size / ARCFACE_INPUT, rcond=None)

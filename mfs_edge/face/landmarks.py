@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from mfs_edge.base.errors import IdentityError
-from mfs_edge.face import align, landmark_files, likeness
+from mfs_edge.face import align, likeness
 
 MAX_SIDE = 32766  # OpenCV warps nothing larger
 
@@ -48,11 +47,6 @@ class Fit:
     eye_distance: float  # pixels of the picture
     residual: float  # the worst of the five, in px of the 112 px crop
     likeness: float  # 0 to 1, of the crop to a face
-
-
-def read(path: Path) -> np.ndarray:
-    """Five x, y points of a file, float64 [5, 2], as :func:`mfs_edge.face.landmark_files.read` finds them."""
-    return landmark_files.read(path)
 
 
 def in_pixels(landmarks: np.ndarray, width: int, height: int) -> np.ndarray:

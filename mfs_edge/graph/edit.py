@@ -170,11 +170,3 @@ def bypass(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
     source = value.producer()
     if source is not None:
         source.name = name
-
-
-def drop_unread(graph: ir.Graph) -> None:
-    """Remove the initialisers that no node reads and no output gives: onnxruntime warns of each on every load."""
-    given = {id(value) for value in graph.outputs}
-    for name, value in list(graph.initializers.items()):
-        if not value.uses() and id(value) not in given:
-            del graph.initializers[name]

@@ -21,7 +21,7 @@ from mfs_edge.base.errors import CheckpointError, UsageError
 from mfs_edge.load import contents, formats
 from mfs_edge.load.contents import OPTIONS, TITLES
 from mfs_edge.load.inert import Inert
-from mfs_edge.load.text import quoted
+from mfs_edge.load.refusal import quoted
 from mfs_edge.load.torchfile import BFLOAT16
 from mfs_edge.networks import spec
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mfs_edge.base.errors import CheckpointError
-from mfs_edge.load.text import quoted
+from mfs_edge.load.refusal import quoted
 from mfs_edge.networks import spec
 
 TITLES = {"arcface": "ArcFace", "iin": "MobileFaceSwap (IIN)"}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mfs_edge.load.limits import Budget
-from mfs_edge.load.text import Refused, quoted
+from mfs_edge.load.refusal import Refused, quoted
 
 _NUMBERS = frozenset(["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16"])
 _TEXTS = "SUMm"  # bytes, text, times: their values are of no use here

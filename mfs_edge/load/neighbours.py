@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mfs_edge.load.text import quoted
+from mfs_edge.load.refusal import quoted
 
 UNPACK = "unpack it and give the checkpoint inside"
 _SAVE_TORCH = "save the weights alone: torch.save(model.state_dict(), 'NAME.pth')"

@@ -20,7 +20,7 @@ from typing import IO, Any, BinaryIO, Protocol, cast
 from mfs_edge.load import limits
 from mfs_edge.load.inert import Array, Namespace, admitted
 from mfs_edge.load.limits import Budget
-from mfs_edge.load.text import Refused, quoted
+from mfs_edge.load.refusal import Refused, quoted
 
 __all__ = ["Names", "Rebuild", "Refused", "Source", "load", "quoted", "read", "unwrap"]
 

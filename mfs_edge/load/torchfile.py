@@ -21,7 +21,7 @@ import numpy as np
 from mfs_edge.load import limits, pickles
 from mfs_edge.load.inert import Array, Function, Inert, Marker, admitted
 from mfs_edge.load.limits import Budget
-from mfs_edge.load.text import Refused, quoted
+from mfs_edge.load.refusal import Refused, quoted
 
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # its bits, under its name
 _MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that old files start with, as any protocol pickles it

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mfs_edge import bundle, target
-from mfs_edge.base import files
+from mfs_edge.base import damage, files
 from mfs_edge.base.errors import InputError
 from mfs_edge.bundle import proof
 from mfs_edge.bundle.proof import Proof, Stamp
@@ -102,15 +102,16 @@ def of(path: Path) -> Facts:
 
 def _facts(path: Path, known: Proof) -> Facts:
     kind, made = target.of_file(path), target.artefact(path)
-    return Facts(
-        file=path.name,
-        format=kind.title,
-        sha256=made.sha256,
-        bytes=made.size,
-        precision=known.record.precision if known.record else None,
-        verification=known.record.verification.status if known.record else None,
-        **_counted(kind.read(path)),
-    )
+    with damage.told_of(path, kind.title):  # shapes that are possible, but counts that are not
+        return Facts(
+            file=path.name,
+            format=kind.title,
+            sha256=made.sha256,
+            bytes=made.size,
+            precision=known.record.precision if known.record else None,
+            verification=known.record.verification.status if known.record else None,
+            **_counted(kind.read(path)),
+        )
 
 
 def _counted(program: Program) -> dict[str, Any]:

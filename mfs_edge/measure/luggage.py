@@ -12,7 +12,6 @@ import numpy as np
 
 from mfs_edge import target
 from mfs_edge.base import cpus, frames
-from mfs_edge.base.errors import InputError
 from mfs_edge.measure import machine, runner
 from mfs_edge.program import Program
 from mfs_edge.sample import probe
@@ -55,18 +54,8 @@ def contents(artefact: Path) -> dict[str, bytes]:
         InputError: one is a link to what lies elsewhere: whoever made a package must not choose
             which of this machine's files go to a device.
     """
-    found = target.artefact(artefact)
-    homes = {artefact.parent.resolve(), artefact.resolve().parent}  # the named file may itself be a link
-    for member in found.members:
-        inside = artefact.resolve() if artefact.is_dir() else None
-        real = member.resolve()
-        at_home = member == artefact or any(map(real.is_relative_to, homes))
-        if not (real.is_relative_to(inside) if inside else at_home):
-            raise InputError(
-                f"{member}: is a link to {real}, outside of {artefact.name}, and is not sent; if it belongs to it, "
-                "put a copy in its place (cp -RL)"
-            )
-    return {member.relative_to(artefact.parent).as_posix(): member.read_bytes() for member in found.members}
+    members = target.artefact(artefact).members
+    return {member.relative_to(artefact.parent).as_posix(): member.read_bytes() for member in members}
 
 
 def _source(module: ModuleType) -> bytes:

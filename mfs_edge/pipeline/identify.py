@@ -9,7 +9,7 @@ from pathlib import Path
 from mfs_edge.base import files, images
 from mfs_edge.base.errors import OutputError, UsageError
 from mfs_edge.base.progress import Steps
-from mfs_edge.face import crop
+from mfs_edge.face import crop, landmark_files
 from mfs_edge.face import landmarks as face_landmarks
 from mfs_edge.load import checkpoint as checkpoints
 from mfs_edge.load import identity as identities
@@ -18,8 +18,6 @@ from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
 from mfs_edge.load.provenance import Provenance
 from mfs_edge.pipeline import reading
-
-FAINT = face_landmarks.DOUBTFUL  # a likeness to a face below this is worth a look
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,9 @@ def identify(
     hashes = checkpoints.expected(sha256)
     shown = provenance.preview_of(out) if preview else None
     _check_places(photo, landmarks, out, shown, overwrite=overwrite)
-    points = face_landmarks.read(landmarks) if landmarks is not None else None
+    points = landmark_files.read(landmarks) if landmarks is not None else None
     found = crop.aligned(images.read_rgb(photo), str(photo), points)
-    if found.fit is not None and found.fit.likeness < FAINT:
+    if found.fit is not None and found.fit.likeness < face_landmarks.DOUBTFUL:
         steps.note(f"{photo}: the aligned crop is little like a face ({found.fit.likeness:.2f}); look at it")
     with steps.step("read ArcFace"):
         network = Embedder(reading.read(arcface, expect="arcface", sha256=hashes, steps=steps))

@@ -24,7 +24,6 @@ import onnx_ir as ir
 
 from mfs_edge.base.errors import UsageError
 from mfs_edge.base.progress import Count
-from mfs_edge.graph import edit
 from mfs_edge.quantize import layout, mixed, recipe
 from mfs_edge.quantize.calibration import CalibrationSet
 from mfs_edge.quantize.draft import Draft
@@ -89,5 +88,4 @@ def _described(draft: Draft) -> QuantisedModel:
         f"(neighbours sum to {draft.neighbours}, at most {LIMIT}): the same sums on every CPU"
     )
     grids = {name: draft.grids[group] for name, group in draft.layout.group.items()}
-    edit.drop_unread(draft.model.graph)  # constants whose integers are stored in their place
     return QuantisedModel(draft.model, grids, draft.float_nodes, arithmetic)

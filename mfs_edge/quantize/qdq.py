@@ -117,9 +117,8 @@ class _Writer:
                 self.graph.outputs[index] = restored
         value.name = f"{name}.real"
         if made is not None:
-            made.name = (
-                value.name
-            )  # some runtimes name layers after nodes, others after tensors: none may be there twice
+            # Some runtimes name layers after nodes, others after tensors: none may be there twice.
+            made.name = value.name
         restored.name = name
 
     def _grid(self, group: str, grid: Grid) -> tuple[ir.Value, ir.Value]:

@@ -39,10 +39,12 @@ class Package:
     Attributes:
         model: the protobuf ``Model``.
         weights: the weight file.
+        path: the package, for messages.
     """
 
     model: Model_pb2.Model
     weights: Path
+    path: Path
 
     @classmethod
     def open(cls, path: Path) -> Package:
@@ -57,7 +59,7 @@ class Package:
             model = Model_pb2.Model.FromString(file.read_bytes())
         except DecodeError as error:
             raise EvaluationError(f"{file}: is damaged ({error}); {read.AGAIN}") from error
-        return cls(model, path / read.WEIGHTS)
+        return cls(model, path / read.WEIGHTS, path)
 
     @property
     def function(self) -> Any:
@@ -82,12 +84,12 @@ class Package:
         Returns:
             The outputs in 0..1, float32, rounded to bytes first where the package gives an image.
         """
-        with one_thread(), damage.told_of(self.weights.parents[min(3, len(self.weights.parents) - 1)], "Core ML"):
+        with one_thread(), damage.told_of(self.path, "Core ML"):
             return self._run(image)
 
     def execution(self) -> str:
         """What the package asks of Core ML; which unit takes it is the device's choice."""
-        with damage.told_of(self.weights.parents[min(3, len(self.weights.parents) - 1)], "Core ML"):
+        with damage.told_of(self.path, "Core ML"):
             return self._execution()
 
     def _execution(self) -> str:

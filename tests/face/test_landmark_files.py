@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mfs_edge.base.errors import InputError
-from mfs_edge.face import landmark_files, landmarks
+from mfs_edge.face import landmark_files
 from mfs_edge.face.crop import aligned
 from tests.face import scenes
 
@@ -72,7 +72,7 @@ FORMS: dict[str, Any] = {
 def test_what_detectors_write(name: str, tmp_path: Path) -> None:
     path = tmp_path / "points.json"
     path.write_text(json.dumps(FORMS[name]))
-    np.testing.assert_allclose(landmarks.read(path), FIVE)
+    np.testing.assert_allclose(landmark_files.read(path), FIVE)
 
 
 @pytest.mark.parametrize(
@@ -81,19 +81,19 @@ def test_what_detectors_write(name: str, tmp_path: Path) -> None:
 def test_what_python_prints(text: str, tmp_path: Path) -> None:
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         (tmp_path / "points.txt").write_text(text, encoding=encoding)
-        np.testing.assert_allclose(landmarks.read(tmp_path / "points.txt"), FIVE, atol=0.1)
+        np.testing.assert_allclose(landmark_files.read(tmp_path / "points.txt"), FIVE, atol=0.1)
 
 
 def test_an_array(tmp_path: Path) -> None:
     np.save(tmp_path / "points.npy", np.float32(FIVE)[None])
-    np.testing.assert_allclose(landmarks.read(tmp_path / "points.npy"), FIVE, rtol=1e-6)
+    np.testing.assert_allclose(landmark_files.read(tmp_path / "points.npy"), FIVE, rtol=1e-6)
 
 
 def test_a_mesh_in_fractions_is_the_same_face(tmp_path: Path) -> None:
     height, width = PHOTO.image.shape[:2]
     mesh = [[x / width, y / height, z] for x, y, z in dense(478, MESH)]
     (tmp_path / "mesh.json").write_text(json.dumps(mesh))
-    found = aligned(PHOTO.image, "photo", landmarks.read(tmp_path / "mesh.json"))
+    found = aligned(PHOTO.image, "photo", landmark_files.read(tmp_path / "mesh.json"))
     np.testing.assert_array_equal(found.picture, PHOTO.crop)
 
 
@@ -118,7 +118,7 @@ def test_what_is_not_five_points(value: Any, reason: str, tmp_path: Path) -> Non
     path = tmp_path / "points.json"
     path.write_text(json.dumps(value))
     with pytest.raises(InputError, match=reason) as caught:
-        landmarks.read(path)
+        landmark_files.read(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).endswith("write ten numbers, two to a line")
 
@@ -127,7 +127,7 @@ def test_large_and_pickled_files(tmp_path: Path) -> None:
     path = tmp_path / "points"
     path.write_bytes(b"1 " * landmark_files.MOST_BYTES)
     with pytest.raises(InputError, match="too large"):
-        landmarks.read(path)
+        landmark_files.read(path)
     np.save(tmp_path / "p.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="write ten numbers"):
-        landmarks.read(tmp_path / "p.npy")
+        landmark_files.read(tmp_path / "p.npy")

@@ -11,7 +11,7 @@ import pytest
 
 from mfs_edge import sample
 from mfs_edge.base.errors import IdentityError, InputError
-from mfs_edge.face import align, landmarks
+from mfs_edge.face import align, landmark_files
 from mfs_edge.face.crop import arcface_input
 from mfs_edge.load.embed import Embedder
 from mfs_edge.sample import weights
@@ -57,7 +57,7 @@ def test_align_undoes_a_known_warp() -> None:
 def test_a_drawn_target_as_a_whole_photo(tmp_path: Path, arcface: Embedder) -> None:
     path = tmp_path / "points.txt"
     path.write_text("\n".join(f"{x}, {y}" for x, y in LANDMARKS["target_00"]))
-    points = landmarks.read(path)
+    points = landmark_files.read(path)
     np.testing.assert_allclose(points, LANDMARKS["target_00"])
     found = arcface(arcface_input(sample.target(0), "target_00.png", points))
     assert np.isfinite(found.flat).all()
@@ -92,7 +92,7 @@ def test_pictures_beyond_the_warps_limit() -> None:
 def test_ways_to_write_landmarks(tmp_path: Path, text: str) -> None:
     path = tmp_path / "points"
     path.write_text(text, encoding="utf-8")
-    assert landmarks.read(path).tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
+    assert landmark_files.read(path).tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -100,7 +100,7 @@ def test_ways_to_write_landmarks(tmp_path: Path, text: str) -> None:
 def test_landmarks_that_powershell_wrote(tmp_path: Path, text: str, encoding: str) -> None:
     """Its ``>`` writes UTF-16."""
     (tmp_path / "points").write_bytes(text.encode(encoding))
-    assert landmarks.read(tmp_path / "points").tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
+    assert landmark_files.read(tmp_path / "points").tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,12 @@ def test_landmarks_that_powershell_wrote(tmp_path: Path, text: str, encoding: st
 def test_bad_landmark_files(tmp_path: Path, text: str) -> None:
     path = tmp_path / "points"
     path.write_text(text)
-    assert "write ten numbers" in refusal(lambda: landmarks.read(path), InputError)
+    assert "write ten numbers" in refusal(lambda: landmark_files.read(path), InputError)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_infinity_never_reaches_the_solver(value: float) -> None:
+    """LAPACK's least squares do not come back from it."""
+    points = GOOD.copy()
+    points[3, 0] = value
+    assert "not finite" in refusal(lambda: align.affine(points, 224))

@@ -12,7 +12,7 @@ from cv2.utils import logging
 
 from mfs_edge import sample
 from mfs_edge.base import images
-from mfs_edge.face import crop, landmarks
+from mfs_edge.face import crop, landmark_files, landmarks
 from tests.fuzz.registry import Sample, reader
 from tests.fuzz.structures import binaries, texts
 
@@ -93,4 +93,4 @@ PHOTO = sample.target(0)
 
 @reader("landmarks", file="points.json", samples=_points, structures=[texts.as_json], share=2)
 def read_landmarks(path: Path) -> None:
-    landmarks.check(landmarks.in_pixels(landmarks.read(path), 224, 224), PHOTO, "photo.png")
+    landmarks.check(landmarks.in_pixels(landmark_files.read(path), 224, 224), PHOTO, "photo.png")

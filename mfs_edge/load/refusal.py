@@ -1,4 +1,4 @@
-"""What a stranger's file says, made safe for a message; and the refusal that carries it."""
+"""A pickle refused, and how a message quotes what the file says."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ test-install: $(READY)  # a part of `make test`
 	$(BIN)/python -m pytest -q -n 2 -m install
 
 EXAMPLES ?= 100000
-fuzz: $(READY)  # for some fifteen minutes, with other edits each time; the same minute of them is a part of `make test`
+fuzz: $(READY)  # for some twenty minutes, with other edits each time; the same minute of them is a part of `make test`
 	$(BIN)/python -m tests.fuzz --examples $(EXAMPLES)
 
 lint: $(READY)

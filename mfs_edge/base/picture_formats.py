@@ -61,7 +61,7 @@ def pixels(encoded: bytes, name: str) -> tuple[int, int] | None:
     """
     try:
         sizes = _SIZES[name](encoded)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, ValueError, OverflowError):  # the last: an offset that no address can hold
         return None
     whole = [(width, height) for width, height in sizes if width > 0 and height > 0]
     return max(whole, key=lambda size: size[0] * size[1]) if whole else None

@@ -1,0 +1,278 @@
+"""The optimised graph, read as the few blocks that the C computes.
+
+The graph must be one of the family: an encoder of depthwise 4x4 / pointwise stages, a decoder and a
+mask branch of upsample / depthwise 3x3 / pointwise stages, and the tail that blends. Sizes and
+widths are free. Whatever else stands in the graph is refused by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+import onnx_ir as ir
+
+from mfs_edge.base.errors import LoweringError
+from mfs_edge.graph import edit
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A depthwise conv, the pointwise conv behind it and its LeakyReLU. All float64."""
+
+    name: str
+    nodes: tuple[str, ...]  # of the graph, in order
+    kernel: np.ndarray  # [C, k, k]
+    weight: np.ndarray  # [N, C]
+    bias: np.ndarray  # [N]
+    tensors: tuple[str, str]  # what the graph calls kernel and weight
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A conv of full kernels, 1x1 or 3x3. All float64."""
+
+    name: str
+    nodes: tuple[str, ...]
+    weight: np.ndarray  # [O, I, k, k]
+    bias: np.ndarray  # [O]
+    tensor: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """The whole of it, in the order in which a frame passes."""
+
+    size: int  # pixels
+    centre: float  # subtracted from the image
+    slope: float  # of every LeakyReLU
+    stem: Pair  # the first of the encoder: reads planes
+    encoder: tuple[Pair, ...]  # the others
+    decoder: tuple[Pair, ...]
+    skips: tuple[int | None, ...]  # per decoder stage: the stage of ``encoder`` behind it
+    squeeze: Dense  # the tail's 1x1, before its upsample
+    face: tuple[Dense, Dense]
+    mask: tuple[Pair, ...]  # the last one computes on planes
+    mask_out: Dense
+    blend: tuple[str, ...]  # nodes
+
+
+def read(model: ir.Model) -> Network:
+    """``model``, whose weights are float32 or float64, as blocks.
+
+    Raises:
+        LoweringError: it is not of the family; names the first node that does not fit.
+    """
+    return _Reader(model.graph).network()
+
+
+class _Reader:
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph, self.seen = graph, dict[str, None]()
+        self.slope: float | None = None
+
+    def network(self) -> Network:
+        (image,) = self.graph.inputs
+        size = _side(image)
+        centre, value = self.centre(image)
+        stem, value = self.pair(value, 4)
+        encoder: list[Pair] = []
+        reached = {}
+        while (conv := _one(value, lambda node: _is_depthwise(node, 4))) is not None:
+            pair, value = self.pair(conv.inputs[0], 4)
+            encoder.append(pair)
+            reached[value] = len(encoder) - 1
+        face, mask = self.branches(value)
+        decoder, skips, squeeze, drawn = self.decoder(face, reached)
+        masks, mask_out, shown = self.masks(mask)
+        blend = self.blend(image, drawn[1], shown)
+        for node in self.graph:
+            if node.name not in self.seen:
+                _refuse(node)
+        return Network(
+            size, centre, self.slope or 0.0, stem, tuple(encoder), tuple(decoder), tuple(skips), squeeze, drawn[0],
+            tuple(masks), mask_out, blend,
+        )  # fmt: skip
+
+    def centre(self, image: ir.Value) -> tuple[float, ir.Value]:
+        node = self.take(image, "Sub", lambda node: edit.constant(node.inputs[1]) is not None)
+        return float(edit.weight(node, 1)), node.outputs[0]
+
+    def pair(self, value: ir.Value | None, side: int) -> tuple[Pair, ir.Value]:
+        before = len(self.seen)
+        depthwise = self.take(value, "Conv", lambda node: _is_depthwise(node, side))
+        pointwise = self.take(depthwise.outputs[0], "Conv", edit.is_pointwise)
+        output = self.leaky(pointwise.outputs[0])
+        kernel, weight = edit.weight(depthwise, 1)[:, 0], edit.weight(pointwise, 1)[:, :, 0, 0]
+        bias = edit.conv_bias(pointwise) + weight @ edit.conv_bias(depthwise)  # nothing bends in between
+        nodes = tuple(list(self.seen)[before:])
+        tensors = (str(depthwise.inputs[1].name), str(pointwise.inputs[1].name))  # type: ignore[union-attr]
+        return Pair(".".join(nodes[0].split(".")[:2]), nodes, kernel, weight, bias, tensors), output
+
+    def dense(self, value: ir.Value, side: int) -> tuple[Dense, ir.Value]:
+        node = self.take(value, "Conv", lambda node: _is_dense(node, side))
+        name = str(node.name)
+        found = Dense(
+            ".".join(name.split(".")[:2]), (name,), edit.weight(node, 1), edit.conv_bias(node), str(node.inputs[1].name)  # type: ignore[union-attr]
+        )
+        return found, node.outputs[0]
+
+    def leaky(self, value: ir.Value) -> ir.Value:
+        node = self.take(value, "LeakyRelu")
+        slope = node.attributes["alpha"].as_float() if "alpha" in node.attributes else 0.01
+        if self.slope not in (None, slope) or not 0 <= slope <= 1:
+            raise LoweringError(f"node {node.name}: a slope of {slope:g}; target c has one for all, in 0..1")
+        self.slope = slope
+        return node.outputs[0]
+
+    def up(self, value: ir.Value) -> ir.Value:
+        return self.take(value, "Resize", _is_doubling).outputs[0]
+
+    def branches(self, deepest: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The upsampled deepest map, as the decoder and the mask branch read it: the decoder's chain ends in blending."""
+        ups = [use.node for use in deepest.uses() if use.node.op_type == "Resize"]
+        starts = [(up, use.node) for up in ups for use in up.outputs[0].uses() if use.node.op_type == "Conv"]
+        if len(starts) != 2:
+            raise LoweringError(f"tensor {deepest.name}: target c expects a decoder and a mask branch behind it")
+        for up in ups:
+            self.see(up)
+        (one, two) = starts
+        first = _reaches_concat(one[1])
+        face, mask = (one, two) if first else (two, one)
+        self.face_start, self.mask_start = face[1], mask[1]
+        return face[0].outputs[0], mask[0].outputs[0]
+
+    def decoder(
+        self, value: ir.Value, reached: dict[ir.Value, int]
+    ) -> tuple[list[Pair], list[int | None], Dense, tuple[tuple[Dense, Dense], ir.Value]]:
+        pairs: list[Pair] = []
+        skips: list[int | None] = []
+        while True:
+            pair, value = self.branch_pair(value, self.face_start if not pairs else None)
+            pairs.append(pair)
+            concat = _one(value, lambda node: node.op_type == "Concat")
+            if concat is None:
+                skips.append(None)
+                break
+            skip = concat.inputs[1]
+            if concat.inputs[0] is not value or len(concat.inputs) != 2 or skip not in reached:
+                _refuse(concat)
+            self.see(concat)
+            skips.append(reached[skip])  # type: ignore[index]
+            value = self.up(concat.outputs[0])
+        squeeze, value = self.dense(value, 1)
+        value = self.leaky(self.up(value))
+        one, value = self.dense(value, 3)
+        two, value = self.dense(self.leaky(value), 3)
+        sigmoid = self.take(value, "Sigmoid")
+        return pairs, skips, squeeze, ((one, two), sigmoid.outputs[0])
+
+    def masks(self, value: ir.Value) -> tuple[list[Pair], Dense, ir.Value]:
+        pairs: list[Pair] = []
+        while True:
+            pair, value = self.branch_pair(value, self.mask_start if not pairs else None)
+            pairs.append(pair)
+            if _one(value, lambda node: node.op_type == "Resize") is None:
+                break
+            value = self.up(value)
+        out, value = self.dense(value, 3)
+        return pairs, out, self.take(value, "Sigmoid").outputs[0]
+
+    def branch_pair(self, value: ir.Value, start: ir.Node | None) -> tuple[Pair, ir.Value]:
+        """The next pair; ``start`` tells which of two readers of the deepest map is meant."""
+        if start is None:
+            return self.pair(value, 3)
+        self.only = start
+        try:
+            return self.pair(value, 3)
+        finally:
+            self.only = None
+
+    only: ir.Node | None = None
+
+    def blend(self, image: ir.Value, face: ir.Value, mask: ir.Value) -> tuple[str, ...]:
+        """swapped = image + (face - image) * mask."""
+        difference = self.take(face, "Sub", lambda node: node.inputs[1] is image)
+        weighted = self.take(difference.outputs[0], "Mul", lambda node: mask in node.inputs)
+        total = self.take(weighted.outputs[0], "Add", lambda node: image in node.inputs)
+        if [value for value in self.graph.outputs] != [total.outputs[0], mask]:
+            raise LoweringError(f"node {total.name}: the graph's outputs must be what it computes, and the mask")
+        return tuple(str(node.name) for node in (difference, weighted, total))
+
+    def take(
+        self, value: ir.Value | None, op_type: str, fits: Callable[[ir.Node], bool] = lambda node: True
+    ) -> ir.Node:
+        """The one reader of ``value`` that is an ``op_type`` and ``fits``."""
+        readers = list(_readers(value))
+        for node in readers:
+            if self.only is not None and node is not self.only and node.op_type == "Conv" and _is_depthwise(node, 3):
+                continue
+            if node.op_type == op_type and node.name not in self.seen and fits(node):
+                self.see(node)
+                return node
+        left = [node for node in readers if node.name not in self.seen]
+        if left:
+            _refuse(left[0])
+        raise LoweringError(f"tensor {value.name if value else '?'}: target c expects a {op_type} behind it")
+
+    def see(self, node: ir.Node) -> None:
+        self.seen[str(node.name)] = None
+
+
+def _readers(value: ir.Value | None) -> Iterator[ir.Node]:
+    return iter([use.node for use in value.uses()] if value is not None else [])
+
+
+def _one(value: ir.Value, fits: Callable[[ir.Node], bool]) -> ir.Node | None:
+    return next(filter(fits, _readers(value)), None)
+
+
+def _refuse(node: ir.Node) -> NoReturn:
+    raise LoweringError(f"node {node.name} ({node.op_type}): target c has no place for it; it takes the optimised graph")
+
+
+def _side(image: ir.Value) -> int:
+    shape = image.shape
+    if shape is None or len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or not isinstance(shape[2], int):
+        raise LoweringError(f"input {image.name}: target c takes [1, 3, S, S], not {shape}")
+    if shape[2] % 32 or shape[2] < 32:
+        raise LoweringError(f"input {image.name}: target c takes multiples of 32 px, not {shape[2]}")
+    return shape[2]
+
+
+def _is_depthwise(node: ir.Node, side: int) -> bool:
+    if node.op_type != "Conv" or not edit.is_depthwise(node) or edit.weight(node, 1).shape[2:] != (side, side):
+        return False
+    stride = 2 if side == 4 else 1
+    same = edit.weight(node, 1).shape[0] == edit.group(node)
+    return (
+        same and set(edit.integers(node, "strides", (1,))) == {stride} and set(edit.integers(node, "pads", (0,))) == {1}
+    )
+
+
+def _is_dense(node: ir.Node, side: int) -> bool:
+    if side == 1:
+        return edit.is_pointwise(node)
+    shape = edit.weight(node, 1).shape
+    ones = set(edit.integers(node, "strides", (1,))) == {1} and set(edit.integers(node, "pads", (0,))) == {1}
+    return edit.group(node) == 1 and shape[2:] == (side, side) and ones
+
+
+def _is_doubling(node: ir.Node) -> bool:
+    scales = edit.constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    text = {name: node.attributes[name].as_string() for name in ("mode", "coordinate_transformation_mode")}
+    linear = text == {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+    return linear and scales is not None and list(scales) == [1, 1, 2, 2]
+
+
+def _reaches_concat(node: ir.Node) -> bool:
+    """Whether the chain behind a depthwise conv meets a Concat before it is upsampled."""
+    while True:
+        following = list(_readers(node.outputs[0]))
+        if len(following) != 1:
+            return False
+        node = following[0]
+        if node.op_type in ("Concat", "Resize"):
+            return node.op_type == "Concat"

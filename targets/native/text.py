@@ -1,0 +1,106 @@
+"""The C, as text: one section per instruction set, from the kernel templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mfs_edge.base import extras
+from mfs_edge.base.version import __version__
+
+from .plan import Plan, Stage, rounded
+from .tiles import ISAS, Isa, split
+from .weights import Weights
+
+HERE = Path(__file__).parent
+KERNELS = ("vector", "pointwise", "depthwise", "planes", "stages")
+
+
+def environment() -> Any:
+    """Jinja with what the templates use.
+
+    Raises:
+        MissingDependency: jinja2 is not installed.
+    """
+    jinja2 = extras.require("jinja2", "native")
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    found.filters |= {"c": _identifier, "float32": _literal}
+    return found
+
+
+def source(plan: Plan, weights: Weights) -> str:
+    """``idn.c``."""
+    made = environment()
+    sections = [(isa, section(made, isa, plan)) for isa in ISAS]
+    about = {"net": plan.network, "plan": plan, "weights": weights, "rounded": rounded, "version": __version__}
+    text: str = made.get_template("idn.c.j2").render(sections=sections, isas=ISAS, **about)
+    return text + "\n"
+
+
+def header(plan: Plan, weights: Weights, precision: str) -> str:
+    """``idn.h``."""
+    about = {"net": plan.network, "plan": plan, "weights": weights, "version": __version__, "precision": precision}
+    text: str = environment().get_template("idn.h.j2").render(**about)
+    return text + "\n"
+
+
+def section(made: Any, isa: Isa, plan: Plan) -> str:
+    """All functions for one instruction set."""
+    pixels = sorted({m for stage in plan.stages for total in _products(stage) for m in split(total, isa.pixels)})
+    ragged = any(n % isa.columns for n in _outputs(plan))
+    counts = split(plan.network.size // isa.lanes, isa.row)
+
+    def along(kernel: str, arguments: str) -> str:
+        """Calls that cover a row."""
+        x, lines = 0, []
+        for count in sorted(set(counts), reverse=True):
+            end = x + counts.count(count) * count * isa.lanes
+            lines.append(
+                f"for (int x = {x}; x < {end}; x += {count * isa.lanes}) F({kernel}_{count})({arguments});"
+            )
+            x = end
+        return "\n      ".join(lines)
+
+    about = {
+        "isa": isa, "plan": plan, "net": plan.network, "pixels": pixels, "rounded": rounded, "along": along,
+        "vectors": sorted({isa.vectors} | ({1} if ragged else set()), reverse=True), "counts": sorted(set(counts)),
+        "axis": lambda side: f"IDN_axis_{side}(j)", "source": lambda stage: _at(stage.source, _skip(stage)),
+        "target": lambda stage: _at(stage.target, stage.part.offset),
+    }  # fmt: skip
+    return "\n".join(made.get_template(f"kernels/{name}.c.j2").render(**about) for name in KERNELS)
+
+
+def _products(stage: Stage) -> set[int]:
+    """How many pixels its pointwise conv is asked for at once, in any call."""
+    if stage.kind == "first":
+        return {stage.rows}
+    if stage.kind == "down":
+        return {rows * stage.rows for rows in range(1, stage.height + 1)}
+    side = stage.source.side if stage.source else 0
+    return {2 * stage.columns, 2 * (side % stage.columns)} - {0}
+
+
+def _outputs(plan: Plan) -> set[int]:
+    return {rounded(stage.pair.weight.shape[0]) for stage in plan.stages if stage.pair is not None}
+
+
+def _skip(stage: Stage) -> int:
+    """The encoder reads its own part of a map, behind the decoder's; the decoder reads all."""
+    return stage.source.parts[-1].offset if stage.kind == "down" and stage.source else 0
+
+
+def _at(map_: Any, offset: int) -> str:
+    return f"j->arena + {map_.offset + offset}"
+
+
+def _identifier(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _literal(value: float) -> str:
+    text = repr(float(np.float32(value)))
+    return f"{np.float32(value)!s}f" if "e" in text or "." in text else f"{text}.0f"

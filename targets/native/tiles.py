@@ -1,0 +1,59 @@
+"""The instruction sets and their tiles, in one table.
+
+A tile of ``pixels`` x ``vectors`` accumulators, the vectors of weights and one broadcast pixel must fit
+the registers: 16 on x86 before AVX-512 and in most WebAssembly hosts, 32 elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PANEL = 16  # output channels that lie together in the weights file, whatever the lanes
+
+
+@dataclass(frozen=True)
+class Isa:
+    """One instruction set: how its section is compiled, and how its loops are cut."""
+
+    name: str  # suffix of its functions
+    title: str
+    guard: str  # of the preprocessor
+    code: str  # the enumerator that a caller may force
+    lanes: int  # float32 in a vector
+    pixels: int  # rows of the pointwise tile
+    vectors: int  # columns of it
+    row: int  # vectors of a row that the 3x3 kernels compute at once, for two rows
+    by_lane: bool  # multiply by a lane of a loaded vector instead of by a broadcast
+    attribute: str = ""  # what a function needs to be compiled for it
+    maximum: str = ""  # the intrinsic for max(a, b), where the compilers do not find it
+    header: str = ""
+    madd: str = ""  # the intrinsic for a * b + c, where a compiler may not contract
+
+    @property
+    def columns(self) -> int:
+        """Output channels of a tile."""
+        return self.lanes * self.vectors
+
+
+X86 = "defined(IDN_X86)"
+ISAS = (
+    Isa("avx512", "x86-64 with AVX-512", X86, "IDN_AVX512", 16, 14, 2, 4, False,
+        'target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")',
+        "(v16f)_mm512_max_ps((__m512)(a), (__m512)(b))", "immintrin.h"),
+    Isa("avx2", "x86-64 with AVX2 and FMA", X86, "IDN_AVX2", 8, 6, 2, 2, False,
+        'target("avx2,fma")', "(v8f)_mm256_max_ps((__m256)(a), (__m256)(b))", "immintrin.h"),
+    Isa("sse2", "every x86-64", X86, "IDN_BASE", 4, 6, 2, 2, False,
+        "", "(v4f)_mm_max_ps((__m128)(a), (__m128)(b))", "immintrin.h"),
+    Isa("neon", "64-bit Arm", "defined(IDN_ARM64)", "IDN_BASE", 4, 8, 2, 4, True,
+        "", "(v4f)vmaxq_f32((float32x4_t)(a), (float32x4_t)(b))", "arm_neon.h"),
+    Isa("wasm", "WebAssembly with SIMD", "defined(IDN_WASM)", "IDN_BASE", 4, 6, 2, 2, False,
+        "", "(v4f)wasm_f32x4_pmax((v128_t)(b), (v128_t)(a))", "wasm_simd128.h",
+        "(v4f)wasm_f32x4_relaxed_madd((v128_t)(a), (v128_t)(b), (v128_t)(c))"),
+    Isa("any", "any other processor", "defined(IDN_OTHER)", "IDN_BASE", 4, 4, 2, 2, False),
+)  # fmt: skip
+
+
+def split(total: int, most: int) -> list[int]:
+    """``total`` in as few parts of at most ``most`` as it takes, none shorter than another by more than one."""
+    count = -(-total // most)
+    return [total // count + (part < total % count) for part in range(count)]

@@ -27,7 +27,7 @@ class Isa:
     attribute: str = ""  # what a function needs to be compiled for it
     maximum: str = ""  # the intrinsic for max(a, b), where the compilers do not find it
     header: str = ""
-    madd: str = ""  # the intrinsic for a * b + c, where a compiler may not contract
+    madd: str = ""  # the intrinsic for x * y + sum, where a compiler may not contract
 
     @property
     def columns(self) -> int:
@@ -48,7 +48,7 @@ ISAS = (
         "", "(v4f)vmaxq_f32((float32x4_t)(a), (float32x4_t)(b))", "arm_neon.h"),
     Isa("wasm", "WebAssembly with SIMD", "defined(IDN_WASM)", "IDN_BASE", 4, 6, 2, 2, False,
         "", "(v4f)wasm_f32x4_pmax((v128_t)(b), (v128_t)(a))", "wasm_simd128.h",
-        "(v4f)wasm_f32x4_relaxed_madd((v128_t)(a), (v128_t)(b), (v128_t)(c))"),
+        "(v4f)wasm_f32x4_relaxed_madd((v128_t)((x) - (v4f){0}), (v128_t)((y) - (v4f){0}), (v128_t)(sum))"),
     Isa("any", "any other processor", "defined(IDN_OTHER)", "IDN_BASE", 4, 4, 2, 2, False),
 )  # fmt: skip
 

@@ -1,0 +1,222 @@
+"""The C as a shared library: compiled once into a cache, called through ctypes.
+
+It stands alone (numpy, Python 3.9), so that it can travel to a device; see ``mfs_edge.target.Engine``
+for what its methods promise. A library that was built elsewhere is taken from ``lib/`` in the folder,
+see ``library_name``; else a C compiler here makes one: ``$CC``, gcc, clang, or the one in ``ziglang``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 64
+FLAGS = ("-O3", "-std=c11", "-fPIC", "-shared")
+ZIG_FLAGS = ("-fno-sanitize=all",)  # zig cc checks for undefined behaviour unless told otherwise
+SOURCES = ("idn.c", "idn_pool.c")
+CPUS = {0: {"x86_64": "SSE2", "aarch64": "NEON"}, 1: {"x86_64": "AVX2"}, 2: {"x86_64": "AVX-512"}}
+PLANES, RGB8, GRAY8 = 0, 1, 4
+
+
+class _Model(ctypes.Structure):
+    _fields_ = [
+        ("shared", ctypes.c_void_p), ("identity", ctypes.c_void_p), ("base", ctypes.c_uint64), ("cpu", ctypes.c_int)
+    ]  # fmt: skip
+
+
+class _Image(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("stride", ctypes.c_size_t), ("format", ctypes.c_int)]
+
+
+class Engine:
+    """One model, one arena; ``threads`` - 1 helpers wait beside the caller."""
+
+    PACKAGE = "a C compiler"
+    MODULES = ("ctypes",)
+    title = "generated C"
+
+    def __init__(self, path: str, threads: int = 0, profile: bool = False) -> None:
+        folder = Path(path)
+        self.about: dict[str, Any] = json.loads((folder / "idn.json").read_text("utf-8"))
+        file, self.version = library(folder)
+        self.lib = ctypes.CDLL(str(file))
+        self.lib.idn_error.restype = ctypes.c_char_p
+        self.lib.idn_pool_new.restype = ctypes.c_void_p
+        self.weights = _aligned((folder / "idn.weights").read_bytes())
+        self.model = _Model()
+        self._check(self.lib.idn_open(ctypes.byref(self.model), _at(self.weights), ctypes.c_size_t(self.weights.size)))
+        if forced := os.environ.get("MFS_EDGE_IDN_CPU"):
+            self._check(self.lib.idn_set_cpu(ctypes.byref(self.model), int(forced)))
+        self.pool = self.lib.idn_pool_new(threads or os.cpu_count() or 1)
+        self.workers = self.lib.idn_pool_size(ctypes.c_void_p(self.pool))
+        plan = self.about["arena"]
+        self.arena = _aligned(bytes(plan["shared"] + self.workers * plan["worker"]))
+        size, self.bytes = self.about["size"], self.about["io"] == "uint8"
+        shape = (1, size, size, 3) if self.bytes else (1, 3, size, size)
+        self.inputs = {"image": (shape, "uint8" if self.bytes else "float32")}
+        kind = np.uint8 if self.bytes else np.float32
+        self.image = np.zeros(shape, kind)
+        self.swapped = np.zeros(shape, kind)
+        self.mask = np.zeros((1, size, size, 1) if self.bytes else (1, 1, size, size), kind)
+        self.profile, self.times, self.frames = profile, {}, 0  # type: ignore[var-annotated]
+
+    def __del__(self) -> None:
+        if getattr(self, "pool", None):
+            self.lib.idn_pool_free(ctypes.c_void_p(self.pool))
+
+    def feed(self, feeds: dict[str, Any]) -> None:
+        (self.image,) = (np.ascontiguousarray(value, self.image.dtype) for value in feeds.values())
+
+    def infer(self) -> None:
+        if self.profile:
+            return self._by_stage()
+        status = self.lib.idn_run_parallel(
+            *self._pictures(), ctypes.c_int(self.workers),
+            ctypes.cast(self.lib.idn_pool_parallel, ctypes.c_void_p), ctypes.c_void_p(self.pool),
+        )  # fmt: skip
+        return self._check(status)
+
+    def fetch(self) -> dict[str, Any]:
+        return {"swapped": self.swapped.copy(), "mask": self.mask.copy()}
+
+    def coverage(self) -> None:
+        """Everything is compiled."""
+
+    def layers(self) -> list[dict[str, Any]]:
+        """By running the stages one by one."""
+        return [
+            {"name": name, "kind": "stage", "ms": 1000 * seconds / self.frames} for name, seconds in self.times.items()
+        ]
+
+    def execution(self) -> str:
+        """What the library was told to use."""
+        machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
+        name = CPUS[self.model.cpu].get(machine, "the compiler's own vectors")
+        return f"{self.about['precision']} on {name}, compiled by {self.version}"
+
+    def set_identity(self, data: bytes) -> None:
+        """Another identity of the same base, between two frames."""
+        held = _aligned(data)
+        self._check(
+            self.lib.idn_set_identity(ctypes.byref(self.model), _at(held), ctypes.c_size_t(held.size))
+        )
+        self.identity = held  # the library reads it in place
+
+    def _pictures(self) -> tuple[Any, ...]:
+        size, wide = self.about["size"], 1 if self.bytes else 4
+        rgb = (RGB8, size * 3) if self.bytes else (PLANES, size * 4)
+        gray = (GRAY8, size * wide) if self.bytes else (PLANES, size * wide)
+        self.held = tuple(
+            _Image(array.ctypes.data, stride, form)
+            for array, (form, stride) in ((self.image, rgb), (self.swapped, rgb), (self.mask, gray))
+        )
+        return (
+            ctypes.byref(self.model), *map(ctypes.byref, self.held), _at(self.arena), ctypes.c_size_t(self.arena.size)
+        )  # fmt: skip
+
+    def _by_stage(self) -> None:
+        given, name = self._pictures(), ctypes.c_char_p()
+        for stage in range(self.about["stages"]):
+            started = time.perf_counter()
+            self._check(self.lib.idn_run_stage(*given, ctypes.c_int(stage), ctypes.byref(name)))
+            spent = time.perf_counter() - started
+            if self.frames:  # the first frame is not steady
+                key = (name.value or b"").decode()
+                self.times[key] = self.times.get(key, 0.0) + spent
+        self.frames += 1
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise RuntimeError(self.lib.idn_error(status).decode())
+
+
+def library(folder: Path) -> tuple[Path, str]:
+    """The shared library for ``folder``, and what compiled it.
+
+    Raises:
+        ImportError: there is none for this machine, and no compiler to make one.
+        RuntimeError: the compiler refuses the source; with its words.
+    """
+    built = folder / "lib" / library_name()
+    if built.exists():
+        return built, "a compiler elsewhere"
+    command, name = compiler()
+    source = [(folder / name).read_bytes() for name in (*SOURCES, "idn.h", "idn_pool.h")]
+    key = hashlib.sha256(b"\0".join([*source, " ".join(command).encode(), name.encode()])).hexdigest()[:24]
+    place = cache() / f"{key}{Path(library_name()).suffix}"
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as room:
+            made = Path(room, place.name)
+            _compile([*command, *FLAGS, *(str(folder / name) for name in SOURCES), "-o", str(made), "-lpthread"])
+            os.replace(made, place)
+    return place, name
+
+
+def library_name(system: str = "", machine: str = "") -> str:
+    """Such as ``idn-linux-x86_64.so``, for this machine or for another."""
+    system = (system or platform.system()).lower()
+    machine = (machine or platform.machine()).lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
+    return f"idn-{system}-{machine}{ {'darwin': '.dylib', 'windows': '.dll'}.get(system, '.so')}"
+
+
+def compiler() -> tuple[list[str], str]:
+    """The command of a C compiler, and its name and version.
+
+    Raises:
+        ImportError: there is none.
+    """
+    given = os.environ.get("CC")
+    for command in ([shlex.split(given)] if given else [["gcc"], ["clang"], ["cc"]]):
+        if shutil.which(command[0]):
+            return command, _first_line([*command, "--version"])
+    if importlib.util.find_spec("ziglang"):
+        command = [sys.executable, "-m", "ziglang", "cc"]
+        return [*command, *ZIG_FLAGS], f"zig {_first_line([sys.executable, '-m', 'ziglang', 'version'])}"
+    raise ImportError("there is none on this machine")
+
+
+def cache() -> Path:
+    """Where libraries are kept: the user's cache, or ``$MFS_EDGE_CACHE``."""
+    if given := os.environ.get("MFS_EDGE_CACHE"):
+        return Path(given, "native")
+    home = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
+    return Path(home or Path.home() / ".cache", "mfs-edge", "native")
+
+
+def _compile(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        words = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[-1:]
+        raise RuntimeError(f"{command[0]}: {words[0] if words else 'no message'}")
+
+
+def _first_line(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    return (done.stdout or done.stderr).splitlines()[0] if done.returncode == 0 else "unknown"
+
+
+def _aligned(data: bytes) -> Any:
+    """``data`` in memory that begins at a multiple of ALIGNMENT."""
+    room = np.zeros(len(data) + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    room[start : start + len(data)] = np.frombuffer(data, np.uint8)
+    return room[start : start + len(data)]
+
+
+def _at(array: Any) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)

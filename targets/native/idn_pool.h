@@ -1,0 +1,10 @@
+/* Threads for idn_run_parallel: pool = idn_pool_new(n); idn_run_parallel(..., idn_pool_size(pool), idn_pool_parallel, pool). */
+#ifndef IDN_POOL_H
+#define IDN_POOL_H
+#include "idn.h"
+typedef struct idn_pool idn_pool;
+idn_pool *idn_pool_new(int threads); /* the caller is one of them; null without memory */
+int idn_pool_size(const idn_pool *pool);
+void idn_pool_parallel(void *pool, idn_task task, void *work, int count);
+void idn_pool_free(idn_pool *pool);
+#endif

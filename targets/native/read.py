@@ -1,0 +1,70 @@
+"""What a folder of generated C holds: ``idn.json`` tells, and vouches for the other files by their hashes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mfs_edge.base import files
+from mfs_edge.base.errors import InputError
+from mfs_edge.program import Program, Step, Tensor, Value
+
+INDEX = "idn.json"
+AGAIN = "compile it again, or copy the whole folder"
+
+
+def read(path: Path) -> Program:
+    """The network in ``path``, a folder.
+
+    Raises:
+        InputError: a file is missing or is not the one that was written.
+    """
+    try:
+        held = json.loads((path / INDEX).read_bytes())
+        for name, digest in held["sha256"].items():
+            if Path(name).name != name or files.sha256(path / name) != digest:
+                raise InputError(f"{path / name}: is not the file that {INDEX} was written with; {AGAIN}")
+        return _program(held)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: cannot be read ({error.strerror}); {AGAIN}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # whatever damage looks like
+        raise InputError(f"{path / INDEX}: is damaged ({type(error).__name__}: {error}); {AGAIN}") from error
+
+
+def _program(held: dict[str, Any]) -> Program:
+    described = held["program"]
+    values = {
+        name: Value(tuple(map(int, shape)), str(dtype), int(bits), bool(constant))
+        for name, (shape, dtype, bits, constant) in described["values"].items()
+    }
+    steps = tuple(
+        Step(kind, kind, tuple(inputs), tuple(outputs), name=name, multiplies=int(multiplies))
+        for kind, name, inputs, outputs, multiplies in described["steps"]
+    )
+    takes, gives = (tuple(Tensor(**{**t, "shape": tuple(t["shape"])}) for t in held[side]) for side in ("takes", "gives"))
+    return Program(
+        format="C",
+        steps=steps,
+        values=values,
+        inputs=tuple(described["inputs"]),
+        outputs=tuple(described["outputs"]),
+        takes=takes,
+        gives=gives,
+        metadata={str(key): str(value) for key, value in held["metadata"].items()},
+        details={"stages": held["stages"], "arena bytes": held["arena"]["shared"] + held["arena"]["worker"]},
+    )
+
+
+def dumps(program: Program, about: dict[str, Any], takes: tuple[Tensor, ...], gives: tuple[Tensor, ...]) -> str:
+    """What :func:`read` reads: ``about`` and the program that the C computes."""
+    described = {
+        "values": {n: [list(v.known), v.dtype, v.bits, v.constant] for n, v in program.values.items()},
+        "steps": [[s.kind, s.name, list(s.inputs), list(s.outputs), s.multiplies] for s in program.steps],
+        "inputs": list(program.inputs),
+        "outputs": list(program.outputs),
+    }
+    sides = {side: [vars(t) for t in tensors] for side, tensors in (("takes", takes), ("gives", gives))}
+    return json.dumps({**about, **sides, "program": described}, indent=1) + "\n"

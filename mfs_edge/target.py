@@ -170,6 +170,13 @@ class Target(abc.ABC):
         """
         return Artefact.at(path, self.companions).companions
 
+    def vouch(self, path: Path) -> None:
+        """Called before anything of the file runs, here or on a device.
+
+        Raises:
+            InputError: running it would run code that came with it.
+        """
+
     def remarks(self, program: Program) -> list[str]:
         """What a user must be told of a file that was written; for its manifest."""
         return []
@@ -204,6 +211,7 @@ class Loaded:
         self.program = target.read(path)  # before any runtime sees the file
         if reason := target.unrunnable():
             raise MissingDependency(f"{path}: {reason}; copy it to such a machine and run the same command there")
+        target.vouch(path)
         self.engine = self._engine(threads)
         (self.input,) = self.engine.inputs.items()
 

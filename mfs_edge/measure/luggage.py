@@ -34,6 +34,7 @@ def pack(artefact: Path) -> Luggage:
         InputError: the artefact is damaged, or no target's.
     """
     kind = target.of_file(artefact)
+    kind.vouch(artefact)
     found = {
         "runner.py": _source(runner),
         **{f"{module.__name__.rpartition('.')[2]}.py": _source(module) for module in (frames, cpus, machine)},

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import onnx_ir as ir
 
+from mfs_edge.base.errors import InputError
+from mfs_edge.base.version import __version__
 from mfs_edge.graph import ir_program
 from mfs_edge.program import Tensor
 from mfs_edge.target import EmitOptions
@@ -25,10 +28,7 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     """
     planned = plan.make(schedule.read(model))
     packed = weights.pack(planned)
-    made = {name: (HERE / name).read_bytes() for name in FIXED}
-    made["idn.h"] = text.header(planned, packed, options.precision).encode()
-    made["idn.c"] = text.source(planned, packed).encode()
-    made["idn.weights"] = packed.dumps()
+    made = {**sources(planned, packed, options.precision), "idn.weights": packed.dumps()}
     about = {
         "size": planned.network.size,
         "precision": options.precision,
@@ -37,12 +37,46 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         "arena": {"shared": 4 * planned.arena, "worker": 4 * planned.scratch},
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(made.items())},
         "metadata": dict(options.metadata),
+        "network": schedule.describe(planned.network),
     }
     takes, gives = _tensors(planned.network.size, options.io)
     made[read.INDEX] = read.dumps(ir_program.program(model), about, takes, gives).encode()
     path.mkdir()
     for name, content in made.items():
         (path / name).write_bytes(content)
+
+
+def sources(planned: plan.Plan, packed: weights.Weights, precision: str) -> dict[str, bytes]:
+    """Every file that a compiler reads; they depend on the network's shape alone, never on its weights."""
+    made = {name: (HERE / name).read_bytes() for name in FIXED}
+    made["idn.h"] = text.header(planned, packed, precision).encode()
+    made["idn.c"] = text.source(planned, packed).encode()
+    return made
+
+
+def vouch(path: Path) -> None:
+    """Raise unless the C in ``path`` is, to the byte, what this version writes for such a network.
+
+    A folder may come from a stranger, and compiling and calling what is in it would run their code. The
+    source follows from the description in ``idn.json``, so it is made again and compared.
+
+    Raises:
+        InputError: something in the folder was not written by this version of mfs-edge.
+    """
+    try:
+        held = json.loads((path / read.INDEX).read_bytes())
+        planned = plan.make(schedule.blank(held["network"]))
+        made = sources(planned, weights.pack(planned), str(held["precision"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError) as error:
+        raise InputError(f"{path / read.INDEX}: is damaged ({type(error).__name__}: {error}); {read.AGAIN}") from error
+    found = {name.name for name in path.iterdir()}
+    wrong = sorted(found - made.keys() - {read.INDEX, "idn.weights"})
+    wrong += sorted(name for name, content in made.items() if name not in found or (path / name).read_bytes() != content)
+    if wrong:
+        raise InputError(
+            f"{path / wrong[0]}: is not what mfs-edge {__version__} writes for this network, and is not compiled or "
+            "called: it may come from a stranger, or from another version; compile it again"
+        )
 
 
 def _tensors(size: int, io: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -7,15 +7,18 @@ widths are free. Whatever else stands in the graph is refused by its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.base.errors import LoweringError
 from mfs_edge.graph import edit
+
+MOST_NUMBERS = 2**24  # of one tensor, in a description that a stranger may have written
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,49 @@ class Network:
     mask: tuple[Pair, ...]  # the last one computes on planes
     mask_out: Dense
     blend: tuple[str, ...]  # nodes
+
+
+def describe(network: Network) -> dict[str, Any]:
+    """All of ``network`` but its numbers, for JSON: what decides every line of the C."""
+    held: dict[str, Any] = {"size": network.size, "centre": network.centre, "slope": network.slope}
+    for field in ("stem", "squeeze", "mask_out"):
+        held[field] = _described(getattr(network, field))
+    for field in ("encoder", "decoder", "face", "mask"):
+        held[field] = [_described(block) for block in getattr(network, field)]
+    return {**held, "skips": list(network.skips), "blend": list(network.blend)}
+
+
+def blank(held: dict[str, Any]) -> Network:
+    """The network that was described, its weights zeros.
+
+    Raises:
+        ValueError, KeyError, TypeError: ``held`` is not a description.
+    """
+    one = {field: _blank(held[field]) for field in ("stem", "squeeze", "mask_out")}
+    many = {field: tuple(map(_blank, held[field])) for field in ("encoder", "decoder", "face", "mask")}
+    numbers = {field: float(held[field]) for field in ("centre", "slope")}
+    skips = tuple(None if skip is None else int(skip) for skip in held["skips"])
+    return Network(size=int(held["size"]), skips=skips, blend=tuple(map(str, held["blend"])), **numbers, **one, **many)
+
+
+def _described(block: Pair | Dense) -> dict[str, Any]:
+    """Arrays as their shapes."""
+    return {k: list(v.shape) if isinstance(v, np.ndarray) else v for k, v in vars(block).items()}
+
+
+def _blank(held: dict[str, Any]) -> Any:
+    arrays = {k: np.zeros(_shape(held[k])) for k in ("kernel", "weight", "bias") if k in held}
+    named: dict[str, Any] = {"name": str(held["name"]), "nodes": tuple(map(str, held["nodes"]))}
+    if "kernel" in held:
+        kernel, weight = held["tensors"]
+        return Pair(**named, **arrays, tensors=(str(kernel), str(weight)))
+    return Dense(**named, **arrays, tensor=str(held["tensor"]))
+
+
+def _shape(sizes: Sequence[int]) -> tuple[int, ...]:
+    if len(sizes) > 4 or math.prod(sizes) > MOST_NUMBERS or min(sizes) < 1:
+        raise ValueError(f"no tensor of this family is {list(sizes)}")
+    return tuple(map(int, sizes))
 
 
 def read(model: ir.Model) -> Network:

@@ -71,7 +71,9 @@ def vouch(path: Path) -> None:
         raise InputError(f"{path / read.INDEX}: is damaged ({type(error).__name__}: {error}); {read.AGAIN}") from error
     found = {name.name for name in path.iterdir()}
     wrong = sorted(found - made.keys() - {read.INDEX, "idn.weights"})
-    wrong += sorted(name for name, content in made.items() if name not in found or (path / name).read_bytes() != content)
+    wrong += sorted(
+        name for name, content in made.items() if name not in found or (path / name).read_bytes() != content
+    )
     if wrong:
         raise InputError(
             f"{path / wrong[0]}: is not what mfs-edge {__version__} writes for this network, and is not compiled or "

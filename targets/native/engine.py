@@ -111,9 +111,7 @@ class Engine:
     def set_identity(self, data: bytes) -> None:
         """Another identity of the same base, between two frames."""
         held = _aligned(data)
-        self._check(
-            self.lib.idn_set_identity(ctypes.byref(self.model), _at(held), ctypes.c_size_t(held.size))
-        )
+        self._check(self.lib.idn_set_identity(ctypes.byref(self.model), _at(held), ctypes.c_size_t(held.size)))
         self.identity = held  # the library reads it in place
 
     def _pictures(self) -> tuple[Any, ...]:
@@ -163,7 +161,7 @@ def library(folder: Path) -> tuple[Path, str]:
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             made = Path(room, place.name)
             _compile([*command, *FLAGS, *(str(folder / name) for name in SOURCES), "-o", str(made), "-lpthread"])
-            os.replace(made, place)
+            made.replace(place)
     return place, name
 
 
@@ -171,7 +169,7 @@ def library_name(system: str = "", machine: str = "") -> str:
     """Such as ``idn-linux-x86_64.so``, for this machine or for another."""
     system = (system or platform.system()).lower()
     machine = (machine or platform.machine()).lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
-    return f"idn-{system}-{machine}{ {'darwin': '.dylib', 'windows': '.dll'}.get(system, '.so')}"
+    return f"idn-{system}-{machine}{ {'darwin': '.dylib', 'windows': '.dll'}.get(system, '.so') }"
 
 
 def compiler() -> tuple[list[str], str]:
@@ -181,7 +179,7 @@ def compiler() -> tuple[list[str], str]:
         ImportError: there is none.
     """
     given = os.environ.get("CC")
-    for command in ([shlex.split(given)] if given else [["gcc"], ["clang"], ["cc"]]):
+    for command in [shlex.split(given)] if given else [["gcc"], ["clang"], ["cc"]]:
         if shutil.which(command[0]):
             return command, _first_line([*command, "--version"])
     if importlib.util.find_spec("ziglang"):

@@ -97,7 +97,7 @@ class Plan:
 
 def make(network: Network) -> Plan:
     """Stages and buffers for ``network``: the encoder, the decoder, the mask branch, and the tail that streams rows."""
-    S = network.size
+    size = network.size
     widths = [pair.weight.shape[0] for pair in network.encoder]
     maps: list[Map] = []
 
@@ -111,7 +111,7 @@ def make(network: Network) -> Plan:
 
     # A decoder stage writes in front of the encoder stage that is concatenated behind it.
     depth = len(network.encoder)
-    sides = [S >> (i + 2) for i in range(depth)]
+    sides = [size >> (i + 2) for i in range(depth)]
     joined: dict[int, Map] = {}
     outs: list[Map] = []
     for pair, skip in zip(network.decoder[:-1], network.skips[:-1], strict=True):
@@ -181,10 +181,11 @@ def tile_columns(source: Map, *, even: bool = False) -> int:
 
 
 def _tail(network: Network, value: Map, shown: Map) -> Stage:
-    S, half = network.size, network.size // 2
+    size, half = network.size, network.size // 2
     pair, mask = network.decoder[-1], network.mask[-2]
     drawn, hidden = rounded(network.squeeze.weight.shape[0], 8), rounded(mask.weight.shape[0], 8)
-    wide, narrow = S + 2 * MARGIN, half + 2 * MARGIN
+    outputs = (network.face[0].weight.shape[0], network.mask[-1].weight.shape[0])
+    wide, narrow = size + 2 * MARGIN, half + 2 * MARGIN
     face, masked = tile_columns(value, even=True), tile_columns(shown, even=True)
     scratch = {
         "taps": 18 * max(value.width, shown.width),
@@ -194,18 +195,18 @@ def _tail(network: Network, value: Map, shown: Map) -> Stage:
         "hidden": hidden * 4 * narrow,
         "face_up": 4 * drawn * wide,
         "mask_up": 4 * hidden * wide,
-        "face_1": 4 * network.face[0].weight.shape[0] * wide,
-        "mask_1": 4 * network.mask[-1].weight.shape[0] * wide,
-        "zeros": max(drawn, hidden) * wide,
-        "frame_in": 6 * S,
-        "frame_out": 6 * S,
-        "frame_mask": 2 * S,
+        "face_1": 4 * outputs[0] * wide,
+        "mask_1": 4 * outputs[1] * wide,
+        "zeros": max(drawn, hidden, *outputs) * wide,  # rows outside of any ring that is wide
+        "frame_in": 6 * size,
+        "frame_out": 6 * size,
+        "frame_mask": 2 * size,
     }
     nodes = (
         *pair.nodes, *network.squeeze.nodes, *mask.nodes, *network.mask[-1].nodes, *network.mask_out.nodes,
         *network.face[0].nodes, *network.face[1].nodes, *network.blend,
     )  # fmt: skip
-    return Stage("tail", "tail", nodes, S, 4, pair, value, shown, None, columns=face, height=masked, scratch=scratch)
+    return Stage("tail", "tail", nodes, size, 2, pair, value, shown, None, columns=face, height=masked, scratch=scratch)
 
 
 def _live(stages: Sequence[Stage], maps: Iterable[Map], until_end: Iterable[Map]) -> None:

@@ -44,7 +44,9 @@ def _program(held: dict[str, Any]) -> Program:
         Step(kind, kind, tuple(inputs), tuple(outputs), name=name, multiplies=int(multiplies))
         for kind, name, inputs, outputs, multiplies in described["steps"]
     )
-    takes, gives = (tuple(Tensor(**{**t, "shape": tuple(t["shape"])}) for t in held[side]) for side in ("takes", "gives"))
+    takes, gives = (
+        tuple(Tensor(**{**t, "shape": tuple(t["shape"])}) for t in held[side]) for side in ("takes", "gives")
+    )
     return Program(
         format="C",
         steps=steps,

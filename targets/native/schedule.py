@@ -161,7 +161,11 @@ class _Reader:
         node = self.take(value, "Conv", lambda node: _is_dense(node, side))
         name = str(node.name)
         found = Dense(
-            ".".join(name.split(".")[:2]), (name,), edit.weight(node, 1), edit.conv_bias(node), str(node.inputs[1].name)  # type: ignore[union-attr]
+            ".".join(name.split(".")[:2]),
+            (name,),
+            edit.weight(node, 1),
+            edit.conv_bias(node),
+            str(node.inputs[1].name),  # type: ignore[union-attr]
         )
         return found, node.outputs[0]
 
@@ -177,7 +181,7 @@ class _Reader:
         return self.take(value, "Resize", _is_doubling).outputs[0]
 
     def branches(self, deepest: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """The upsampled deepest map, as the decoder and the mask branch read it: the decoder's chain ends in blending."""
+        """The upsampled deepest map, as the decoder and the mask branch read it."""
         ups = [use.node for use in deepest.uses() if use.node.op_type == "Resize"]
         starts = [(up, use.node) for up in ups for use in up.outputs[0].uses() if use.node.op_type == "Conv"]
         if len(starts) != 2:
@@ -243,7 +247,7 @@ class _Reader:
         difference = self.take(face, "Sub", lambda node: node.inputs[1] is image)
         weighted = self.take(difference.outputs[0], "Mul", lambda node: mask in node.inputs)
         total = self.take(weighted.outputs[0], "Add", lambda node: image in node.inputs)
-        if [value for value in self.graph.outputs] != [total.outputs[0], mask]:
+        if list(self.graph.outputs) != [total.outputs[0], mask]:
             raise LoweringError(f"node {total.name}: the graph's outputs must be what it computes, and the mask")
         return tuple(str(node.name) for node in (difference, weighted, total))
 
@@ -276,7 +280,9 @@ def _one(value: ir.Value, fits: Callable[[ir.Node], bool]) -> ir.Node | None:
 
 
 def _refuse(node: ir.Node) -> NoReturn:
-    raise LoweringError(f"node {node.name} ({node.op_type}): target c has no place for it; it takes the optimised graph")
+    raise LoweringError(
+        f"node {node.name} ({node.op_type}): target c has no place for it; it takes the optimised graph"
+    )
 
 
 def _side(image: ir.Value) -> int:

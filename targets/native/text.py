@@ -59,9 +59,7 @@ def section(made: Any, isa: Isa, plan: Plan) -> str:
         x, lines = 0, []
         for count in sorted(set(counts), reverse=True):
             end = x + counts.count(count) * count * isa.lanes
-            lines.append(
-                f"for (int x = {x}; x < {end}; x += {count * isa.lanes}) F({kernel}_{count})({arguments});"
-            )
+            lines.append(f"for (int x = {x}; x < {end}; x += {count * isa.lanes}) F({kernel}_{count})({arguments});")
             x = end
         return "\n      ".join(lines)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .plan import Map, Plan, rounded
-from .schedule import Dense, Pair
+from .schedule import Pair
 from .tiles import PANEL
 
 VERSION = 1
@@ -50,7 +50,7 @@ class Weights:
 
 
 def checksum(data: bytes) -> int:
-    """As ``idn_sum`` in the C: FNV-1a over 64-bit words, in four lanes, each mixed; ``data`` is whole lines of 32 bytes."""
+    """As ``idn_sum`` in the C: FNV-1a over 64-bit words, in four lanes, each mixed, of a multiple of 32 bytes."""
     words = np.frombuffer(data, "<u8").reshape(-1, 4)
     lanes = np.uint64(14695981039346656037) + np.arange(4, dtype=np.uint64)
     prime, shift = np.uint64(1099511628211), np.uint64(29)
@@ -103,7 +103,7 @@ def pack(plan: Plan) -> Weights:
     for name, dense in (("tail_face", net.face[0]), ("tail_blend", net.face[1]), ("tail_shade", net.mask_out)):
         put(f"{name}_weight", dense.weight.transpose(1, 2, 3, 0), dense.tensor)
         put(f"{name}_bias", dense.bias, dense.tensor)
-    shared, identity = (np.concatenate(blocks[name]).astype("<f4").tobytes() for name in ("shared", "identity"))
+    shared, identity = (b"".join(a.astype("<f4").tobytes() for a in blocks[name]) for name in ("shared", "identity"))
     layout = repr((VERSION, net.size, sorted(places.items()), len(shared), len(identity), net.slope, net.centre))
     network = int.from_bytes(hashlib.sha256(layout.encode()).digest()[:8], "little")
     return Weights(network, shared, identity, places)

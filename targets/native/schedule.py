@@ -18,6 +18,7 @@ import onnx_ir as ir
 from mfs_edge.base.errors import LoweringError
 from mfs_edge.graph import edit
 
+MOST_PIXELS = 4096  # of a side
 MOST_NUMBERS = 2**24  # of one tensor, in a description that a stranger may have written
 
 
@@ -78,9 +79,11 @@ def blank(held: dict[str, Any]) -> Network:
     Raises:
         ValueError, KeyError, TypeError: ``held`` is not a description.
     """
-    one = {field: _blank(held[field]) for field in ("stem", "squeeze", "mask_out")}
-    many = {field: tuple(map(_blank, held[field])) for field in ("encoder", "decoder", "face", "mask")}
-    numbers = {field: float(held[field]) for field in ("centre", "slope")}
+    one: dict[str, Any] = {field: _blank(held[field]) for field in ("stem", "squeeze", "mask_out")}
+    many: dict[str, Any] = {field: tuple(map(_blank, held[field])) for field in ("encoder", "decoder", "face", "mask")}
+    numbers: dict[str, Any] = {field: float(held[field]) for field in ("centre", "slope")}
+    if not 32 <= held["size"] <= MOST_PIXELS or held["size"] % 32:
+        raise ValueError(f"no network of this family takes {held['size']} px")
     skips = tuple(None if skip is None else int(skip) for skip in held["skips"])
     return Network(size=int(held["size"]), skips=skips, blend=tuple(map(str, held["blend"])), **numbers, **one, **many)
 
@@ -91,7 +94,7 @@ def _described(block: Pair | Dense) -> dict[str, Any]:
 
 
 def _blank(held: dict[str, Any]) -> Any:
-    arrays = {k: np.zeros(_shape(held[k])) for k in ("kernel", "weight", "bias") if k in held}
+    arrays: dict[str, Any] = {k: np.zeros(_shape(held[k])) for k in ("kernel", "weight", "bias") if k in held}
     named: dict[str, Any] = {"name": str(held["name"]), "nodes": tuple(map(str, held["nodes"]))}
     if "kernel" in held:
         kernel, weight = held["tensors"]
@@ -210,7 +213,7 @@ class _Reader:
             if concat.inputs[0] is not value or len(concat.inputs) != 2 or skip not in reached:
                 _refuse(concat)
             self.see(concat)
-            skips.append(reached[skip])  # type: ignore[index]
+            skips.append(reached[skip])
             value = self.up(concat.outputs[0])
         squeeze, value = self.dense(value, 1)
         value = self.leaky(self.up(value))

@@ -45,7 +45,7 @@ class _Image(ctypes.Structure):
 class Engine:
     """One model, one arena; ``threads`` - 1 helpers wait beside the caller."""
 
-    PACKAGE = "a C compiler"
+    PACKAGE = "ziglang"  # where the system has no C compiler
     MODULES = ("ctypes",)
     title = "generated C"
 
@@ -185,7 +185,7 @@ def compiler() -> tuple[list[str], str]:
     if importlib.util.find_spec("ziglang"):
         command = [sys.executable, "-m", "ziglang", "cc"]
         return [*command, *ZIG_FLAGS], f"zig {_first_line([sys.executable, '-m', 'ziglang', 'version'])}"
-    raise ImportError("there is none on this machine")
+    raise ImportError(f"{given or 'gcc, clang, cc'}: not found, and ziglang is not installed")
 
 
 def cache() -> Path:

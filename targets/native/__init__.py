@@ -8,6 +8,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
+from mfs_edge.options import TargetOptions
 from mfs_edge.target import EmitOptions, Target
 
 if TYPE_CHECKING:
@@ -16,8 +19,18 @@ if TYPE_CHECKING:
     from mfs_edge.program import Program
 
 
+class NativeOptions(TargetOptions):
+    """What only C asks."""
+
+    embed: bool = Field(
+        default=False,
+        description="whether the weights are constants of the program, in `idn_weights.c`, instead of the file "
+        "`idn.weights`",
+    )
+
+
 class NativeTarget(Target):
-    """A folder: ``idn.h`` with the manual, ``idn.c``, ``idn.weights``, an example and what compiles it.
+    """A folder: ``idn.h`` with the manual, ``idn.c``, the weights, an example and what compiles it.
 
     The source is one for every processor: x86-64 (SSE2, AVX2, AVX-512 chosen at run time), 64-bit Arm,
     WebAssembly, anything else that GCC or Clang compile for.
@@ -34,6 +47,7 @@ class NativeTarget(Target):
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"
+    options: type[TargetOptions] = NativeOptions
 
     def __init__(self) -> None:
         compilers = shlex.split(os.environ.get("CC", ""))[:1] or ["gcc", "clang", "cc"]

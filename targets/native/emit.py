@@ -12,12 +12,13 @@ from mfs_edge.base.version import __version__
 from mfs_edge.program import Tensor
 from mfs_edge.target import EmitOptions
 
-from . import plan, read, schedule, text, weights
+from . import NativeOptions, embed, plan, read, schedule, text, weights
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 HERE = Path(__file__).parent
+WEIGHTS = "idn.weights"
 FIXED = ("idn_pool.h", "idn_pool.c", "main.c", "CMakeLists.txt")
 
 
@@ -31,11 +32,18 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
 
     planned = plan.make(schedule.read(model))
     packed = weights.pack(planned)
-    made = {**sources(planned, packed, options.precision), "idn.weights": packed.dumps()}
+    embedded = isinstance(options.own, NativeOptions) and options.own.embed
+    made = sources(planned, packed, options.precision, embedded=embedded)
+    if embedded:
+        made[embed.FILE] = embed.source(packed.dumps(), packed)
+    else:
+        made[WEIGHTS] = packed.dumps()
     about = {
         "size": planned.network.size,
         "precision": options.precision,
         "io": options.io,
+        "embedded": embedded,
+        "weights": packed.total,
         "stages": len(planned.stages),
         "arena": {"shared": 4 * planned.arena, "worker": 4 * planned.scratch},
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(made.items())},
@@ -49,10 +57,10 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         (path / name).write_bytes(content)
 
 
-def sources(planned: plan.Plan, packed: weights.Weights, precision: str) -> dict[str, bytes]:
-    """Every file that a compiler reads; they depend on the network's shape alone, never on its weights."""
+def sources(planned: plan.Plan, packed: weights.Weights, precision: str, *, embedded: bool) -> dict[str, bytes]:
+    """Every file that a compiler reads, but embedded weights; they depend on the network's shape alone."""
     made = {name: (HERE / name).read_bytes() for name in FIXED}
-    made["idn.h"] = text.header(planned, packed, precision).encode()
+    made["idn.h"] = text.header(planned, packed, precision, embedded=embedded).encode()
     made["idn.c"] = text.source(planned, packed).encode()
     return made
 
@@ -68,12 +76,15 @@ def vouch(path: Path) -> None:
     """
     try:
         held = json.loads((path / read.INDEX).read_bytes())
-        planned = plan.make(schedule.blank(held["network"]))
-        made = sources(planned, weights.pack(planned), str(held["precision"]))
+        planned, embedded = plan.make(schedule.blank(held["network"])), bool(held["embedded"])
+        packed = weights.pack(planned)
+        made = sources(planned, packed, str(held["precision"]), embedded=embedded)
+        if embedded:  # whose numbers are whatever they are, and whose text is nothing but numbers
+            made[embed.FILE] = embed.source(embed.data((path / embed.FILE).read_bytes()), packed)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError) as error:
         raise InputError(f"{path / read.INDEX}: is damaged ({type(error).__name__}: {error}); {read.AGAIN}") from error
     found = {name.name for name in path.iterdir()}
-    wrong = sorted(found - made.keys() - {read.INDEX, "idn.weights"})
+    wrong = sorted(found - made.keys() - {read.INDEX, *(() if embedded else (WEIGHTS,))})
     wrong += sorted(
         name for name, content in made.items() if name not in found or (path / name).read_bytes() != content
     )

@@ -30,7 +30,6 @@ class Isa:
     dot: str = "quarters"  # how integers are multiplied, see kernels/products.c.j2
     dot_pixels: int = 4  # rows of that tile
     halves: str = ""  # the intrinsic for the sums of two products of 16 bits
-    bytes: str = ""  # what stores n's lowest bytes, where the compilers do it badly
     signed: bool = False  # bytes that are multiplied have both signs
     integers: bool = False  # of use for integers only
     madd: str = ""  # the intrinsic for x * y + sum, where a compiler may not contract

@@ -40,7 +40,9 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         "network": schedule.describe(planned.network),
     }
     takes, gives = _tensors(planned.network.size, options.io)
-    made[read.INDEX] = read.dumps(ir_program.program(model), about, takes, gives).encode()
+    made[read.INDEX] = read.dumps(
+        ir_program.program(model), about, takes, gives, _integers(planned.network)
+    ).encode()
     path.mkdir()
     for name, content in made.items():
         (path / name).write_bytes(content)
@@ -79,6 +81,16 @@ def vouch(path: Path) -> None:
             f"{path / wrong[0]}: is not what mfs-edge {__version__} writes for this network, and is not compiled or "
             "called: it may come from a stranger, or from another version; compile it again"
         )
+
+
+def _integers(network: Network) -> Iterator[IntegerTensor]:
+    """What is rounded, by the names of the float graph."""
+    for pair in (*network.encoder, *network.decoder, *network.mask):
+        if (product := pair.integer) is None:
+            continue
+        yield IntegerTensor.activation(pair.nodes[0], "int8", product.step, product.zero)
+        yield IntegerTensor.constant(pair.nodes[1], product.codes, product.scale / product.step)
+        yield IntegerTensor.constant(f"{pair.nodes[1]}.bias", product.bias, product.scale)
 
 
 def _tensors(size: int, io: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

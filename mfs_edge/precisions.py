@@ -95,9 +95,7 @@ def _quantised(
     products = precision == PRODUCTS
     level = "int8" if products else precision
     with steps.counted(f"quantise to {precision}, calibrated on {calibration.source}") as progress:
-        found = quantise(
-            model, calibration, precision=level, products=products, min_psnr=min_psnr, progress=progress
-        )
+        found = quantise(model, calibration, precision=level, products=products, min_psnr=min_psnr, progress=progress)
     return Graph(precision, found.model, _macs(found.model), calibration.warnings, found.arithmetic)
 
 

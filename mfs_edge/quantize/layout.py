@@ -117,7 +117,9 @@ def _groups(graph: ir.Graph, integer: set[str], *, results: bool) -> dict[str, s
 
 def _is_integer(value: ir.Value, integer: set[str], *, results: bool) -> bool:
     made = value.producer()
-    return (results and made is not None and made.name in integer) or any(use.node.name in integer for use in value.uses())
+    return (results and made is not None and made.name in integer) or any(
+        use.node.name in integer for use in value.uses()
+    )
 
 
 def _fixed(graph: ir.Graph, integer: set[str], group: dict[str, str]) -> dict[str, Grid]:

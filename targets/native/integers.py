@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_ir as ir
 
 from mfs_edge.base.errors import LoweringError
 from mfs_edge.graph import edit
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 PAIRS = 128  # what two neighbouring codes of one sign may sum to, see ``mfs_edge.quantize.neighbours``
 
@@ -72,4 +75,5 @@ def _taken(graph: ir.Graph, conv: ir.Node, weight: ir.Node) -> Integer:
 def saturates(codes: np.ndarray) -> bool:
     """Whether ``codes`` [N, K], neighbours along K side by side, could overflow 16 bits in pairs with bytes."""
     even, odd = codes[:, 0::2].astype(int), codes[:, 1::2].astype(int)
-    return bool((np.maximum(even, 0) + np.maximum(odd, 0) > PAIRS).any() or (np.minimum(even, 0) + np.minimum(odd, 0) < -PAIRS).any())
+    high, low = np.maximum(even, 0) + np.maximum(odd, 0), np.minimum(even, 0) + np.minimum(odd, 0)
+    return bool(max(high.max(), -low.min()) > PAIRS)

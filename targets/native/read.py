@@ -64,7 +64,10 @@ def _program(held: dict[str, Any]) -> Program:
 
 
 def dumps(
-    program: Program, about: dict[str, Any], takes: tuple[Tensor, ...], gives: tuple[Tensor, ...],
+    program: Program,
+    about: dict[str, Any],
+    takes: tuple[Tensor, ...],
+    gives: tuple[Tensor, ...],
     integers: Sequence[IntegerTensor] = (),
 ) -> str:
     """What :func:`read` reads: ``about`` and the program that the C computes."""

@@ -10,16 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import onnx_ir as ir
 
 from mfs_edge.base.errors import LoweringError
 from mfs_edge.graph import edit
 
 from . import integers
 from .integers import Integer
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 MOST_PIXELS = 4096  # of a side
 MOST_NUMBERS = 2**24  # of one tensor, in a description that a stranger may have written

@@ -42,10 +42,10 @@ def source(plan: Plan, weights: Weights) -> str:
     return text + "\n"
 
 
-def header(plan: Plan, weights: Weights, precision: str) -> str:
+def header(plan: Plan, weights: Weights, precision: str, *, embedded: bool) -> str:
     """``idn.h``."""
     about = {"net": plan.network, "plan": plan, "weights": weights, "version": __version__, "precision": precision}
-    text: str = environment().get_template("idn.h.j2").render(**about)
+    text: str = environment().get_template("idn.h.j2").render(embedded=embedded, **about)
     return text + "\n"
 
 

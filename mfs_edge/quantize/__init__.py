@@ -79,7 +79,7 @@ def quantise(
     if precision == "int8" and float_nodes:
         raise UsageError("int8 leaves no node in float; use int8-mixed to keep some")
     pictures = calibration.images if isinstance(calibration, CalibrationSet) else list(calibration)
-    draft = Draft(model, pictures, () if float_nodes is None else tuple(float_nodes), progress)
+    draft = Draft(model, pictures, () if float_nodes is None else tuple(float_nodes), progress=progress)
     if products:
         draft = replace(draft, float_nodes=layout.products(model.graph), results=False)
     layout.find(model, draft.float_nodes)  # refuses unknown names

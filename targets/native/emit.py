@@ -53,7 +53,9 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         "network": schedule.describe(planned.network),
     }
     takes, gives = _tensors(planned.network.size, options.io)
-    made[read.INDEX] = read.dumps(ir_program.program(model), about, takes, gives, _integers(planned.network)).encode()
+    made[read.INDEX] = read.dumps(
+        ir_program.program(model), about, takes, gives, list(_integers(planned.network))
+    ).encode()
     path.mkdir()
     for name, content in made.items():
         (path / name).write_bytes(content)

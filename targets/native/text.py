@@ -64,7 +64,8 @@ def section(made: Any, isa: Isa, plan: Plan) -> str:
         return "\n      ".join(lines)
 
     about = {
-        "isa": isa, "plan": plan, "net": plan.network, "attribute": _attribute(isa, plan), "rounded": rounded, "along": along,
+        "isa": isa, "plan": plan, "net": plan.network, "attribute": _attribute(isa, plan), "rounded": rounded,
+        "along": along,
         "vectors": sorted({isa.vectors} | ({1} if ragged else set()), reverse=True), "counts": sorted(set(counts)),
         "axis": lambda side: f"IDN_axis_{side}(j)", "source": lambda stage: _at(stage.source, _skip(stage)),
         "target": lambda stage: _at(stage.target, stage.part.offset),

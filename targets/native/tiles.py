@@ -57,7 +57,8 @@ ISAS = (
         dot="lanes", dot_pixels=8, signed=True, integers=True),
     Isa("wasm", "WebAssembly with SIMD", "defined(IDN_WASM)", "IDN_BASE", 4, 6, 2, 2, False,
         "", "(v4f)wasm_f32x4_pmax((v128_t)(b), (v128_t)(a))", "wasm_simd128.h",
-        dot="halves", halves="wasm_i32x4_dot_i16x8((v128_t)(x), (v128_t)(w))", madd="(v4f)wasm_f32x4_relaxed_madd((v128_t)((x) - (v4f){0}), (v128_t)((y) - (v4f){0}), (v128_t)(sum))"),
+        dot="halves", halves="wasm_i32x4_dot_i16x8((v128_t)(x), (v128_t)(w))",
+        madd="(v4f)wasm_f32x4_relaxed_madd((v128_t)((x) - (v4f){0}), (v128_t)((y) - (v4f){0}), (v128_t)(sum))"),
     Isa("any", "any other processor", "defined(IDN_OTHER)", "IDN_BASE", 4, 4, 2, 2, False),
 )  # fmt: skip
 

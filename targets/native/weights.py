@@ -107,9 +107,8 @@ def pack(plan: Plan) -> Weights:
         put(f"{name}_weight", dense.weight.transpose(1, 2, 3, 0), dense.tensor)
         put(f"{name}_bias", dense.bias, dense.tensor)
     shared, identity = (bytes(blocks[name]) for name in ("shared", "identity"))
-    layout = repr(
-        (VERSION, net.size, sorted(places.items()), net.integers, len(shared), len(identity), net.slope, net.centre)
-    )
+    kinds = (net.integers, net.slope, net.centre)
+    layout = repr((VERSION, net.size, sorted(places.items()), len(shared), len(identity), *kinds))
     network = int.from_bytes(hashlib.sha256(layout.encode()).digest()[:8], "little")
     return Weights(network, shared, identity, places)
 

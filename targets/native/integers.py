@@ -68,7 +68,7 @@ def _taken(graph: ir.Graph, conv: ir.Node, weight: ir.Node) -> Integer:
         conv.replace_input_with(index, edit.new_initialiser(graph, name, real))
     conv.replace_input_with(0, depthwise.outputs[0])
     graph.remove([restored, rounded, weight, bias], safe=True)
-    return Integer(codes[:, :, 0, 0], bias_codes, scale, float(step), 0 if zero is None else int(zero))
+    return Integer(codes[:, :, 0, 0].copy(), bias_codes.copy(), scale, float(step), 0 if zero is None else int(zero))
 
 
 def saturates(codes: np.ndarray) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     """
     from mfs_edge.graph import ir_program  # onnx_ir: who runs a folder vouches for it without
 
-    planned = plan.make(schedule.read(model))
+    network = replace(schedule.read(model), half=options.precision == "fp16")
+    planned = plan.make(network)
     packed = weights.pack(planned)
     embedded = isinstance(options.own, NativeOptions) and options.own.embed
     made = sources(planned, packed, options.precision, embedded=embedded)

@@ -68,6 +68,7 @@ class Network:
     mask: tuple[Pair, ...]  # the last one computes on planes
     mask_out: Dense
     blend: tuple[str, ...]  # nodes
+    half: bool = False  # whether the weights of pointwise convs are stored in float16, which must hold them
 
     @property
     def integers(self) -> bool:
@@ -82,7 +83,7 @@ def describe(network: Network) -> dict[str, Any]:
         held[field] = _described(getattr(network, field))
     for field in ("encoder", "decoder", "face", "mask"):
         held[field] = [_described(block) for block in getattr(network, field)]
-    return {**held, "skips": list(network.skips), "blend": list(network.blend)}
+    return {**held, "skips": list(network.skips), "blend": list(network.blend), "half": network.half}
 
 
 def blank(held: dict[str, Any]) -> Network:
@@ -97,7 +98,8 @@ def blank(held: dict[str, Any]) -> Network:
     if not 32 <= held["size"] <= MOST_PIXELS or held["size"] % 32:
         raise ValueError(f"no network of this family takes {held['size']} px")
     skips = tuple(None if skip is None else int(skip) for skip in held["skips"])
-    return Network(size=int(held["size"]), skips=skips, blend=tuple(map(str, held["blend"])), **numbers, **one, **many)
+    blend = tuple(map(str, held["blend"]))
+    return Network(size=int(held["size"]), skips=skips, blend=blend, half=bool(held["half"]), **numbers, **one, **many)
 
 
 def _described(block: Pair | Dense) -> dict[str, Any]:

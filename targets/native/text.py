@@ -98,7 +98,9 @@ def _kinds(plan: Plan, *, integers: bool) -> set[str]:
 
 
 def _attribute(isa: Isa, plan: Plan) -> str:
-    return isa.attribute.replace('"avx512f', '"avx512vnni,avx512f') if plan.network.integers else isa.attribute
+    """What functions are compiled for; integers and halves need more of x86."""
+    more = ("avx512vnni," if plan.network.integers else "", "f16c," if plan.network.half else "")
+    return isa.attribute.replace('"avx512f', f'"{more[0]}avx512f').replace('"avx2', f'"{more[1]}avx2')
 
 
 def _products(stage: Stage) -> set[int]:

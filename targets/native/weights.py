@@ -77,7 +77,7 @@ def pack(plan: Plan) -> Weights:
     def put(name: str, array: np.ndarray, tensor: str | None = None) -> None:
         block = "identity" if tensor is not None and tensor.startswith(owned) else "shared"
         places[name.replace(".", "_")] = (block, len(blocks[block]) // 4)
-        stored = array if array.dtype in (np.int8, np.int32) else array.astype("<f4")
+        stored = array if array.dtype in (np.int8, np.int32, np.float16) else array.astype("<f4")
         data = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).tobytes()
         blocks[block].extend(data.ljust(rounded(len(data), 4 * LINE), b"\0"))
 
@@ -92,7 +92,7 @@ def pack(plan: Plan) -> Weights:
     put("stem_bias", _wide(net.stem.bias[None], width), net.stem.tensors[1])
     for stage in plan.stages:
         if stage.pair is not None:
-            _put_pair(put, stage.pair, _read_by(plan, stage.pair))
+            _put_pair(put, stage.pair, _read_by(plan, stage.pair), half=net.half)
     hidden = net.mask[-2]
     _put_pair(put, hidden, _places(plan.stages[-1].target), planes=True)
     squeeze = net.squeeze
@@ -107,13 +107,15 @@ def pack(plan: Plan) -> Weights:
         put(f"{name}_weight", dense.weight.transpose(1, 2, 3, 0), dense.tensor)
         put(f"{name}_bias", dense.bias, dense.tensor)
     shared, identity = (bytes(blocks[name]) for name in ("shared", "identity"))
-    kinds = (net.integers, net.slope, net.centre)
+    kinds = (net.integers, net.half, net.slope, net.centre)
     layout = repr((VERSION, net.size, sorted(places.items()), len(shared), len(identity), *kinds))
     network = int.from_bytes(hashlib.sha256(layout.encode()).digest()[:8], "little")
     return Weights(network, shared, identity, places)
 
 
-def _put_pair(put: object, pair: Pair, places: tuple[list[int], int], *, planes: bool = False) -> None:
+def _put_pair(
+    put: object, pair: Pair, places: tuple[list[int], int], *, planes: bool = False, half: bool = False
+) -> None:
     where, width = places
     kernel = np.zeros((pair.kernel.shape[1] * pair.kernel.shape[2], width))
     kernel[:, where] = pair.kernel.reshape(pair.kernel.shape[0], -1).T
@@ -125,9 +127,20 @@ def _put_pair(put: object, pair: Pair, places: tuple[list[int], int], *, planes:
     weight = np.zeros((pair.weight.shape[0], width))
     weight[:, where] = pair.weight
     outputs = rounded(pair.bias.size, 8 if planes else PANEL)
+    if half and not planes:
+        weight = _halves(pair.name, weight)
     put(f"{pair.name}_kernel", kernel, pair.tensors[0])  # type: ignore[operator]
     put(f"{pair.name}_weight", _eights(weight) if planes else _panels(weight), pair.tensors[1])  # type: ignore[operator]
     put(f"{pair.name}_bias", _wide(pair.bias[None], outputs), pair.tensors[1])  # type: ignore[operator]
+
+
+def _halves(name: str, weight: np.ndarray) -> np.ndarray:
+    """``weight`` [N, K] in float16."""
+    with np.errstate(over="ignore"):
+        half = weight.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise LoweringError(f"{name}: a weight of {np.abs(weight).max():.3g} is beyond float16; compile with fp32")
+    return half
 
 
 def _put_integers(put: object, pair: Pair, product: Integer, kernel: np.ndarray, where: list[int]) -> None:

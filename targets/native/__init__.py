@@ -24,8 +24,8 @@ class NativeOptions(TargetOptions):
 
     embed: bool = Field(
         default=False,
-        description="whether the weights are constants of the program, in `idn_weights.c`, instead of the file "
-        "`idn.weights`",
+        description="whether the weights are constants of the program, in idn_weights.c, instead of the file "
+        "idn.weights",
     )
 
 

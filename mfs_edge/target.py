@@ -115,6 +115,7 @@ class Target(abc.ABC):
     default_io: str
     systems: tuple[str, ...] = ()  # where its runtime exists, as platform.system() calls them; all if empty
     oldest: Mapping[str, str] = MappingProxyType({})  # precision -> the oldest runtime that has run its files
+    products: bool = False  # whether its int8 rounds only what products of matrices read, and no result
     companions: tuple[str, ...] = ()  # suffixes of what lies beside an artefact, where it is several files
     options: type[TargetOptions] = TargetOptions
 

@@ -43,7 +43,8 @@ class NativeTarget(Target):
     engine = f"{__name__}.engine"
     emit_needs = ("onnx_ir", "jinja2")
     run_needs: tuple[str, ...] = ("jinja2",)  # what is compiled is first made again, and compared
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    products = True
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"

@@ -39,6 +39,16 @@ def check(held: Mapping[str, Any], precision: str) -> None:
     _require(sum(math.prod(shape) for block in blocks for shape in _shapes(block)) <= MOST_NUMBERS, "it is too large")
     _geometry(held)
     _widths(held)
+    _kinds(held)
+
+
+def _kinds(held: Mapping[str, Any]) -> None:
+    """Which products are of integers; never those whose results are planes."""
+    floats = [block["integer"] for block in (held["stem"], *held["mask"][-2:])]
+    others = [block["integer"] for block in (*held["encoder"], *held["decoder"], *held["mask"][:-2])]
+    _require(all(type(flag) is bool for flag in (*floats, *others, held["half"])), "its kinds are not booleans")
+    _require(not any(floats), "what planes are made of is never rounded")
+    _require(not (any(others) and held["half"]), "it is rounded twice")
 
 
 def _geometry(held: Mapping[str, Any]) -> None:
@@ -74,7 +84,7 @@ def _widths(held: Mapping[str, Any]) -> None:
 def _pair(block: Mapping[str, Any], inputs: int, side: int) -> int:
     """Its outputs."""
     outputs = block["weight"][0]
-    _fits(block, kernel=[inputs, side, side], weight=[outputs, inputs], bias=[outputs])
+    _fits(block, kernel=[inputs, side, side], weight=[outputs, inputs], bias=[outputs], offset=[inputs])
     return int(outputs)
 
 
@@ -98,7 +108,7 @@ def _blocks(held: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _shapes(block: Mapping[str, Any]) -> Iterator[list[int]]:
-    return (block[key] for key in ("kernel", "weight", "bias") if key in block)
+    return (block[key] for key in ("kernel", "weight", "bias", "offset") if key in block)
 
 
 def _texts(value: Any) -> Iterator[str]:

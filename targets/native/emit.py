@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mfs_edge.base.errors import InputError, LoweringError
 from mfs_edge.base.version import __version__
-from mfs_edge.program import Tensor
+from mfs_edge.program import IntegerTensor, Tensor
 from mfs_edge.target import EmitOptions
 
 from . import NativeOptions, described, embed, plan, read, schedule, text, weights
+from .schedule import Network
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -32,7 +35,7 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     """
     from mfs_edge.graph import ir_program  # onnx_ir: who runs a folder vouches for it without
 
-    network = schedule.read(model)
+    network = replace(schedule.read(model), half=options.precision == "fp16")
     try:
         described.check(schedule.describe(network), options.precision)
     except ValueError as error:
@@ -58,7 +61,9 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         "network": schedule.describe(planned.network),
     }
     takes, gives = _tensors(planned.network.size, options.io)
-    made[read.INDEX] = read.dumps(ir_program.program(model), about, takes, gives).encode()
+    made[read.INDEX] = read.dumps(
+        ir_program.program(model), about, takes, gives, list(_integers(planned.network))
+    ).encode()
     path.mkdir()
     for name, content in made.items():
         (path / name).write_bytes(content)
@@ -101,6 +106,16 @@ def vouch(path: Path) -> None:
             f"{path / wrong[0]}: is not what mfs-edge {__version__} writes for this network, and is not compiled or "
             "called: it may come from a stranger, or from another version; compile it again"
         )
+
+
+def _integers(network: Network) -> Iterator[IntegerTensor]:
+    """What is rounded, by the names of the float graph."""
+    for pair in (*network.encoder, *network.decoder, *network.mask):
+        if (product := pair.integer) is None:
+            continue
+        yield IntegerTensor.activation(pair.nodes[0], "int8", product.step, product.zero)
+        yield IntegerTensor.constant(pair.nodes[1], product.codes, product.scale / product.step)
+        yield IntegerTensor.constant(f"{pair.nodes[1]}.bias", product.bias, product.scale)
 
 
 def _tensors(size: int, io: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -38,7 +38,7 @@ def edited(folder: Path, edit: Edit) -> None:
     try:
         planned = plan.make(schedule.blank(index["network"]))
         made = emit.sources(planned, weights.pack(planned), index["precision"], embedded=False)
-    except (ValueError, KeyError, TypeError, IndexError, ArithmeticError, AttributeError):
+    except (*emit.DAMAGE, LoweringError):
         made = {}
     for name, content in made.items():
         (folder / name).write_bytes(content)
@@ -90,6 +90,11 @@ EDITS: dict[str, Edit] = {
     "too shallow": network(lambda held: held["mask"].pop(1)),
     "too large": shape("face", 0, "weight", 2**20, 4, 3, 3),
     "an infinite slope": network(lambda held: held.update(slope=float("inf"))),
+    "an offset of one": shape("decoder", 2, "offset", 1),
+    "integers where planes are made": network(lambda held: held["mask"][-2].update(integer=True)),
+    "integers of the picture": network(lambda held: held["stem"].update(integer=True)),
+    "a kind that is text": network(lambda held: held["encoder"][0].update(integer="yes")),
+    "two kinds": network(lambda held: [held.update(half=True), held["encoder"][0].update(integer=True)]),
     "another size": network(lambda held: held.update(size=48)),
 }
 

@@ -1,0 +1,142 @@
+"""The same C on other processors: emulated, in WebAssembly, or at least compiled for them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.targets.native import toolchains
+
+GOLDEN_TOLERANCE = 5e-5
+SIZES = (224, 256)
+Made = Callable[[int], Path]
+# What a processor is emulated as -> the instruction set that the C must choose there.
+PROCESSORS = {"Nehalem": 0, "Haswell": 1}
+BOARDS = ("cortex-a72", "cortex-a76")
+pytestmark = pytest.mark.usefixtures("tools")
+
+
+def judge(path: Path, golden: Mapping[str, np.ndarray], size: int) -> None:
+    swapped, mask = toolchains.outputs(path, size)
+    assert np.abs(swapped - golden[f"target{size}/output"]).max() < GOLDEN_TOLERANCE
+    assert np.abs(mask - golden[f"target{size}/mask"]).max() < GOLDEN_TOLERANCE
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_aarch64_is_golden(made: Made, raw: Made, golden: Mapping[str, np.ndarray], size: int, tmp_path: Path) -> None:
+    """On the processors of a Raspberry Pi 4 and 5, in an arena of anything, and nothing outside is touched."""
+    flags = (*toolchains.FLAGS, "-target", "aarch64-linux-musl", "-static")
+    program = toolchains.compile_c(made(size), "frames.c", tmp_path / "frames", flags=flags)
+    for board in BOARDS:
+        out = tmp_path / f"{board}.raw"
+        emulated = (toolchains.emulator("aarch64"), "-cpu", board, program)
+        toolchains.call([*emulated, made(size) / "idn.weights", raw(size), out])
+        judge(out, golden, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_older_x86_chooses_what_it_has_and_is_golden(
+    made: Made, raw: Made, golden: Mapping[str, np.ndarray], size: int, processor: str, tmp_path: Path
+) -> None:
+    compiler = ("gcc",) if toolchains.is_x86() else (*toolchains.ZIG, "-target", "x86_64-linux-musl", "-static")
+    program = toolchains.compile_c(made(size), "frames.c", tmp_path / "frames", compiler=compiler)
+    emulated = (toolchains.emulator("x86_64"), "-cpu", processor, program)
+    ran = toolchains.call([*emulated, made(size) / "idn.weights", raw(size), tmp_path / "out.raw"])
+    assert int(ran.stdout) == PROCESSORS[processor]
+    judge(tmp_path / "out.raw", golden, size)
+    refused = toolchains.call([*emulated, made(size) / "idn.weights", raw(size), tmp_path / "no.raw", "2"], code=5)
+    assert "lacks that instruction set" in refused.stderr
+
+
+@pytest.mark.skipif(
+    not toolchains.has_avx512(), reason="not run: this processor has no AVX-512, and no emulator here has"
+)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "zig"])
+def test_avx512_is_golden(
+    made: Made, raw: Made, golden: Mapping[str, np.ndarray], size: int, compiler: str, tmp_path: Path
+) -> None:
+    command = toolchains.ZIG if compiler == "zig" else (compiler,)
+    program = toolchains.compile_c(made(size), "frames.c", tmp_path / "frames", compiler=command)
+    ran = toolchains.call([program, made(size) / "idn.weights", raw(size), tmp_path / "out.raw"])
+    assert int(ran.stdout) == 2
+    judge(tmp_path / "out.raw", golden, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("flags", [("-msimd128",), ("-msimd128", "-mrelaxed-simd"), ()], ids=["simd", "relaxed", "plain"])
+def test_webassembly_is_golden(
+    made: Made, raw: Made, golden: Mapping[str, np.ndarray], size: int, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    given = (*toolchains.FLAGS, "-target", "wasm32-wasi", "-s", *flags)
+    module = toolchains.compile_c(made(size), "frames.c", tmp_path / "frames.wasm", flags=given)
+    shutil.copyfile(made(size) / "idn.weights", tmp_path / "idn.weights")
+    shutil.copyfile(raw(size), tmp_path / "in.raw")
+    for deterministic in (False, True) if "-mrelaxed-simd" in flags else (False,):
+        toolchains.wasm(module, tmp_path, "idn.weights", "in.raw", "out.raw", deterministic=deterministic)
+        judge(tmp_path / "out.raw", golden, size)
+
+
+def test_a_processor_that_is_none_of_these_computes_the_same(made: Made, raw: Made, tmp_path: Path) -> None:
+    """RISC-V: the section for any other."""
+    flags = (*toolchains.FLAGS, "-target", "riscv64-linux-musl", "-static")
+    program = toolchains.compile_c(made(32), "frames.c", tmp_path / "frames", flags=flags)
+    here = toolchains.compile_c(made(32), "frames.c", tmp_path / "here", compiler=("gcc",))
+    for command, out in (((toolchains.emulator("riscv64"), program), "there.raw"), ((here,), "here.raw")):
+        toolchains.call([*command, made(32) / "idn.weights", raw(32), tmp_path / out])
+    there, here_too = (np.fromfile(tmp_path / name, np.float32) for name in ("there.raw", "here.raw"))
+    assert np.abs(there - here_too).max() < GOLDEN_TOLERANCE
+
+
+def test_the_other_byte_order_refuses_the_weights(made: Made, raw: Made, tmp_path: Path) -> None:
+    flags = (*toolchains.FLAGS, "-target", "s390x-linux-musl", "-static")
+    program = toolchains.compile_c(made(32), "frames.c", tmp_path / "frames", flags=flags)
+    command = (toolchains.emulator("s390x"), program, made(32) / "idn.weights", raw(32), tmp_path / "out.raw")
+    assert "other byte order" in toolchains.call(command, code=5).stderr
+    assert not (tmp_path / "out.raw").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ("x86_64-windows-gnu", b"MZ"),
+        ("x86_64-macos", b"\xcf\xfa\xed\xfe"),
+        ("aarch64-macos", b"\xcf\xfa\xed\xfe"),
+        ("x86_64-linux-gnu.2.17", b"\x7fELF"),
+        ("aarch64-linux-gnu.2.17", b"\x7fELF"),
+    ],
+)
+def test_shared_libraries_for_other_systems(made: Made, target: str, kind: bytes, tmp_path: Path) -> None:
+    """Compiled only: there is nothing here that runs them."""
+    into = tmp_path / "library"
+    command = [*toolchains.ZIG, *toolchains.FLAGS, "-target", target, "-shared", "-fPIC", str(made(32) / "idn.c")]
+    toolchains.call([*command, "-o", str(into)])
+    assert into.read_bytes().startswith(kind)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ("aarch64-linux-android", b"\x7fELF"),
+        ("x86_64-linux-android", b"\x7fELF"),
+        ("aarch64-ios", b"\xcf\xfa\xed\xfe"),
+        ("aarch64-freestanding", b"\x7fELF"),
+    ],
+)
+def test_objects_for_phones_need_no_c_library(made: Made, target: str, kind: bytes, tmp_path: Path) -> None:
+    into = tmp_path / "idn.o"
+    flags = ("-target", target, "-ffreestanding", "-nostdinc", *_own_headers(), "-c")
+    toolchains.call([*toolchains.ZIG, *toolchains.FLAGS, *flags, str(made(32) / "idn.c"), "-o", str(into)])
+    assert into.read_bytes().startswith(kind)
+
+
+def _own_headers() -> tuple[str, str]:
+    """The compiler's own headers (stddef.h, arm_neon.h), which no system brings."""
+    import ziglang
+
+    return ("-isystem", str(Path(str(ziglang.__file__)).parent / "lib" / "include"))

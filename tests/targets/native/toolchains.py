@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import shutil
 import subprocess
@@ -20,9 +21,19 @@ def compile_c(
     folder: Path, program: str, into: Path, *, compiler: Sequence[str] = ZIG, flags: Sequence[str] = FLAGS, pool: bool = False
 ) -> Path:
     """``program`` of the harness with the C in ``folder``, linked as ``into``; warnings are errors."""
-    sources = [folder / "idn.c", HARNESS / program, *([folder / "idn_pool.c"] if pool else [])]
-    command = [*compiler, *flags, "-Wall", "-Wextra", "-Werror", f"-I{folder}", *map(str, sources), "-o", str(into)]
-    call([*command, *(["-lpthread"] if pool else []), "-lm"])
+    command = (*compiler, *flags, "-Wall", "-Wextra", "-Werror", f"-I{folder}")
+    parts = [str(_object(command, folder / "idn.c")), str(HARNESS / program)]
+    if pool:
+        parts += [str(_object(command, folder / "idn_pool.c")), "-lpthread"]
+    call([*command, *parts, "-lm", "-o", str(into)])
+    return into
+
+
+@functools.cache
+def _object(command: tuple[str, ...], source: Path) -> Path:
+    """``source`` compiled, once."""
+    into = source.parent.with_name(f"{source.stem}-{abs(hash((command, source)))}.o")
+    call([*command, "-c", str(source), "-o", str(into)])
     return into
 
 

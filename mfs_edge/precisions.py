@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from mfs_edge.quantize.calibration import CalibrationSet
 
-INTEGER = ("int8", "int8-mixed")
+PRODUCTS = "int8-products"  # a form of int8, of targets that round only what their products of matrices read
+INTEGER = ("int8", "int8-mixed", PRODUCTS)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def make(
 
     Args:
         model: a float32 graph; left as it is.
-        precision: one of ``PRECISIONS``; integers need the passes of ``--optimize 1``.
+        precision: one of ``PRECISIONS``, or ``PRODUCTS``; integers need the passes of ``--optimize 1``.
         calibration: from :func:`pictures`; integers need it.
         min_psnr: dB; int8-mixed only: keeps as many nodes in float as it takes.
         steps: told of progress.
@@ -91,8 +92,10 @@ def _quantised(
 ) -> Graph:
     from mfs_edge.quantize import quantise
 
+    products = precision == PRODUCTS
+    level = "int8" if products else precision
     with steps.counted(f"quantise to {precision}, calibrated on {calibration.source}") as progress:
-        found = quantise(model, calibration, precision=precision, min_psnr=min_psnr, progress=progress)
+        found = quantise(model, calibration, precision=level, products=products, min_psnr=min_psnr, progress=progress)
     return Graph(precision, found.model, _macs(found.model), calibration.warnings, found.arithmetic)
 
 

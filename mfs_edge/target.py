@@ -115,6 +115,7 @@ class Target(abc.ABC):
     default_io: str
     systems: tuple[str, ...] = ()  # where its runtime exists, as platform.system() calls them; all if empty
     oldest: Mapping[str, str] = MappingProxyType({})  # precision -> the oldest runtime that has run its files
+    products: bool = False  # whether its int8 rounds only what products of matrices read, and no result
     companions: tuple[str, ...] = ()  # suffixes of what lies beside an artefact, where it is several files
     options: type[TargetOptions] = TargetOptions
 
@@ -170,12 +171,16 @@ class Target(abc.ABC):
         """
         return Artefact.at(path, self.companions).companions
 
-    def vouch(self, path: Path) -> None:
-        """Called before anything of the file runs, here or on a device.
+    def vouch(self, path: Path) -> Program:
+        """What the file holds; asked before it is handed to its engine, here or on a device.
+
+        A runtime interprets what it is given, so that reading it is enough. A target whose engine compiles or
+        calls what came with the file makes sure of that, too.
 
         Raises:
-            InputError: running it would run code that came with it.
+            InputError: as of :meth:`read`, or running the file would run a stranger's code.
         """
+        return self.read(path)
 
     def remarks(self, program: Program) -> list[str]:
         """What a user must be told of a file that was written; for its manifest."""
@@ -208,10 +213,9 @@ class Loaded:
 
     def __init__(self, target: Target, path: Path, *, threads: int = 0) -> None:
         self.target, self.path = target, files.require_text(path)
-        self.program = target.read(path)  # before any runtime sees the file
+        self.program = target.vouch(path)  # before any runtime sees the file
         if reason := target.unrunnable():
             raise MissingDependency(f"{path}: {reason}; copy it to such a machine and run the same command there")
-        target.vouch(path)
         self.engine = self._engine(threads)
         (self.input,) = self.engine.inputs.items()
 

@@ -30,9 +30,10 @@ def test_the_table_of_target_options_is_that_of_their_models() -> None:
     assert wanted in OPTIONS.read_text(), wanted
 
 
-def snippet(containing: str) -> str:
-    """The one Python block with these words."""
-    (found,) = [block for block in re.findall(r"```python\n(.*?)```", APPS.read_text(), re.S) if containing in block]
+def snippet(containing: str, language: str = "python") -> str:
+    """The one block in ``language`` with these words."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", APPS.read_text(), re.S)
+    (found,) = [block for block in blocks if containing in block]
     return found
 
 

@@ -9,7 +9,10 @@ ROOT = Path(__file__).parents[1]
 ARRAYS = re.compile(r"np\.ndarray|NDArray|\bTensor\b|\bArrays\b|\bOutputs\b|\bPictures\b")
 SHAPES = re.compile(r"\[[^\]]*\]|of any shape|scalar|of (its|their) own shape|of the shape that")
 # Descriptions of tensors, without values.
-DESCRIPTIONS = ("mfs_edge/about/", "targets/onnx/read.py", "targets/openvino/read.py", "targets/coreml/read.py")
+DESCRIPTIONS = (
+    "mfs_edge/about/",
+    *(f"targets/{name}/read.py" for name in ("coreml", "native", "onnx", "openvino")),
+)
 
 
 def functions(body: list[ast.stmt], name: str = "", outer: str = "") -> Iterator[tuple[str, ast.FunctionDef, str]]:

@@ -6,6 +6,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from mfs_edge import target
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -33,8 +35,9 @@ def test_torch_is_pinned_for_everyone_and_free_for_users() -> None:
 def test_a_target_needs_no_other_extra_than_its_own() -> None:
     """Each brings the compiler, and "all" is every one of them."""
     extras = PROJECT["project"]["optional-dependencies"]
-    for name in PROJECT["project"]["entry-points"]["mfs_edge.targets"]:
-        assert "mfs-edge[compile]" in extras[name]
+    targets = target.registered()
+    assert targets.keys() == PROJECT["project"]["entry-points"]["mfs_edge.targets"].keys()
+    assert all("mfs-edge[compile]" in extras[kind.extra] for kind in targets.values())
     (everything,) = extras["all"]
     assert set(everything.removeprefix("mfs-edge[").removesuffix("]").split(",")) == extras.keys() - {
         *("all", "compile", "dev")

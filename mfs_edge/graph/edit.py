@@ -1,11 +1,17 @@
-"""The few edits that every pass is made of."""
+"""The few edits that every pass is made of.
+
+onnx_ir is imported by what makes something: a target that reads its own files with these needs none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_ir as ir
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
@@ -36,6 +42,8 @@ def conv_bias(node: ir.Node) -> np.ndarray:
 
 def new_initialiser(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     """Register an initialiser, an ``array`` of any shape and type; ``name`` is made unique."""
+    import onnx_ir as ir
+
     unique, count = name, 1
     while unique in graph.initializers:
         count += 1
@@ -54,6 +62,8 @@ def dtype_of(node: ir.Node) -> np.dtype:
 
 def set_weight(graph: ir.Graph, node: ir.Node, index: int, array: np.ndarray) -> None:
     """Give a Conv a new weight (1) [O, I / group, k, k] or bias (2) [O], rounded once; other users keep the old one."""
+    import onnx_ir as ir
+
     rounded = np.ascontiguousarray(array, dtype_of(node))
     old = node.inputs[index] if index < len(node.inputs) else None
     if old is not None and len(old.uses()) == 1:
@@ -151,11 +161,15 @@ def of_type(graph: ir.Graph, *op_types: str) -> Iterator[ir.Node]:
 
 def new_node(name: str, op_type: str, *inputs: ir.Value | None, **attributes: object) -> ir.Node:
     """A node whose single output carries its name."""
+    import onnx_ir as ir
+
     return ir.node(op_type, inputs, attributes, outputs=[ir.Value(name=name)], name=name)  # type: ignore[arg-type]
 
 
 def replace(graph: ir.Graph, old: ir.Node, new: list[ir.Node]) -> None:
     """Put ``new`` in place of ``old``; the last one's output takes over old's name and uses."""
+    import onnx_ir as ir
+
     ir.convenience.replace_nodes_and_values(graph, old, [old], new, old.outputs, new[-1].outputs)
     new[-1].name = old.name
 

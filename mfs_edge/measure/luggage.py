@@ -31,16 +31,16 @@ def pack(artefact: Path) -> Luggage:
     """The runner, the artefact's engine, and a picture to run where it takes one.
 
     Raises:
-        InputError: the artefact is damaged, or no target's.
+        InputError: the artefact is damaged, no target's, or holds code that no target wrote.
     """
     kind = target.of_file(artefact)
-    kind.vouch(artefact)
+    program = kind.vouch(artefact)
     found = {
         "runner.py": _source(runner),
         **{f"{module.__name__.rpartition('.')[2]}.py": _source(module) for module in (frames, cpus, machine)},
         "engine.py": engine_file(kind).read_bytes(),
     }
-    size = picture_size(kind.read(artefact))
+    size = picture_size(program)
     if size is None:
         return Luggage(found, ("--engine=engine.py",))
     held = io.BytesIO()

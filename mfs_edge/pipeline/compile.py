@@ -95,19 +95,19 @@ def compile(
         folded = fold(iin, person)
         plain = build.build(folded.weights(), size=size)
         model = passes.optimise(plain, level=optimize)
-    asked = dict.fromkeys(job.precision for job in jobs)
+    asked = dict.fromkeys(job.form for job in jobs)
     pictures = precisions.pictures(calibration, asked, size=size, steps=steps)
     graphs = {p: precisions.make(model, p, pictures, min_psnr=min_psnr, steps=steps) for p in asked}
     origin = Origin(iin, person, size=size, optimize=optimize, parameters=cost.count(model).parameters)
     with bundle.staging(out, steps.note) as stage:
-        artefacts = [emit(job, graphs[job.precision], origin, stage, steps) for job in jobs]
+        artefacts = [emit(job, graphs[job.form], origin, stage, steps) for job in jobs]
         if verify:
             exams = judge.exams(graphs, reference_of(iin, person), pictures, size=size, steps=steps)
             written = list(zip(jobs, artefacts, strict=True))
             for job, made in written:
                 speed.remark(made, job.target, job.options, model, stage, steps=steps)
             artefacts = [
-                judge.prove(made, job.target, exams[job.precision], stage, min_psnr=min_psnr, steps=steps)
+                judge.prove(made, job.target, exams[job.form], stage, min_psnr=min_psnr, steps=steps)
                 for job, made in written
             ]
         manifest = Manifest(versions=_versions(jobs), artefacts=tuple(artefacts))

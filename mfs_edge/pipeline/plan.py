@@ -11,7 +11,7 @@ from mfs_edge.base.errors import UsageError
 from mfs_edge.base.progress import Steps
 from mfs_edge.networks import spec
 from mfs_edge.options import TargetOptions
-from mfs_edge.precisions import INTEGER
+from mfs_edge.precisions import INTEGER, PRODUCTS
 from mfs_edge.target import EmitOptions, Target, get, select
 
 MAX_PSNR = 200.0
@@ -27,6 +27,11 @@ class Job:
     @property
     def precision(self) -> str:
         return self.options.precision
+
+    @property
+    def form(self) -> str:
+        """What ``precisions.make`` calls the graph that it is emitted from; most targets share one."""
+        return PRODUCTS if self.precision == "int8" and self.target.products else self.precision
 
 
 def plan(

@@ -9,6 +9,9 @@ Precisions:
 * ``int8``: everything is, from the image to both outputs. Weights are int8, symmetric, one
   scale per output channel; biases int32; activations int8, asymmetric, one scale per tensor.
   Nothing is float inside; at the edges is whatever ``--io`` says.
+* ``int8`` of ``products``: what the wide pointwise convs read, and their weights, are int8 as
+  above; their sums are exact and become float32, in which everything else is computed. For code
+  of our own, where float costs little beside those products.
 * ``int8-mixed``: as ``int8``, but the nodes that cost most fidelity stay float32: the first
   depthwise conv, the deepest encoder stages, the last convs and the blend (15 % of the
   multiply-accumulates), unless others are named, or searched for a wanted PSNR.
@@ -46,6 +49,7 @@ def quantise(
     calibration: CalibrationSet | Sequence[np.ndarray],
     *,
     precision: str = "int8",
+    products: bool = False,
     float_nodes: Collection[str] | None = None,
     min_psnr: float | None = None,
     progress: Count | None = None,
@@ -57,6 +61,7 @@ def quantise(
         calibration: from :func:`mfs_edge.quantize.calibration.load`, or pictures, float32
             [1, 3, S, S] in 0..1.
         precision: "int8" or "int8-mixed".
+        products: int8 only: only the wide pointwise convs compute on integers, and no result is rounded.
         float_nodes: int8-mixed only: what stays float; None is the default choice.
         min_psnr: int8-mixed only: search for the nodes that must stay float to reach it.
         progress: told of each picture run.
@@ -74,7 +79,9 @@ def quantise(
     if precision == "int8" and float_nodes:
         raise UsageError("int8 leaves no node in float; use int8-mixed to keep some")
     pictures = calibration.images if isinstance(calibration, CalibrationSet) else list(calibration)
-    draft = Draft(model, pictures, () if float_nodes is None else tuple(float_nodes), progress)
+    draft = Draft(model, pictures, () if float_nodes is None else tuple(float_nodes), progress=progress)
+    if products:
+        draft = replace(draft, float_nodes=layout.products(model.graph), results=False)
     layout.find(model, draft.float_nodes)  # refuses unknown names
     if precision == "int8-mixed" and float_nodes is None:
         kept = mixed.default(model) if min_psnr is None else mixed.searched(draft, min_psnr)

@@ -22,6 +22,7 @@ class Draft:
     model: ir.Model
     pictures: Sequence[np.ndarray]  # to calibrate on: float32 [1, 3, S, S] each, in 0..1
     float_nodes: tuple[str, ...] = ()
+    results: bool = True  # whether what integer nodes compute is rounded, too
     progress: Count | None = None
     samples: Mapping[str, Sample] = field(default_factory=dict)  # per tensor
     layout: Layout = field(default_factory=lambda: Layout(frozenset(), {}, {}))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from mfs_edge.base.errors import UsageError
+from mfs_edge.graph import edit
 from mfs_edge.quantize import centre, grid
 from mfs_edge.quantize.grid import Grid
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 INTEGER_OPERATORS = frozenset(["Conv", "LeakyRelu", "Relu", "Sigmoid", "Resize", "Pad", "Concat", "Add", "Sub", "Mul"])
 # They move numbers about, and keep their operands' grid (a resize only averages).
 KEEPS_GRID = frozenset(["Resize", "Pad", "Concat"])
+# Channels in and out from which an integer product of matrices is worth rounding what it reads.
+WIDE = 16
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,17 @@ class Layout:
 def step(draft: Draft) -> Draft:
     """With the layout that leaves the float nodes out, and what only moves numbers between them."""
     kept = closed(draft.model.graph, draft.float_nodes)
-    return replace(draft, float_nodes=kept, layout=find(draft.model, kept))
+    return replace(draft, float_nodes=kept, layout=find(draft.model, kept, results=draft.results))
 
 
-def find(model: ir.Model, float_nodes: Collection[str] = ()) -> Layout:
+def find(model: ir.Model, float_nodes: Collection[str] = (), *, results: bool = True) -> Layout:
     """The layout of ``model`` with all nodes but ``float_nodes`` on integers.
+
+    Args:
+        model: the float32 graph.
+        float_nodes: names of nodes.
+        results: whether what the others compute is rounded, too; else only what they read is, and an
+            integer sum is handed on as the real number that it stands for.
 
     Raises:
         UsageError: ``float_nodes`` names a node that is not there, or a node outside them
@@ -60,7 +69,7 @@ def find(model: ir.Model, float_nodes: Collection[str] = ()) -> Layout:
             raise UsageError(
                 f"{node.op_type} node {node.name} has no int8 form; quantise a graph made with --optimize 1"
             )
-    group = _groups(model.graph, integer)
+    group = _groups(model.graph, integer, results=results)
     return Layout(frozenset(integer), group, _fixed(model.graph, integer, group))
 
 
@@ -75,7 +84,19 @@ def saturates(value: ir.Value, integer: Collection[str]) -> bool:
     return bool(readers) and all(node.op_type == "Relu" and node.name in integer for node in readers)
 
 
-def _groups(graph: ir.Graph, integer: set[str]) -> dict[str, str]:
+def products(graph: ir.Graph) -> tuple[str, ...]:
+    """The nodes that stay float where only the wide pointwise convs behind a depthwise one multiply integers."""
+    return tuple(str(node.name) for node in graph if not _multiplies_most(node))
+
+
+def _multiplies_most(node: ir.Node) -> bool:
+    if node.op_type != "Conv" or not edit.is_pointwise(node) or min(edit.weight(node, 1).shape[:2]) < WIDE:
+        return False
+    source = edit.producer(node.inputs[0], "Conv")
+    return source is not None and edit.is_depthwise(source)
+
+
+def _groups(graph: ir.Graph, integer: set[str], *, results: bool) -> dict[str, str]:
     owner: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -84,7 +105,7 @@ def _groups(graph: ir.Graph, integer: set[str]) -> dict[str, str]:
         return name
 
     for value in [*graph.inputs, *(node.outputs[0] for node in graph)]:
-        if _is_integer(value, integer) and not saturates(value, integer):
+        if _is_integer(value, integer, results=results) and not saturates(value, integer):
             owner[str(value.name)] = str(value.name)
     for node in graph:
         if node.name in integer and node.op_type in KEEPS_GRID:
@@ -94,9 +115,11 @@ def _groups(graph: ir.Graph, integer: set[str]) -> dict[str, str]:
     return {name: root(name) for name in owner}
 
 
-def _is_integer(value: ir.Value, integer: set[str]) -> bool:
+def _is_integer(value: ir.Value, integer: set[str], *, results: bool) -> bool:
     made = value.producer()
-    return (made is not None and made.name in integer) or any(use.node.name in integer for use in value.uses())
+    return (results and made is not None and made.name in integer) or any(
+        use.node.name in integer for use in value.uses()
+    )
 
 
 def _fixed(graph: ir.Graph, integer: set[str], group: dict[str, str]) -> dict[str, Grid]:

@@ -47,7 +47,7 @@ def exams(
     """What the artefacts of each precision are judged on: integers on pictures held out from calibration.
 
     Args:
-        graphs: by precision.
+        graphs: by what ``precisions.make`` calls them.
         reference: outputs of an image, float32 [1, 3, S, S] in 0..1; see ``reference_of``.
         calibration: what integers were calibrated on; None where there are none.
         size: S.

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
+from mfs_edge.options import TargetOptions
 from mfs_edge.target import EmitOptions, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from mfs_edge.program import Program
+
+
+class NativeOptions(TargetOptions):
+    """What only C asks."""
+
+    embed: bool = Field(
+        default=False,
+        description="whether the weights are constants of the program, in idn_weights.c, instead of the file "
+        "idn.weights",
+    )
+
 
 class NativeTarget(Target):
-    """A folder: ``idn.h`` with the manual, ``idn.c``, ``idn.weights``, an example and what compiles it.
+    """A folder: ``idn.h`` with the manual, ``idn.c``, the weights, an example and what compiles it.
 
     The source is one for every processor: x86-64 (SSE2, AVX2, AVX-512 chosen at run time), 64-bit Arm,
     WebAssembly, anything else that GCC or Clang compile for.
@@ -24,11 +42,18 @@ class NativeTarget(Target):
     extra = "native"
     engine = f"{__name__}.engine"
     emit_needs = ("onnx_ir", "jinja2")
-    run_needs = ("ctypes",)
-    precisions: tuple[str, ...] = ("fp32",)
+    run_needs: tuple[str, ...] = ("jinja2",)  # what is compiled is first made again, and compared
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    products = True
     io_forms: tuple[str, ...] = ("float32", "uint8")
     default_precision = "fp32"
     default_io = "float32"
+    options: type[TargetOptions] = NativeOptions
+
+    def __init__(self) -> None:
+        compilers = shlex.split(os.environ.get("CC", ""))[:1] or ["gcc", "clang", "cc"]
+        if not any(map(shutil.which, compilers)):
+            self.run_needs = (*self.run_needs, "ziglang")
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write the folder; the same model and options give the same bytes.
@@ -41,9 +66,15 @@ class NativeTarget(Target):
 
         emit.write(model, path, options)
 
-    def vouch(self, path: Path) -> None:
-        """The C must be what this version writes for such a network: nothing else is compiled or called."""
+    def vouch(self, path: Path) -> Program:
+        """The C must be what this version writes for such a network: nothing else is compiled or called.
+
+        Raises:
+            InputError: the folder is damaged, or holds what this version did not write.
+            MissingDependency: jinja2 is not installed.
+        """
         from . import emit
 
-        self.read(path)
+        found = self.read(path)
         emit.vouch(path)
+        return found

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-
-import onnx_ir as ir
+from typing import TYPE_CHECKING
 
 from mfs_edge.base.errors import InputError
 from mfs_edge.base.version import __version__
-from mfs_edge.graph import ir_program
-from mfs_edge.program import Tensor
+from mfs_edge.program import IntegerTensor, Tensor
 from mfs_edge.target import EmitOptions
 
-from . import plan, read, schedule, text, weights
+from . import NativeOptions, embed, plan, read, schedule, text, weights
+from .schedule import Network
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 HERE = Path(__file__).parent
+WEIGHTS = "idn.weights"
 FIXED = ("idn_pool.h", "idn_pool.c", "main.c", "CMakeLists.txt")
 
 
@@ -26,13 +31,23 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     Raises:
         LoweringError: a node has no place in the C.
     """
-    planned = plan.make(schedule.read(model))
+    from mfs_edge.graph import ir_program  # onnx_ir: who runs a folder vouches for it without
+
+    network = replace(schedule.read(model), half=options.precision == "fp16")
+    planned = plan.make(network)
     packed = weights.pack(planned)
-    made = {**sources(planned, packed, options.precision), "idn.weights": packed.dumps()}
+    embedded = isinstance(options.own, NativeOptions) and options.own.embed
+    made = sources(planned, packed, options.precision, embedded=embedded)
+    if embedded:
+        made[embed.FILE] = embed.source(packed.dumps(), packed)
+    else:
+        made[WEIGHTS] = packed.dumps()
     about = {
         "size": planned.network.size,
         "precision": options.precision,
         "io": options.io,
+        "embedded": embedded,
+        "weights": packed.total,
         "stages": len(planned.stages),
         "arena": {"shared": 4 * planned.arena, "worker": 4 * planned.scratch},
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(made.items())},
@@ -40,16 +55,18 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         "network": schedule.describe(planned.network),
     }
     takes, gives = _tensors(planned.network.size, options.io)
-    made[read.INDEX] = read.dumps(ir_program.program(model), about, takes, gives).encode()
+    made[read.INDEX] = read.dumps(
+        ir_program.program(model), about, takes, gives, list(_integers(planned.network))
+    ).encode()
     path.mkdir()
     for name, content in made.items():
         (path / name).write_bytes(content)
 
 
-def sources(planned: plan.Plan, packed: weights.Weights, precision: str) -> dict[str, bytes]:
-    """Every file that a compiler reads; they depend on the network's shape alone, never on its weights."""
+def sources(planned: plan.Plan, packed: weights.Weights, precision: str, *, embedded: bool) -> dict[str, bytes]:
+    """Every file that a compiler reads, but embedded weights; they depend on the network's shape alone."""
     made = {name: (HERE / name).read_bytes() for name in FIXED}
-    made["idn.h"] = text.header(planned, packed, precision).encode()
+    made["idn.h"] = text.header(planned, packed, precision, embedded=embedded).encode()
     made["idn.c"] = text.source(planned, packed).encode()
     return made
 
@@ -65,12 +82,15 @@ def vouch(path: Path) -> None:
     """
     try:
         held = json.loads((path / read.INDEX).read_bytes())
-        planned = plan.make(schedule.blank(held["network"]))
-        made = sources(planned, weights.pack(planned), str(held["precision"]))
+        planned, embedded = plan.make(schedule.blank(held["network"])), bool(held["embedded"])
+        packed = weights.pack(planned)
+        made = sources(planned, packed, str(held["precision"]), embedded=embedded)
+        if embedded:  # whose numbers are whatever they are, and whose text is nothing but numbers
+            made[embed.FILE] = embed.source(embed.data((path / embed.FILE).read_bytes()), packed)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError) as error:
         raise InputError(f"{path / read.INDEX}: is damaged ({type(error).__name__}: {error}); {read.AGAIN}") from error
     found = {name.name for name in path.iterdir()}
-    wrong = sorted(found - made.keys() - {read.INDEX, "idn.weights"})
+    wrong = sorted(found - made.keys() - {read.INDEX, *(() if embedded else (WEIGHTS,))})
     wrong += sorted(
         name for name, content in made.items() if name not in found or (path / name).read_bytes() != content
     )
@@ -79,6 +99,16 @@ def vouch(path: Path) -> None:
             f"{path / wrong[0]}: is not what mfs-edge {__version__} writes for this network, and is not compiled or "
             "called: it may come from a stranger, or from another version; compile it again"
         )
+
+
+def _integers(network: Network) -> Iterator[IntegerTensor]:
+    """What is rounded, by the names of the float graph."""
+    for pair in (*network.encoder, *network.decoder, *network.mask):
+        if (product := pair.integer) is None:
+            continue
+        yield IntegerTensor.activation(pair.nodes[0], "int8", product.step, product.zero)
+        yield IntegerTensor.constant(pair.nodes[1], product.codes, product.scale / product.step)
+        yield IntegerTensor.constant(f"{pair.nodes[1]}.bias", product.bias, product.scale)
 
 
 def _tensors(size: int, io: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

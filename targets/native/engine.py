@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 
 ALIGNMENT = 64
-FLAGS = ("-O3", "-std=c11", "-fPIC", "-shared")
+FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared")
 ZIG_FLAGS = ("-fno-sanitize=all",)  # zig cc checks for undefined behaviour unless told otherwise
 SOURCES = ("idn.c", "idn_pool.c")
+EMBEDDED = ("idn_weights.c",)  # where it is there
 CPUS = {0: {"x86_64": "SSE2", "aarch64": "NEON"}, 1: {"x86_64": "AVX2"}, 2: {"x86_64": "AVX-512"}}
 PLANES, RGB8, GRAY8 = 0, 1, 4
 
@@ -45,7 +46,7 @@ class _Image(ctypes.Structure):
 class Engine:
     """One model, one arena; ``threads`` - 1 helpers wait beside the caller."""
 
-    PACKAGE = "a C compiler"
+    PACKAGE = "ziglang"  # where the system has no C compiler
     MODULES = ("ctypes",)
     title = "generated C"
 
@@ -56,7 +57,7 @@ class Engine:
         self.lib = ctypes.CDLL(str(file))
         self.lib.idn_error.restype = ctypes.c_char_p
         self.lib.idn_pool_new.restype = ctypes.c_void_p
-        self.weights = _aligned((folder / "idn.weights").read_bytes())
+        self.weights = self._weights(folder)
         self.model = _Model()
         self._check(self.lib.idn_open(ctypes.byref(self.model), _at(self.weights), ctypes.c_size_t(self.weights.size)))
         if forced := os.environ.get("MFS_EDGE_IDN_CPU"):
@@ -73,6 +74,13 @@ class Engine:
         self.swapped = np.zeros(shape, kind)
         self.mask = np.zeros((1, size, size, 1) if self.bytes else (1, 1, size, size), kind)
         self.profile, self.times, self.frames = profile, {}, 0  # type: ignore[var-annotated]
+
+    def _weights(self, folder: Path) -> Any:
+        """The bytes of the file, or what was compiled into the library."""
+        if not self.about["embedded"]:
+            return _aligned((folder / "idn.weights").read_bytes())
+        size = self.about["weights"]
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).in_dll(self.lib, "idn_weights"))
 
     def __del__(self) -> None:
         if getattr(self, "pool", None):
@@ -153,14 +161,15 @@ def library(folder: Path) -> tuple[Path, str]:
     if built.exists():
         return built, "a compiler elsewhere"
     command, name = compiler()
-    source = [(folder / name).read_bytes() for name in (*SOURCES, "idn.h", "idn_pool.h")]
+    sources = (*SOURCES, *(name for name in EMBEDDED if (folder / name).exists()))
+    source = [(folder / name).read_bytes() for name in (*sources, "idn.h", "idn_pool.h")]
     key = hashlib.sha256(b"\0".join([*source, " ".join(command).encode(), name.encode()])).hexdigest()[:24]
     place = cache() / f"{key}{Path(library_name()).suffix}"
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             made = Path(room, place.name)
-            _compile([*command, *FLAGS, *(str(folder / name) for name in SOURCES), "-o", str(made), "-lpthread"])
+            _compile([*command, *FLAGS, *(str(folder / name) for name in sources), "-o", str(made), "-lpthread"])
             made.replace(place)
     return place, name
 
@@ -185,7 +194,7 @@ def compiler() -> tuple[list[str], str]:
     if importlib.util.find_spec("ziglang"):
         command = [sys.executable, "-m", "ziglang", "cc"]
         return [*command, *ZIG_FLAGS], f"zig {_first_line([sys.executable, '-m', 'ziglang', 'version'])}"
-    raise ImportError("there is none on this machine")
+    raise ImportError(f"{given or 'gcc, clang, cc'}: not found, and ziglang is not installed")
 
 
 def cache() -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError
-from mfs_edge.program import Program, Step, Tensor, Value
+from mfs_edge.program import IntegerTensor, Program, Step, Tensor, Value
 
 INDEX = "idn.json"
 AGAIN = "compile it again, or copy the whole folder"
@@ -44,6 +45,7 @@ def _program(held: dict[str, Any]) -> Program:
         Step(kind, kind, tuple(inputs), tuple(outputs), name=name, multiplies=int(multiplies))
         for kind, name, inputs, outputs, multiplies in described["steps"]
     )
+    integers = list(held["quantised"])
     takes, gives = (
         tuple(Tensor(**{**t, "shape": tuple(t["shape"])}) for t in held[side]) for side in ("takes", "gives")
     )
@@ -55,12 +57,19 @@ def _program(held: dict[str, Any]) -> Program:
         outputs=tuple(described["outputs"]),
         takes=takes,
         gives=gives,
+        quantised=lambda: [IntegerTensor(**{**tensor, "scales": tuple(tensor["scales"])}) for tensor in integers],
         metadata={str(key): str(value) for key, value in held["metadata"].items()},
         details={"stages": held["stages"], "arena bytes": held["arena"]["shared"] + held["arena"]["worker"]},
     )
 
 
-def dumps(program: Program, about: dict[str, Any], takes: tuple[Tensor, ...], gives: tuple[Tensor, ...]) -> str:
+def dumps(
+    program: Program,
+    about: dict[str, Any],
+    takes: tuple[Tensor, ...],
+    gives: tuple[Tensor, ...],
+    integers: Sequence[IntegerTensor] = (),
+) -> str:
     """What :func:`read` reads: ``about`` and the program that the C computes."""
     described = {
         "values": {n: [list(v.known), v.dtype, v.bits, v.constant] for n, v in program.values.items()},
@@ -68,5 +77,6 @@ def dumps(program: Program, about: dict[str, Any], takes: tuple[Tensor, ...], gi
         "inputs": list(program.inputs),
         "outputs": list(program.outputs),
     }
+    quantised = [vars(tensor) for tensor in integers]
     sides = {side: [vars(t) for t in tensors] for side, tensors in (("takes", takes), ("gives", gives))}
-    return json.dumps({**about, **sides, "program": described}, indent=1) + "\n"
+    return json.dumps({**about, **sides, "quantised": quantised, "program": described}, indent=1) + "\n"

@@ -8,15 +8,20 @@ widths are free. Whatever else stands in the graph is refused by its name.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import onnx_ir as ir
 
 from mfs_edge.base.errors import LoweringError
 from mfs_edge.graph import edit
+
+from . import integers
+from .integers import Integer
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 MOST_PIXELS = 4096  # of a side
 MOST_NUMBERS = 2**24  # of one tensor, in a description that a stranger may have written
@@ -30,8 +35,10 @@ class Pair:
     nodes: tuple[str, ...]  # of the graph, in order
     kernel: np.ndarray  # [C, k, k]
     weight: np.ndarray  # [N, C]
-    bias: np.ndarray  # [N]
+    bias: np.ndarray  # [N]; with what the depthwise conv's own bias becomes behind the weight
     tensors: tuple[str, str]  # what the graph calls kernel and weight
+    offset: np.ndarray  # [C]: the depthwise conv's own bias; read where what it computes is rounded
+    integer: Integer | None = None  # where the product is one of integers
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,12 @@ class Network:
     mask: tuple[Pair, ...]  # the last one computes on planes
     mask_out: Dense
     blend: tuple[str, ...]  # nodes
+    half: bool = False  # whether the weights of pointwise convs are stored in float16, which must hold them
+
+    @property
+    def integers(self) -> bool:
+        """Whether any product is one of integers."""
+        return any(pair.integer is not None for pair in (*self.encoder, *self.decoder, *self.mask))
 
 
 def describe(network: Network) -> dict[str, Any]:
@@ -70,7 +83,7 @@ def describe(network: Network) -> dict[str, Any]:
         held[field] = _described(getattr(network, field))
     for field in ("encoder", "decoder", "face", "mask"):
         held[field] = [_described(block) for block in getattr(network, field)]
-    return {**held, "skips": list(network.skips), "blend": list(network.blend)}
+    return {**held, "skips": list(network.skips), "blend": list(network.blend), "half": network.half}
 
 
 def blank(held: dict[str, Any]) -> Network:
@@ -85,20 +98,24 @@ def blank(held: dict[str, Any]) -> Network:
     if not 32 <= held["size"] <= MOST_PIXELS or held["size"] % 32:
         raise ValueError(f"no network of this family takes {held['size']} px")
     skips = tuple(None if skip is None else int(skip) for skip in held["skips"])
-    return Network(size=int(held["size"]), skips=skips, blend=tuple(map(str, held["blend"])), **numbers, **one, **many)
+    blend = tuple(map(str, held["blend"]))
+    return Network(size=int(held["size"]), skips=skips, blend=blend, half=bool(held["half"]), **numbers, **one, **many)
 
 
 def _described(block: Pair | Dense) -> dict[str, Any]:
-    """Arrays as their shapes."""
-    return {k: list(v.shape) if isinstance(v, np.ndarray) else v for k, v in vars(block).items()}
+    """Arrays as their shapes, and of integers that they are some."""
+    held = {k: list(v.shape) if isinstance(v, np.ndarray) else v for k, v in vars(block).items()}
+    return held | {"integer": held["integer"] is not None} if "integer" in held else held
 
 
 def _blank(held: dict[str, Any]) -> Any:
-    arrays: dict[str, Any] = {k: np.zeros(_shape(held[k])) for k in ("kernel", "weight", "bias") if k in held}
+    names = ("kernel", "weight", "bias", "offset")
+    arrays: dict[str, Any] = {k: np.zeros(_shape(held[k])) for k in names if k in held}
     named: dict[str, Any] = {"name": str(held["name"]), "nodes": tuple(map(str, held["nodes"]))}
     if "kernel" in held:
         kernel, weight = held["tensors"]
-        return Pair(**named, **arrays, tensors=(str(kernel), str(weight)))
+        integer = integers.none(*arrays["weight"].shape) if held["integer"] else None
+        return Pair(**named, **arrays, tensors=(str(kernel), str(weight)), integer=integer)
     return Dense(**named, **arrays, tensor=str(held["tensor"]))
 
 
@@ -109,17 +126,19 @@ def _shape(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def read(model: ir.Model) -> Network:
-    """``model``, whose weights are float32 or float64, as blocks.
+    """``model`` as blocks: its weights are float32 or float64, or dequantised codes (:mod:`integers`).
 
     Raises:
         LoweringError: it is not of the family; names the first node that does not fit.
     """
-    return _Reader(model.graph).network()
+    plain, products = integers.told_apart(model)
+    return _Reader(plain.graph, products).network()
 
 
 class _Reader:
-    def __init__(self, graph: ir.Graph) -> None:
+    def __init__(self, graph: ir.Graph, products: Mapping[str, Integer]) -> None:
         self.graph, self.seen = graph, dict[str, None]()
+        self.products = products  # per pointwise conv
         self.slope: float | None = None
 
     def network(self) -> Network:
@@ -158,7 +177,9 @@ class _Reader:
         bias = edit.conv_bias(pointwise) + weight @ edit.conv_bias(depthwise)  # nothing bends in between
         nodes = tuple(list(self.seen)[before:])
         tensors = (str(depthwise.inputs[1].name), str(pointwise.inputs[1].name))  # type: ignore[union-attr]
-        return Pair(".".join(nodes[0].split(".")[:2]), nodes, kernel, weight, bias, tensors), output
+        name = ".".join(nodes[0].split(".")[:2])
+        product = self.products.get(str(pointwise.name))
+        return Pair(name, nodes, kernel, weight, bias, tensors, edit.conv_bias(depthwise), product), output
 
     def dense(self, value: ir.Value, side: int) -> tuple[Dense, ir.Value]:
         node = self.take(value, "Conv", lambda node: _is_dense(node, side))

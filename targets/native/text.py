@@ -15,7 +15,7 @@ from .tiles import ISAS, Isa, split
 from .weights import Weights
 
 HERE = Path(__file__).parent
-KERNELS = ("vector", "pointwise", "depthwise", "planes", "stages")
+KERNELS = ("vector", "pointwise", "products", "depthwise", "planes", "stages")
 
 
 def environment() -> Any:
@@ -35,22 +35,22 @@ def environment() -> Any:
 def source(plan: Plan, weights: Weights) -> str:
     """``idn.c``."""
     made = environment()
-    sections = [(isa, section(made, isa, plan)) for isa in ISAS]
+    isas = [isa for isa in ISAS if plan.network.integers or not isa.integers]
+    sections = [(isa, section(made, isa, plan)) for isa in isas]
     about = {"net": plan.network, "plan": plan, "weights": weights, "rounded": rounded, "version": __version__}
-    text: str = made.get_template("idn.c.j2").render(sections=sections, isas=ISAS, **about)
+    text: str = made.get_template("idn.c.j2").render(sections=sections, isas=isas, **about)
     return text + "\n"
 
 
-def header(plan: Plan, weights: Weights, precision: str) -> str:
+def header(plan: Plan, weights: Weights, precision: str, *, embedded: bool) -> str:
     """``idn.h``."""
     about = {"net": plan.network, "plan": plan, "weights": weights, "version": __version__, "precision": precision}
-    text: str = environment().get_template("idn.h.j2").render(**about)
+    text: str = environment().get_template("idn.h.j2").render(embedded=embedded, **about)
     return text + "\n"
 
 
 def section(made: Any, isa: Isa, plan: Plan) -> str:
     """All functions for one instruction set."""
-    pixels = sorted({m for stage in plan.stages for total in _products(stage) for m in split(total, isa.pixels)})
     ragged = any(n % isa.columns for n in _outputs(plan))
     counts = split(plan.network.size // isa.lanes, isa.row)
 
@@ -64,12 +64,43 @@ def section(made: Any, isa: Isa, plan: Plan) -> str:
         return "\n      ".join(lines)
 
     about = {
-        "isa": isa, "plan": plan, "net": plan.network, "pixels": pixels, "rounded": rounded, "along": along,
+        "isa": isa, "plan": plan, "net": plan.network, "attribute": _attribute(isa, plan), "rounded": rounded,
+        "along": along,
         "vectors": sorted({isa.vectors} | ({1} if ragged else set()), reverse=True), "counts": sorted(set(counts)),
         "axis": lambda side: f"IDN_axis_{side}(j)", "source": lambda stage: _at(stage.source, _skip(stage)),
         "target": lambda stage: _at(stage.target, stage.part.offset),
+        "floats": _kinds(plan, integers=False) | {"up"},  # the mask's last but one is always of floats
+        "bytes": _kinds(plan, integers=True),
     }  # fmt: skip
-    return "\n".join(made.get_template(f"kernels/{name}.c.j2").render(**about) for name in KERNELS)
+    tiles = {
+        "pointwise": _pixels(plan, isa.pixels, integers=False),
+        "products": _pixels(plan, isa.dot_pixels, integers=True),
+    }
+    kernels = [name for name in KERNELS if tiles.get(name, True)]
+    return "\n".join(
+        made.get_template(f"kernels/{name}.c.j2").render(pixels=tiles.get(name), **about) for name in kernels
+    )
+
+
+def _pixels(plan: Plan, most: int, *, integers: bool) -> list[int]:
+    """The heights of the tiles that pointwise convs of one kind are cut into."""
+    stages = _of_kind(plan, integers=integers)
+    return sorted({m for stage in stages for total in _products(stage) for m in split(total, most)})
+
+
+def _of_kind(plan: Plan, *, integers: bool) -> list[Stage]:
+    return [stage for stage in plan.stages if stage.pair and (stage.pair.integer is not None) == integers]
+
+
+def _kinds(plan: Plan, *, integers: bool) -> set[str]:
+    """Which depthwise kernels stages of that kind call."""
+    return {"down" if stage.kind in ("first", "down") else "up" for stage in _of_kind(plan, integers=integers)}
+
+
+def _attribute(isa: Isa, plan: Plan) -> str:
+    """What functions are compiled for; integers and halves need more of x86."""
+    more = ("avx512vnni," if plan.network.integers else "", "f16c," if plan.network.half else "")
+    return isa.attribute.replace('"avx512f', f'"{more[0]}avx512f').replace('"avx2', f'"{more[1]}avx2')
 
 
 def _products(stage: Stage) -> set[int]:

@@ -27,7 +27,14 @@ class Isa:
     attribute: str = ""  # what a function needs to be compiled for it
     maximum: str = ""  # the intrinsic for max(a, b), where the compilers do not find it
     header: str = ""
-    madd: str = ""  # the intrinsic for x * y + sum, where a compiler may not contract
+    dot: str = "quarters"  # how integers are multiplied, see kernels/products.c.j2
+    dot_pixels: int = 4  # rows of that tile
+    halves: str = ""  # the intrinsic for the sums of two products of 16 bits
+    signed: bool = False  # bytes that are multiplied have both signs
+    integers: bool = False  # of use for integers only
+    own: str = ""  # what intrinsics call a vector
+    madd: str = ""  # the intrinsic for x * y + sum, ARG of each
+    madd_guard: str = ""  # of the preprocessor, where that intrinsic may be missing
 
     @property
     def columns(self) -> int:
@@ -39,16 +46,25 @@ X86 = "defined(IDN_X86)"
 ISAS = (
     Isa("avx512", "x86-64 with AVX-512", X86, "IDN_AVX512", 16, 14, 2, 4, False,
         'target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")',
-        "(v16f)_mm512_max_ps((__m512)(a), (__m512)(b))", "immintrin.h"),
+        "(v16f)_mm512_max_ps((__m512)(a), (__m512)(b))", "immintrin.h", dot="vnni", dot_pixels=14,
+        own="__m512", madd="_mm512_fmadd_ps(ARG(x), ARG(y), ARG(sum))"),
     Isa("avx2", "x86-64 with AVX2 and FMA", X86, "IDN_AVX2", 8, 6, 2, 2, False,
-        'target("avx2,fma")', "(v8f)_mm256_max_ps((__m256)(a), (__m256)(b))", "immintrin.h"),
+        'target("avx2,fma")', "(v8f)_mm256_max_ps((__m256)(a), (__m256)(b))", "immintrin.h", dot="pairs", dot_pixels=4,
+        own="__m256", madd="_mm256_fmadd_ps(ARG(x), ARG(y), ARG(sum))"),
     Isa("sse2", "every x86-64", X86, "IDN_BASE", 4, 6, 2, 2, False,
-        "", "(v4f)_mm_max_ps((__m128)(a), (__m128)(b))", "immintrin.h"),
+        "", "(v4f)_mm_max_ps((__m128)(a), (__m128)(b))", "immintrin.h",
+        dot="halves", halves="_mm_madd_epi16((__m128i)(x), (__m128i)(w))"),
     Isa("neon", "64-bit Arm", "defined(IDN_ARM64)", "IDN_BASE", 4, 8, 2, 4, True,
-        "", "(v4f)vmaxq_f32((float32x4_t)(a), (float32x4_t)(b))", "arm_neon.h"),
+        "", "(v4f)vmaxq_f32((float32x4_t)(a), (float32x4_t)(b))", "arm_neon.h",
+        own="float32x4_t", madd="vfmaq_f32(ARG(sum), ARG(x), ARG(y))"),
+    Isa("dotprod", "64-bit Arm with dot products", "defined(IDN_ARM64)", "IDN_DOTPROD", 4, 8, 2, 4, True,
+        "IDN_TARGET_DOTPROD", "(v4f)vmaxq_f32((float32x4_t)(a), (float32x4_t)(b))", "arm_neon.h",
+        dot="lanes", dot_pixels=8, signed=True, integers=True,
+        own="float32x4_t", madd="vfmaq_f32(ARG(sum), ARG(x), ARG(y))"),
     Isa("wasm", "WebAssembly with SIMD", "defined(IDN_WASM)", "IDN_BASE", 4, 6, 2, 2, False,
         "", "(v4f)wasm_f32x4_pmax((v128_t)(b), (v128_t)(a))", "wasm_simd128.h",
-        "(v4f)wasm_f32x4_relaxed_madd((v128_t)((x) - (v4f){0}), (v128_t)((y) - (v4f){0}), (v128_t)(sum))"),
+        dot="halves", halves="wasm_i32x4_dot_i16x8((v128_t)(x), (v128_t)(w))",
+        own="v128_t", madd="wasm_f32x4_relaxed_madd(ARG(x), ARG(y), ARG(sum))", madd_guard="__wasm_relaxed_simd__"),
     Isa("any", "any other processor", "defined(IDN_OTHER)", "IDN_BASE", 4, 4, 2, 2, False),
 )  # fmt: skip
 

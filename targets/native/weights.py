@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .plan import Map, Plan, rounded
+from mfs_edge.base.errors import LoweringError
+
+from .integers import Integer, saturates
+from .plan import LINE, Map, Plan, rounded
 from .schedule import Pair
 from .tiles import PANEL
 
@@ -64,20 +67,20 @@ def checksum(data: bytes) -> int:
 
 
 def pack(plan: Plan) -> Weights:
-    """Every tensor of ``plan``'s network in the order and form that the kernels read, float32."""
-    blocks: dict[str, list[np.ndarray]] = {"shared": [], "identity": []}
+    """Every tensor of ``plan``'s network in the order and form that the kernels read: float32, or codes."""
+    blocks = {"shared": bytearray(), "identity": bytearray()}
     places: dict[str, tuple[str, int]] = {}
-    used = dict.fromkeys(blocks, 0)
-
-    def put(name: str, array: np.ndarray, tensor: str = "") -> None:
-        block = "identity" if tensor.startswith(IDENTITY) else "shared"
-        places[name.replace(".", "_")] = (block, used[block])
-        flat = np.zeros(rounded(array.size), np.float32)
-        flat[: array.size] = array.ravel()
-        blocks[block].append(flat)
-        used[block] += flat.size
-
     net = plan.network
+    # Codes are balanced and rounded for one identity: nothing of them is shared.
+    owned = ("",) if net.integers else IDENTITY
+
+    def put(name: str, array: np.ndarray, tensor: str | None = None) -> None:
+        block = "identity" if tensor is not None and tensor.startswith(owned) else "shared"
+        places[name.replace(".", "_")] = (block, len(blocks[block]) // 4)
+        stored = array if array.dtype in (np.int8, np.int32, np.float16) else array.astype("<f4")
+        data = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).tobytes()
+        blocks[block].extend(data.ljust(rounded(len(data), 4 * LINE), b"\0"))
+
     for side in sorted({net.size // 2, *(stage.source.side for stage in plan.stages if stage.source)}):
         put(f"axis_{side}", axis(side))
     half = axis(net.size // 2)
@@ -89,7 +92,7 @@ def pack(plan: Plan) -> Weights:
     put("stem_bias", _wide(net.stem.bias[None], width), net.stem.tensors[1])
     for stage in plan.stages:
         if stage.pair is not None:
-            _put_pair(put, stage.pair, _read_by(plan, stage.pair))
+            _put_pair(put, stage.pair, _read_by(plan, stage.pair), half=net.half)
     hidden = net.mask[-2]
     _put_pair(put, hidden, _places(plan.stages[-1].target), planes=True)
     squeeze = net.squeeze
@@ -103,22 +106,64 @@ def pack(plan: Plan) -> Weights:
     for name, dense in (("tail_face", net.face[0]), ("tail_blend", net.face[1]), ("tail_shade", net.mask_out)):
         put(f"{name}_weight", dense.weight.transpose(1, 2, 3, 0), dense.tensor)
         put(f"{name}_bias", dense.bias, dense.tensor)
-    shared, identity = (b"".join(a.astype("<f4").tobytes() for a in blocks[name]) for name in ("shared", "identity"))
-    layout = repr((VERSION, net.size, sorted(places.items()), len(shared), len(identity), net.slope, net.centre))
+    shared, identity = (bytes(blocks[name]) for name in ("shared", "identity"))
+    kinds = (net.integers, net.half, net.slope, net.centre)
+    layout = repr((VERSION, net.size, sorted(places.items()), len(shared), len(identity), *kinds))
     network = int.from_bytes(hashlib.sha256(layout.encode()).digest()[:8], "little")
     return Weights(network, shared, identity, places)
 
 
-def _put_pair(put: object, pair: Pair, places: tuple[list[int], int], *, planes: bool = False) -> None:
+def _put_pair(
+    put: object, pair: Pair, places: tuple[list[int], int], *, planes: bool = False, half: bool = False
+) -> None:
     where, width = places
     kernel = np.zeros((pair.kernel.shape[1] * pair.kernel.shape[2], width))
     kernel[:, where] = pair.kernel.reshape(pair.kernel.shape[0], -1).T
+    if pair.integer is not None:
+        if planes:
+            raise LoweringError(f"{pair.name}: target c computes it on planes, in float; use fp32")
+        _put_integers(put, pair, pair.integer, kernel, where)
+        return
     weight = np.zeros((pair.weight.shape[0], width))
     weight[:, where] = pair.weight
     outputs = rounded(pair.bias.size, 8 if planes else PANEL)
+    if half and not planes:
+        weight = _halves(pair.name, weight)
     put(f"{pair.name}_kernel", kernel, pair.tensors[0])  # type: ignore[operator]
     put(f"{pair.name}_weight", _eights(weight) if planes else _panels(weight), pair.tensors[1])  # type: ignore[operator]
     put(f"{pair.name}_bias", _wide(pair.bias[None], outputs), pair.tensors[1])  # type: ignore[operator]
+
+
+def _halves(name: str, weight: np.ndarray) -> np.ndarray:
+    """``weight`` [N, K] in float16."""
+    with np.errstate(over="ignore"):
+        half = weight.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise LoweringError(f"{name}: a weight of {np.abs(weight).max():.3g} is beyond float16; compile with fp32")
+    return half
+
+
+def _put_integers(put: object, pair: Pair, product: Integer, kernel: np.ndarray, where: list[int]) -> None:
+    """The depthwise conv in steps of what it is rounded to; codes by fours of K; and what undoes both.
+
+    Activations are bytes: code + 128, or the codes themselves where instructions want both signs.
+    """
+    width = kernel.shape[1]
+    codes = np.zeros((rounded(pair.bias.size, PANEL), width), np.int8)
+    codes[: pair.bias.size, where] = product.codes
+    if saturates(codes):
+        raise LoweringError(f"{pair.name}: its int8 weights do not lie in pairs of the graph's; use fp32")
+    offset = np.zeros((1, width))
+    offset[0, where] = pair.offset / product.step + product.zero + 128
+    sums = codes.sum(axis=1, dtype=np.int64)
+    bias = np.pad(product.bias.astype(np.int64), (0, len(codes) - pair.bias.size))
+    put(f"{pair.name}_kernel", kernel / product.step, pair.tensors[0])  # type: ignore[operator]
+    put(f"{pair.name}_offset", offset, pair.tensors[0])  # type: ignore[operator]
+    fours = codes.reshape(-1, PANEL, width // 4, 4).transpose(0, 2, 1, 3)
+    put(f"{pair.name}_weight", fours, pair.tensors[1])  # type: ignore[operator]
+    put(f"{pair.name}_bytes", (bias - (product.zero + 128) * sums).astype(np.int32), pair.tensors[1])  # type: ignore[operator]
+    put(f"{pair.name}_codes", (bias - product.zero * sums).astype(np.int32), pair.tensors[1])  # type: ignore[operator]
+    put(f"{pair.name}_scale", _wide(product.scale[None], len(codes)), pair.tensors[1])  # type: ignore[operator]
 
 
 def _read_by(plan: Plan, pair: Pair) -> tuple[list[int], int]:

@@ -54,7 +54,7 @@ ISAS = (
     Isa("sse2", "every x86-64", X86, "IDN_BASE", 4, 6, 2, 2, False,
         "", "(v4f)_mm_max_ps((__m128)(a), (__m128)(b))", "immintrin.h",
         dot="halves", halves="_mm_madd_epi16((__m128i)(x), (__m128i)(w))"),
-    Isa("neon", "64-bit Arm", "defined(IDN_ARM64)", "IDN_BASE", 4, 8, 2, 4, True,
+    Isa("neon", "64-bit Arm", "defined(IDN_ARM64)", "IDN_BASE", 4, 5, 4, 4, True,
         "", "(v4f)vmaxq_f32((float32x4_t)(a), (float32x4_t)(b))", "arm_neon.h",
         own="float32x4_t", madd="vfmaq_f32(ARG(sum), ARG(x), ARG(y))"),
     Isa("dotprod", "64-bit Arm with dot products", "defined(IDN_ARM64)", "IDN_DOTPROD", 4, 8, 2, 4, True,

@@ -49,7 +49,9 @@ def test_every_wrong_call_has_its_own_error_and_touches_nothing(
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_every_pair_of_formats(made: Made, compiler: str, tmp_path: Path) -> None:
-    program = toolchains.compile_c(made(SIZE), "formats.c", tmp_path / "formats", compiler=(compiler,), flags=BAD_MEMORY)
+    program = toolchains.compile_c(
+        made(SIZE), "formats.c", tmp_path / "formats", compiler=(compiler,), flags=BAD_MEMORY
+    )
     toolchains.call([program, made(SIZE) / "idn.weights"])
 
 

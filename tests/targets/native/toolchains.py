@@ -18,7 +18,13 @@ FLAGS = ("-std=c11", "-O3")
 
 
 def compile_c(
-    folder: Path, program: str, into: Path, *, compiler: Sequence[str] = ZIG, flags: Sequence[str] = FLAGS, pool: bool = False
+    folder: Path,
+    program: str,
+    into: Path,
+    *,
+    compiler: Sequence[str] = ZIG,
+    flags: Sequence[str] = FLAGS,
+    pool: bool = False,
 ) -> Path:
     """``program`` of the harness with the C in ``folder``, linked as ``into``; warnings are errors."""
     command = (*compiler, *flags, "-Wall", "-Wextra", "-Werror", f"-I{folder}")
@@ -41,9 +47,17 @@ def call(command: Sequence[str], *, code: int = 0, **variables: str) -> subproce
     """Run it; it must end with ``code``."""
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home()), **variables}
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, errors="replace", check=False, env=environment, timeout=900
+        list(map(str, command)),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=environment,
+        timeout=900,
     )
-    assert done.returncode == code, f"{command[:4]}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    assert done.returncode == code, (
+        f"{command[:4]}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    )
     return done
 
 
@@ -85,7 +99,10 @@ def wasm(module: Path, folder: Path, *arguments: str, deterministic: bool = Fals
     try:
         start(store)
     except wasmtime.ExitTrap as ended:
-        assert ended.code == 0, (folder / "stderr").read_text()
+        code = ended.code
+    else:
+        code = 0
+    assert code == 0, (folder / "stderr").read_text()
     return (folder / "stdout").read_text()
 
 

@@ -169,7 +169,7 @@ def library(folder: Path) -> tuple[Path, str]:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             made = Path(room, place.name)
-            _compile([*command, *FLAGS, *(str(folder / name) for name in sources), "-o", str(made), "-lpthread"])
+            run_compiler([*command, *FLAGS, *(str(folder / name) for name in sources), "-o", str(made), "-lpthread"])
             made.replace(place)
     return place, name
 
@@ -205,7 +205,7 @@ def cache() -> Path:
     return Path(home or Path.home() / ".cache", "mfs-edge", "native")
 
 
-def _compile(command: list[str]) -> None:
+def run_compiler(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         words = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[-1:]

@@ -163,7 +163,7 @@ def library(folder: Path) -> tuple[Path, str]:
     command, name = compiler()
     sources = (*SOURCES, *(name for name in EMBEDDED if (folder / name).exists()))
     source = [(folder / name).read_bytes() for name in (*sources, "idn.h", "idn_pool.h")]
-    key = hashlib.sha256(b"\0".join([*source, " ".join(command).encode(), name.encode()])).hexdigest()[:24]
+    key = hashlib.sha256(b"\0".join([*source, " ".join([*command, *FLAGS]).encode(), name.encode()])).hexdigest()[:24]
     place = cache() / f"{key}{Path(library_name()).suffix}"
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -187,14 +187,16 @@ def compiler() -> tuple[list[str], str]:
     Raises:
         ImportError: there is none.
     """
-    given = os.environ.get("CC")
-    for command in [shlex.split(given)] if given else [["gcc"], ["clang"], ["cc"]]:
+    given = shlex.split(os.environ.get("CC", ""))
+    for command in [given] if given else [["gcc"], ["clang"], ["cc"]]:
         if shutil.which(command[0]):
             return command, _first_line([*command, "--version"])
+    if given:
+        raise ImportError(f"$CC names {given[0]}, which is not found; name another, or unset it")
     if importlib.util.find_spec("ziglang"):
         command = [sys.executable, "-m", "ziglang", "cc"]
         return [*command, *ZIG_FLAGS], f"zig {_first_line([sys.executable, '-m', 'ziglang', 'version'])}"
-    raise ImportError(f"{given or 'gcc, clang, cc'}: not found, and ziglang is not installed")
+    raise ImportError("no gcc, clang or cc is found, and ziglang is not installed")
 
 
 def cache() -> Path:

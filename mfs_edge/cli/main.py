@@ -81,7 +81,7 @@ def _failures(*, debug: bool) -> Iterator[None]:
 @click.version_option(__version__, prog_name="mfs-edge")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
-    """Compile MobileFaceSwap to ONNX, TFLite, OpenVINO and Core ML, proven and measured."""
+    """Compile MobileFaceSwap to ONNX, TFLite, OpenVINO, Core ML and C, proven and measured."""
 
 
 for command in COMMANDS:

@@ -52,9 +52,15 @@ class NativeTarget(Target):
     compiled = True
 
     def __init__(self) -> None:
-        compilers = shlex.split(os.environ.get("CC", ""))[:1] or ["gcc", "clang", "cc"]
-        if not any(map(shutil.which, compilers)):
+        if not os.environ.get("CC") and not any(map(shutil.which, ("gcc", "clang", "cc"))):
             self.run_needs = (*self.run_needs, "ziglang")
+
+    def cautions(self) -> list[str]:
+        """Where ``$CC`` names nothing, nothing else is taken in its place."""
+        given = shlex.split(os.environ.get("CC", ""))
+        if not given or shutil.which(given[0]):
+            return []
+        return [f"$CC names {given[0]}, which is not found, so that no C can be compiled; name another, or unset it"]
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write the folder; the same model and options give the same bytes.

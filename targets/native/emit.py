@@ -9,18 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfs_edge.base.errors import InputError
+from mfs_edge.base.errors import InputError, LoweringError
 from mfs_edge.base.version import __version__
 from mfs_edge.program import IntegerTensor, Tensor
 from mfs_edge.target import EmitOptions
 
-from . import NativeOptions, embed, plan, read, schedule, text, weights
+from . import NativeOptions, described, embed, plan, read, schedule, text, weights
 from .schedule import Network
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 HERE = Path(__file__).parent
+# Whatever a description that is none leads to.
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError, RecursionError)
 WEIGHTS = "idn.weights"
 FIXED = ("idn_pool.h", "idn_pool.c", "main.c", "CMakeLists.txt")
 
@@ -34,6 +36,10 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     from mfs_edge.graph import ir_program  # onnx_ir: who runs a folder vouches for it without
 
     network = replace(schedule.read(model), half=options.precision == "fp16")
+    try:
+        described.check(schedule.describe(network), options.precision)
+    except ValueError as error:
+        raise LoweringError(f"the graph is not of the family that target c takes: {error}") from error
     planned = plan.make(network)
     packed = weights.pack(planned)
     embedded = isinstance(options.own, NativeOptions) and options.own.embed
@@ -82,12 +88,13 @@ def vouch(path: Path) -> None:
     """
     try:
         held = json.loads((path / read.INDEX).read_bytes())
+        described.check(held["network"], held["precision"])
         planned, embedded = plan.make(schedule.blank(held["network"])), bool(held["embedded"])
         packed = weights.pack(planned)
         made = sources(planned, packed, str(held["precision"]), embedded=embedded)
         if embedded:  # whose numbers are whatever they are, and whose text is nothing but numbers
             made[embed.FILE] = embed.source(embed.data((path / embed.FILE).read_bytes()), packed)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError) as error:
+    except DAMAGE as error:
         raise InputError(f"{path / read.INDEX}: is damaged ({type(error).__name__}: {error}); {read.AGAIN}") from error
     found = {name.name for name in path.iterdir()}
     wrong = sorted(found - made.keys() - {read.INDEX, *(() if embedded else (WEIGHTS,))})

@@ -172,13 +172,13 @@ def compiled(folder: Path, command: list[str], name: str, *, suffix: str) -> Pat
     """
     sources = (*SOURCES, *(name for name in EMBEDDED if (folder / name).exists()))
     source = [(folder / name).read_bytes() for name in (*sources, "idn.h", "idn_pool.h")]
-    key = hashlib.sha256(b"\0".join([*source, " ".join(command).encode(), name.encode()])).hexdigest()[:24]
+    key = hashlib.sha256(b"\0".join([*source, " ".join([*command, *FLAGS]).encode(), name.encode()])).hexdigest()[:24]
     place = cache() / f"{key}{suffix}"
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             made = Path(room, place.name)
-            _compile([*command, *FLAGS, *(str(folder / name) for name in sources), "-o", str(made), "-lpthread"])
+            run_compiler([*command, *FLAGS, *(str(folder / name) for name in sources), "-o", str(made), "-lpthread"])
             made.replace(place)
     return place
 
@@ -196,14 +196,16 @@ def compiler() -> tuple[list[str], str]:
     Raises:
         ImportError: there is none.
     """
-    given = os.environ.get("CC")
-    for command in [shlex.split(given)] if given else [["gcc"], ["clang"], ["cc"]]:
+    given = shlex.split(os.environ.get("CC", ""))
+    for command in [given] if given else [["gcc"], ["clang"], ["cc"]]:
         if shutil.which(command[0]):
             return command, _first_line([*command, "--version"])
+    if given:
+        raise ImportError(f"$CC names {given[0]}, which is not found; name another, or unset it")
     if importlib.util.find_spec("ziglang"):
         command = [sys.executable, "-m", "ziglang", "cc"]
         return [*command, *ZIG_FLAGS], f"zig {_first_line([sys.executable, '-m', 'ziglang', 'version'])}"
-    raise ImportError(f"{given or 'gcc, clang, cc'}: not found, and ziglang is not installed")
+    raise ImportError("no gcc, clang or cc is found, and ziglang is not installed")
 
 
 def cache() -> Path:
@@ -214,7 +216,7 @@ def cache() -> Path:
     return Path(home or Path.home() / ".cache", "mfs-edge", "native")
 
 
-def _compile(command: list[str]) -> None:
+def run_compiler(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         words = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[-1:]

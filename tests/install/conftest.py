@@ -51,8 +51,9 @@ class Environment:
     folder: Path
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """``mfs-edge ARGUMENTS``, whatever the caller's settings."""
-        ours = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "MFS_EDGE", "GITHUB"))}
+        """``mfs-edge ARGUMENTS``, whatever the caller's settings, and without the system's compilers."""
+        ours = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "MFS_EDGE", "GITHUB", "CC"))}
+        ours["PATH"] = str(self.python.parent)
         command = [str(self.python.with_name("mfs-edge")), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=ours, timeout=300)
 

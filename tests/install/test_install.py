@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from mfs_edge.target import get
 from tests.install.conftest import REPOSITORY, SIZE, Install, called
 
 pytestmark = pytest.mark.install
-TARGETS = ("coreml", "onnx", "openvino", "tflite")
-RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "tflite": "ai-edge-litert"}
+TARGETS = ("c", "coreml", "onnx", "openvino", "tflite")
+RUNTIMES = {"c": "ziglang", "onnx": "onnxruntime", "openvino": "openvino", "tflite": "ai-edge-litert"}
+BESIDE = ("jinja2",)  # what runs C makes it again first, to compare
 COMPILER = {"torch", "onnx", "onnx-ir", "opencv-python-headless", "safetensors"}
 resolutions = pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
 
@@ -21,6 +23,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheels: Path) -> None:
     with zipfile.ZipFile(ours) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     wanted = {("mfs_edge" / path.relative_to(REPOSITORY)) for path in (REPOSITORY / "targets").rglob("*.py")}
+    for pattern in ("*.j2", "*.c", "*.h", "CMakeLists.txt"):
+        wanted |= {("mfs_edge" / path.relative_to(REPOSITORY)) for path in (REPOSITORY / "targets").rglob(pattern)}
     for pattern in ("*.py", "*.npz", "*.png", "*.json", "*.j2", "plugin.c"):
         wanted |= {path.relative_to(REPOSITORY) for path in (REPOSITORY / "mfs_edge").rglob(pattern)}
     assert held == {path.as_posix() for path in wanted}
@@ -36,13 +40,14 @@ def test_the_base_alone(install: Install, formats: dict[str, Path], identity_fil
     assert not found["compiles"]
     for report in found["targets"]:
         assert (report["emits"], report["runs"]) == (False, False)
-        assert f"mfs-edge[{report['name']}]" in report["remedy"]
+        assert f"mfs-edge[{get(report['name']).extra}]" in report["remedy"]
     assert "mfs-edge[emulated]" in there.succeeds("doctor")
     for name in TARGETS:
         said = there.refuses(3, "compile", "--identity", identity_file, "--target", name)
-        assert f"mfs-edge[{name}]" in said
+        assert f"mfs-edge[{get(name).extra}]" in said
     for name, distribution in RUNTIMES.items():
-        assert f"pip install {distribution}" in there.refuses(3, "bench", formats[name])
+        needed = "pip install 'mfs-edge[native]'" if name == "c" else f"pip install {distribution}"
+        assert needed in there.refuses(3, "bench", formats[name])
     assert "mfs-edge[report]" in there.refuses(3, "bench", formats["onnx"], "--html", "report.html")
     assert "mfs-edge[emulated]" in there.refuses(3, "bench", formats["onnx"], "--device", "emulated:rpi5")
 
@@ -59,17 +64,20 @@ def test_the_base_alone_reads_every_format(install: Install, formats: dict[str, 
 def test_an_extra_alone_compiles_to_its_target(
     install: Install, identity_file: Path, target: str, resolution: str
 ) -> None:
-    there = install(target, resolution=resolution)
+    kind = get(target)
+    there = install(kind.extra, resolution=resolution)
     strangers = {*RUNTIMES.values(), "coremltools"} - {RUNTIMES.get(target, "coremltools"), "onnxruntime"}
     assert strangers.isdisjoint(there.modules())
     found = there.json("doctor", "--thorough")
     report = next(each for each in found["targets"] if each["name"] == target)
     assert (found["problems"], found["compiles"], report["emits"]) == ([], True, True)
-    for options in ([], ["--precision", "int8"]):
+    for options in ([], *([["--precision", "int8"]] if "int8" in kind.precisions else [])):
         size = ("--size", str(SIZE), "--out", "build")
         made = there.json("compile", "--identity", identity_file, "--target", target, *size, *options)
         (artefact,) = made["manifest"]["artefacts"]
         assert artefact["verification"]["status"] == "passed"
+        if target == "c":
+            assert "compiled by zig " in artefact["verification"]["execution"]
         there.succeeds("inspect", there.folder / "build" / artefact["file"])
     if target in RUNTIMES:
         assert report["runs"]
@@ -78,7 +86,7 @@ def test_an_extra_alone_compiles_to_its_target(
 
 @resolutions
 def test_a_device_needs_the_base_and_a_runtime(install: Install, formats: dict[str, Path], resolution: str) -> None:
-    there = install(resolution=resolution, runtimes=tuple(RUNTIMES.values()))
+    there = install(resolution=resolution, runtimes=(*RUNTIMES.values(), *BESIDE))
     assert COMPILER.isdisjoint(there.modules())
     found = there.json("doctor")
     assert not found["problems"]

@@ -21,7 +21,9 @@ from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, passes
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
+from mfs_edge.quantize import quantise
 from mfs_edge.target import EmitOptions
+from tests.targets.native.test_family import Builder
 
 TARGET = NativeTarget()
 EMBEDDED = NativeOptions(embed=True)
@@ -43,6 +45,23 @@ def test_it_computes_the_same_bits_without_a_file(golden_folded: FoldedIDN, tmp_
     TARGET.emit(model, tmp_path / "file.idn", EmitOptions(io=io))
     TARGET.emit(model, tmp_path / "embedded.idn", EmitOptions(io=io, own=EMBEDDED))
     assert not (tmp_path / "embedded.idn/idn.weights").exists()
+    one, other = (TARGET.load(tmp_path / f"{name}.idn", threads=1).run(image) for name in ("file", "embedded"))
+    assert all((one[name] == value).all() for name, value in other.items())
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_every_precision_is_embedded(tmp_path: Path, precision: str) -> None:
+    """Halves and codes are words, too."""
+    model = Builder(3, 64).model([16, 32, 48, 64, 20], [48, 14, 32, 16], [32, 24, 5, 8, 2], 8)
+    if precision == "int8":
+        rng = np.random.default_rng(0)
+        model = quantise(model, [rng.random((1, 3, 64, 64), np.float32) for _ in range(4)], products=True).model
+    for name, own in (("file", NativeOptions()), ("embedded", EMBEDDED)):
+        TARGET.emit(model, tmp_path / f"{name}.idn", EmitOptions(precision, own=own))
+    text, held = (tmp_path / "embedded.idn" / embed.FILE).read_bytes(), (tmp_path / "file.idn/idn.weights").read_bytes()
+    assert embed.data(text) == held
+    assert b"/* header: identity */" in text
+    image = np.random.default_rng(1).random((1, 3, 64, 64), np.float32)
     one, other = (TARGET.load(tmp_path / f"{name}.idn", threads=1).run(image) for name in ("file", "embedded"))
     assert all((one[name] == value).all() for name, value in other.items())
 

@@ -11,8 +11,7 @@ from mfs_edge.targets.native.weights import _eights, axis
 
 from tests.targets.native.kernels import reference, shim
 
-DRAWN, HIDDEN, FACE, MASK = 7, 6, 5, 3  # channels of the tail: into its 3x3s, and between them
-NET = shim.widths(face_0=(FACE, DRAWN, 3, 3), face_1=(3, FACE, 3, 3), mask=(MASK, HIDDEN), mask_out=(1, MASK, 3, 3))
+DRAWN, HIDDEN, FACE, MASK = 7, 6, 5, 3  # channels of shim's tail: into its 3x3s, and between them
 COUNTS = [1, 2]  # vectors at once
 CALLS = """
 CALL call_to_planes(int M, int K, const float *a, int lda, int planes, const float *w, const float *bias, float *out, int plane, int bend) {
@@ -33,15 +32,11 @@ MARGIN = 16
 
 
 @pytest.fixture(scope="module")
-def libraries(before: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ctypes.CDLL]:
-    folder = tmp_path_factory.mktemp("planes")
-    return {
-        isa.name: shim.compiled(folder, isa, before=before, template="planes", calls=CALLS, net=NET, counts=COUNTS)
-        for isa in shim.runnable()
-    }
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ctypes.CDLL]:
+    return shim.libraries(tmp_path_factory.mktemp("planes"), template="planes", calls=CALLS, counts=COUNTS)
 
 
-@shim.every_isa
+@shim.every_isa()
 @pytest.mark.parametrize(("pixels", "inner", "planes"), [(4, 16, 8), (8, 16, 8), (12, 48, 16), (28, 32, 24)])
 @pytest.mark.parametrize("bend", [0, 1])
 def test_a_product_into_planes(
@@ -60,7 +55,7 @@ def test_a_product_into_planes(
     assert (out[:, pixels:] == 7).all()
 
 
-@shim.every_isa
+@shim.every_isa()
 @pytest.mark.parametrize("bend", [0, 1])
 @pytest.mark.parametrize("side", [16, 48, 80])
 def test_a_row_twice_as_wide(isa: Isa, side: int, bend: int, libraries: dict[str, ctypes.CDLL]) -> None:
@@ -130,7 +125,7 @@ def ran(kernel: str, isa: Isa, rows: Rows, library: ctypes.CDLL, *arguments: obj
 widths = pytest.mark.parametrize("width", [16, 48, 112])
 
 
-@shim.every_isa
+@shim.every_isa()
 @widths
 def test_the_face_s_first_3x3(isa: Isa, width: int, libraries: dict[str, ctypes.CDLL]) -> None:
     rows = Rows(1, DRAWN, width)
@@ -143,7 +138,7 @@ def test_the_face_s_first_3x3(isa: Isa, width: int, libraries: dict[str, ctypes.
     assert (out[:, :, -MARGIN:] == 7).all()
 
 
-@shim.every_isa
+@shim.every_isa()
 @widths
 def test_the_mask_s_last_pair(isa: Isa, width: int, libraries: dict[str, ctypes.CDLL]) -> None:
     rows = Rows(2, HIDDEN, width)
@@ -156,7 +151,7 @@ def test_the_mask_s_last_pair(isa: Isa, width: int, libraries: dict[str, ctypes.
     assert (out[:, :, -MARGIN:] == 7).all()
 
 
-@shim.every_isa
+@shim.every_isa()
 @widths
 def test_the_mask(isa: Isa, width: int, libraries: dict[str, ctypes.CDLL]) -> None:
     rows = Rows(3, MASK, width)
@@ -168,7 +163,7 @@ def test_the_mask(isa: Isa, width: int, libraries: dict[str, ctypes.CDLL]) -> No
     assert (out[:, :, -MARGIN:] == 7).all()
 
 
-@shim.every_isa
+@shim.every_isa()
 @widths
 def test_the_face_and_the_blend(isa: Isa, width: int, libraries: dict[str, ctypes.CDLL]) -> None:
     """The mask and the image lie without a margin of their own."""

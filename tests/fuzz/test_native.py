@@ -31,7 +31,17 @@ def test_what_was_found_once(fuzzer: harness.Fuzzer, path: Path) -> None:
     assert code == 0, said
 
 
-def test_the_seeds_reach_what_is_computed(fuzzer: harness.Fuzzer, tmp_path: Path) -> None:
-    """An input that a bug would stop at: the same program, with one planted behind the checksums."""
-    (tmp_path / "seed").write_bytes(harness.seeds()[2])
-    assert fuzzer.replay(tmp_path / "seed")[0] == 0
+@pytest.mark.parametrize(
+    ("check", "without"),
+    [
+        ("!in->data || !out->data", "!in->data"),
+        ("if (bytes < IDN_ARENA_BYTES(workers)) return IDN_EARENA;", ""),
+        ("*model = found;\n  return status;", "*model = found;\n  else model->cpu = 0;\n  return status;"),
+    ],
+    ids=["null", "arena", "written on error"],
+)
+def test_a_planted_fault_is_found(tools: None, tmp_path: Path, check: str, without: str) -> None:
+    planted = harness.build(tmp_path, edit=lambda source: source.replace(check, without), expected=check)
+    code, _ = planted.run(seconds=60, seed=1, found=tmp_path / "found")
+    assert code != 0
+    assert list((tmp_path / "found").iterdir())

@@ -6,6 +6,7 @@ import os
 import random
 import struct
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +55,16 @@ class Fuzzer:
         return done.returncode, "\n".join(done.stderr.splitlines()[-30 if done.returncode else -3 :])
 
 
-def build(folder: Path, *, compiler: str = "clang") -> Fuzzer:
-    """The program in ``folder``."""
+def build(folder: Path, *, edit: Callable[[str], str] = lambda source: source, expected: str = "") -> Fuzzer:
+    """The program in ``folder``; ``edit`` plants a fault where ``expected`` stands."""
     made = folder / "small.idn"
     NativeTarget().emit(Builder(3, 32).model(*WIDTHS), made, EmitOptions())
+    source = (made / "idn.c").read_text()
+    assert expected in source
+    (made / "idn.c").write_text(edit(source))
     program = folder / "idn_fuzz"
     flags = ["-std=c11", "-O1", "-g", SANITISERS, "-fno-sanitize-recover=all", f"-I{made}"]
-    command = [compiler, *flags, str(made / "idn.c"), str(HERE / "idn_fuzz.c"), "-o", str(program)]
+    command = ["clang", *flags, str(made / "idn.c"), str(HERE / "idn_fuzz.c"), "-o", str(program)]
     subprocess.run(command, check=True)
     return Fuzzer(program, made / "idn.weights")
 

@@ -16,8 +16,10 @@ test-install: $(READY)  # a part of `make test`
 	$(BIN)/python -m pytest -q -n 2 -m install
 
 EXAMPLES ?= 100000
-fuzz: $(READY)  # for some twenty minutes, with other edits each time; the same minute of them is a part of `make test`
+SECONDS_OF_C ?= 600
+fuzz: $(READY)  # for some thirty minutes, with other edits each time; the same minute of them is a part of `make test`
 	$(BIN)/python -m tests.fuzz --examples $(EXAMPLES)
+	$(BIN)/python -m tests.fuzz.native --seconds $(SECONDS_OF_C)
 
 lint: $(READY)
 	$(BIN)/ruff check .

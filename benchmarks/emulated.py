@@ -35,7 +35,7 @@ from mfs_edge.sample import weights
 from tests.measure import plant
 
 BASELINE = Path(__file__).parent / "baselines" / "emulated.json"
-TARGETS = ("onnx", "tflite")
+TARGETS = ("c", "onnx", "tflite")
 PRECISIONS = ("fp32", "int8")
 SIZE = 224
 Place = tuple[str, str]  # a file, on a device

@@ -209,14 +209,16 @@ def half_precision(case: Case) -> list[dict[str, Any]]:
 
 def in_turns(case: Case) -> list[dict[str, Any]]:
     """Our int8 beside our fp32 on every installed runtime, one thread; OpenVINO also without VNNI."""
-    graphs = {"fp32": case.model, "int8": quantise(case.model, case.calibrate).model}
-    exactly = fidelity(execute.outputs(graphs["int8"], case.judge, as_written=True), case.expected)
+    whole = {"fp32": case.model, "int8": quantise(case.model, case.calibrate).model}
+    products = whole | {"int8": quantise(case.model, case.calibrate, products=True).model}
+    exactly = fidelity(execute.outputs(whole["int8"], case.judge, as_written=True), case.expected)
     rows = [{"network": case.name, "runtime": "the graph, in float", **exactly}]
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "images.npy", np.concatenate(list(case.judge)))
         for backend in target.registered().values():
             if target.missing(backend) or backend.unrunnable() is not None or "int8" not in backend.precisions:
                 continue
+            graphs = products if backend.products else whole
             paths = {precision: Path(folder) / f"{precision}{backend.suffix}" for precision in graphs}
             for precision, path in paths.items():
                 backend.emit(graphs[precision], path, EmitOptions(precision=precision))

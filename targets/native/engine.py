@@ -161,17 +161,26 @@ def library(folder: Path) -> tuple[Path, str]:
     if built.exists():
         return built, "a compiler elsewhere"
     command, name = compiler()
+    return compiled(folder, command, name, suffix=Path(library_name()).suffix), name
+
+
+def compiled(folder: Path, command: list[str], name: str, *, suffix: str) -> Path:
+    """The library that ``command``, of the version ``name``, makes of ``folder``, in the cache.
+
+    Raises:
+        RuntimeError: the compiler refuses the source, or cannot be started; with its words.
+    """
     sources = (*SOURCES, *(name for name in EMBEDDED if (folder / name).exists()))
     source = [(folder / name).read_bytes() for name in (*sources, "idn.h", "idn_pool.h")]
     key = hashlib.sha256(b"\0".join([*source, " ".join([*command, *FLAGS]).encode(), name.encode()])).hexdigest()[:24]
-    place = cache() / f"{key}{Path(library_name()).suffix}"
+    place = cache() / f"{key}{suffix}"
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             made = Path(room, place.name)
-            _compile([*command, *FLAGS, *(str(folder / name) for name in sources), "-o", str(made), "-lpthread"])
+            run_compiler([*command, *FLAGS, *(str(folder / name) for name in sources), "-o", str(made), "-lpthread"])
             made.replace(place)
-    return place, name
+    return place
 
 
 def library_name(system: str = "", machine: str = "") -> str:
@@ -207,7 +216,7 @@ def cache() -> Path:
     return Path(home or Path.home() / ".cache", "mfs-edge", "native")
 
 
-def _compile(command: list[str]) -> None:
+def run_compiler(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         words = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[-1:]

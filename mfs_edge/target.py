@@ -45,6 +45,16 @@ class EmitOptions:
     own: TargetOptions | None = None  # of the target's ``options``, resolved; None takes its defaults
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What another machine is, as its Python says."""
+
+    system: str  # as platform.system() calls it
+    machine: str  # as platform.machine() does
+    bits: int = 64  # of an address
+    libc: str = "glibc"  # as platform.libc_ver() calls it; empty for any other
+
+
 class Engine(Protocol):
     """A target's runtime: the one place where it is imported, configured and called.
 
@@ -118,6 +128,7 @@ class Target(abc.ABC):
     products: bool = False  # whether its int8 rounds only what products of matrices read, and no result
     companions: tuple[str, ...] = ()  # suffixes of what lies beside an artefact, where it is several files
     options: type[TargetOptions] = TargetOptions
+    compiled: bool = False  # a machine needs what ``built`` makes for it, and no package of the engine's
 
     def check(self, options: EmitOptions) -> None:
         """Raises UsageError if it cannot emit what ``options`` ask for."""
@@ -181,6 +192,15 @@ class Target(abc.ABC):
             InputError: as of :meth:`read`, or running the file would run a stranger's code.
         """
         return self.read(path)
+
+    def built(self, path: Path, machine: Machine) -> dict[str, bytes]:
+        """Files that another machine needs beside the artefact, made here: path in the artefact's folder -> content.
+
+        Raises:
+            InputError: making them would run code that came with the file.
+            MissingDependency: what makes them is not installed, or cannot make them for such a machine.
+        """
+        return {}
 
     def remarks(self, program: Program) -> list[str]:
         """What a user must be told of a file that was written; for its manifest."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from mfs_edge import target
 from mfs_edge.base import cpus
 from mfs_edge.base.errors import DeviceError
 from mfs_edge.emulation.boards import Board
@@ -27,6 +28,7 @@ from mfs_edge.measure import luggage
 from mfs_edge.measure.devices import Watch, talk
 from mfs_edge.measure.results import Instructions
 
+BOARD = target.Machine("Linux", "aarch64")
 SHORT = 3  # frames of the second process
 Outputs = dict[str, np.ndarray]  # "swapped" [N, 3, S, S] and "mask" [N, 1, S, S], float32 in 0..1
 
@@ -98,6 +100,11 @@ def _arguments(scratch: Path, artefact: Path, images: np.ndarray) -> list[str]:
         (scratch / name).write_bytes(content)
     shutil.copyfile(Path(__file__).with_name("inside.py"), scratch / "inside.py")
     np.save(scratch / "images.npy", np.asarray(images, np.float32))
+    if target.of_file(artefact).compiled:  # what is made for the board lies beside the rest there, as on a real one
+        for name, content in luggage.contents(artefact, BOARD).items():
+            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+            (scratch / name).write_bytes(content)
+        artefact = scratch / artefact.name
     return [
         str(scratch / "inside.py"),
         str(artefact.resolve()),

@@ -51,7 +51,8 @@ class EmulatedDevice:
 
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
         """See ``devices.Device``; how many frames and threads is not the request's to say."""
-        files.require_file(artefact, "artefact")
+        if not artefact.is_dir():  # some targets' artefacts are folders
+            files.require_file(artefact, "artefact")
         built = setup.ensure(self.say)
         program = target.of_file(artefact).read(artefact)
         size = luggage.picture_size(program)

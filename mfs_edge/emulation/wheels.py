@@ -21,7 +21,8 @@ _OLDEST = 17  # glibc 2.17, the oldest that aarch64 wheels are made for
 def wanted(suffix: str) -> list[str]:
     """What an artefact needs inside, in the versions that are installed here."""
     kind = target.of_file(Path(f"artefact{suffix}"))
-    return [_pinned(name) for name in ("numpy", importlib.import_module(kind.engine).Engine.PACKAGE)]
+    packages = () if kind.compiled else (importlib.import_module(kind.engine).Engine.PACKAGE,)
+    return [_pinned(name) for name in ("numpy", *packages)]
 
 
 def _pinned(distribution: str) -> str:

@@ -15,6 +15,7 @@ from mfs_edge.base import cpus, frames
 from mfs_edge.measure import machine, runner
 from mfs_edge.program import Program
 from mfs_edge.sample import probe
+from mfs_edge.target import Machine
 
 PICTURE = "picture.npz"
 
@@ -48,15 +49,23 @@ def pack(artefact: Path) -> Luggage:
     return Luggage({**found, PICTURE: held.getvalue()}, ("--engine=engine.py", f"--picture={PICTURE}"))
 
 
-def contents(artefact: Path) -> dict[str, bytes]:
+def contents(artefact: Path, machine: Machine | None = None) -> dict[str, bytes]:
     """Every file of the artefact, by its name relative to the artefact's folder.
+
+    Args:
+        machine: where it goes, for targets that compile (``Target.compiled``): what is made for it comes along.
 
     Raises:
         InputError: one is a link to what lies elsewhere: whoever made a package must not choose
             which of this machine's files go to a device.
+        MissingDependency: what would be made for ``machine`` cannot be.
     """
-    members = target.artefact(artefact).members
-    return {member.relative_to(artefact.parent).as_posix(): member.read_bytes() for member in members}
+    found = target.artefact(artefact)
+    held = {member.relative_to(artefact.parent).as_posix(): member.read_bytes() for member in found.members}
+    if machine is not None:
+        made = target.of_file(artefact).built(artefact, machine)
+        held |= {f"{artefact.name}/{name}": content for name, content in made.items()}
+    return held
 
 
 def _source(module: ModuleType) -> bytes:

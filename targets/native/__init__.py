@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from mfs_edge.options import TargetOptions
-from mfs_edge.target import EmitOptions, Target
+from mfs_edge.target import EmitOptions, Machine, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -49,6 +49,7 @@ class NativeTarget(Target):
     default_precision = "fp32"
     default_io = "float32"
     options: type[TargetOptions] = NativeOptions
+    compiled = True
 
     def __init__(self) -> None:
         if not os.environ.get("CC") and not any(map(shutil.which, ("gcc", "clang", "cc"))):
@@ -84,3 +85,10 @@ class NativeTarget(Target):
         found = self.read(path)
         emit.vouch(path)
         return found
+
+    def built(self, path: Path, machine: Machine) -> dict[str, bytes]:
+        """The shared library for ``machine``, by ``ziglang``: a device needs no compiler."""
+        from . import cross
+
+        self.vouch(path)
+        return cross.library(path, machine)

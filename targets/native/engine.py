@@ -161,17 +161,26 @@ def library(folder: Path) -> tuple[Path, str]:
     if built.exists():
         return built, "a compiler elsewhere"
     command, name = compiler()
+    return compiled(folder, command, name, suffix=Path(library_name()).suffix), name
+
+
+def compiled(folder: Path, command: list[str], name: str, *, suffix: str) -> Path:
+    """The library that ``command``, of the version ``name``, makes of ``folder``, in the cache.
+
+    Raises:
+        RuntimeError: the compiler refuses the source, or cannot be started; with its words.
+    """
     sources = (*SOURCES, *(name for name in EMBEDDED if (folder / name).exists()))
     source = [(folder / name).read_bytes() for name in (*sources, "idn.h", "idn_pool.h")]
     key = hashlib.sha256(b"\0".join([*source, " ".join([*command, *FLAGS]).encode(), name.encode()])).hexdigest()[:24]
-    place = cache() / f"{key}{Path(library_name()).suffix}"
+    place = cache() / f"{key}{suffix}"
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             made = Path(room, place.name)
             run_compiler([*command, *FLAGS, *(str(folder / name) for name in sources), "-o", str(made), "-lpthread"])
             made.replace(place)
-    return place, name
+    return place
 
 
 def library_name(system: str = "", machine: str = "") -> str:

@@ -67,7 +67,7 @@ def section(made: Any, isa: Isa, plan: Plan) -> str:
         "isa": isa, "plan": plan, "net": plan.network, "attribute": _attribute(isa, plan), "rounded": rounded,
         "along": along,
         "vectors": sorted({isa.vectors} | ({1} if ragged else set()), reverse=True), "counts": sorted(set(counts)),
-        "axis": lambda side: f"IDN_axis_{side}(j)", "source": lambda stage: _at(stage.source, _skip(stage)),
+        "grouped": lambda pair: isa.by_lane and not pair.integer, "used": _vectors_of_column, "axis": lambda side: f"IDN_axis_{side}(j)", "source": lambda stage: _at(stage.source, _skip(stage)),
         "target": lambda stage: _at(stage.target, stage.part.offset),
         "floats": _kinds(plan, integers=False) | {"up"},  # the mask's last but one is always of floats
         "bytes": _kinds(plan, integers=True),
@@ -101,6 +101,11 @@ def _attribute(isa: Isa, plan: Plan) -> str:
     """What functions are compiled for; integers and halves need more of x86."""
     more = ("avx512vnni," if plan.network.integers else "", "f16c," if plan.network.half else "")
     return isa.attribute.replace('"avx512f', f'"{more[0]}avx512f').replace('"avx2', f'"{more[1]}avx2')
+
+
+def _vectors_of_column(q: int, outputs: int) -> list[int]:
+    """Which fours of a kernel's [3][3][outputs] weights hold column ``q``'s."""
+    return sorted({((row * 3 + q) * outputs + o) // 4 for row in range(3) for o in range(outputs)})
 
 
 def _products(stage: Stage) -> set[int]:

@@ -18,6 +18,7 @@ import shutil
 from pathlib import Path
 from typing import IO
 
+from mfs_edge import target
 from mfs_edge.base.errors import DeviceError, MfsEdgeError, MissingDependency
 from mfs_edge.measure import agent, luggage
 from mfs_edge.measure.devices import Device, Options, Request, Watch, device, talk
@@ -28,6 +29,11 @@ VARIABLE = "MFS_EDGE_SSH"
 _FAILED = 255  # ssh's own exit code; anything else is the remote command's
 _NOT_FOUND = 127
 _FOLDER = "artefact"
+_ANSWER = "@machine "
+_QUESTION = (
+    "import json, platform, struct; print('@machine ' + json.dumps({'system': platform.system(), "
+    "'machine': platform.machine(), 'bits': 8 * struct.calcsize('P'), 'libc': platform.libc_ver()[0]}))"
+)
 _OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
 # What OpenSSH says -> what is wrong, and what to do.
 _REASONS = (
@@ -80,6 +86,17 @@ class SshDevice:
             raise self._lost(ended, doing=f"measuring {artefact.name}")
         return talk.observation(ended, where=self.name, artefact=artefact.name)
 
+    def _machine(self) -> target.Machine:
+        """What is there, to be compiled for."""
+        heard: list[str] = []
+        ended = talk.converse(self._ssh(self.python, "-c", _QUESTION), Watch(), hear=heard.append)
+        found = [
+            line.removeprefix(_ANSWER) for line in heard if line.startswith(_ANSWER)
+        ]  # beside what a shell greets with
+        if ended.code != 0 or not found:
+            raise self._lost(ended, doing="asking what machine it is")
+        return target.Machine(**json.loads(found[-1]))
+
     def _ssh(self, *words: str) -> list[str]:
         return [*self.command, *self.options, "--", self.address.target, talk.shell(*words)]
 
@@ -87,7 +104,8 @@ class SshDevice:
         """What the agent is told, and the files that follow."""
         taken = luggage.pack(artefact)
         # In a folder of its own: whatever its name, it is none of ours and no option.
-        members = {f"{_FOLDER}/{name}": content for name, content in luggage.contents(artefact).items()}
+        machine = self._machine() if target.of_file(artefact).compiled else None
+        members = {f"{_FOLDER}/{name}": content for name, content in luggage.contents(artefact, machine).items()}
         sent = {**taken.files, **members}
         header = {
             "files": [[name, len(content), hashlib.sha256(content).hexdigest()] for name, content in sent.items()],

@@ -69,7 +69,9 @@ def test_avx512_is_golden(
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("flags", [("-msimd128",), ("-msimd128", "-mrelaxed-simd"), ()], ids=["simd", "relaxed", "plain"])
+@pytest.mark.parametrize(
+    "flags", [("-msimd128",), ("-msimd128", "-mrelaxed-simd"), ()], ids=["simd", "relaxed", "plain"]
+)
 def test_webassembly_is_golden(
     made: Made, raw: Made, golden: Mapping[str, np.ndarray], size: int, flags: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import shutil
 import subprocess
@@ -17,12 +18,28 @@ FLAGS = ("-std=c11", "-O3")
 
 
 def compile_c(
-    folder: Path, program: str, into: Path, *, compiler: Sequence[str] = ZIG, flags: Sequence[str] = FLAGS, pool: bool = False
+    folder: Path,
+    program: str,
+    into: Path,
+    *,
+    compiler: Sequence[str] = ZIG,
+    flags: Sequence[str] = FLAGS,
+    pool: bool = False,
 ) -> Path:
     """``program`` of the harness with the C in ``folder``, linked as ``into``; warnings are errors."""
-    sources = [folder / "idn.c", HARNESS / program, *([folder / "idn_pool.c"] if pool else [])]
-    command = [*compiler, *flags, "-Wall", "-Wextra", "-Werror", f"-I{folder}", *map(str, sources), "-o", str(into)]
-    call([*command, *(["-lpthread"] if pool else []), "-lm"])
+    command = (*compiler, *flags, "-Wall", "-Wextra", "-Werror", f"-I{folder}")
+    parts = [str(_object(command, folder / "idn.c")), str(HARNESS / program)]
+    if pool:
+        parts += [str(_object(command, folder / "idn_pool.c")), "-lpthread"]
+    call([*command, *parts, "-lm", "-o", str(into)])
+    return into
+
+
+@functools.cache
+def _object(command: tuple[str, ...], source: Path) -> Path:
+    """``source`` compiled, once."""
+    into = source.parent.with_name(f"{source.stem}-{abs(hash((command, source)))}.o")
+    call([*command, "-c", str(source), "-o", str(into)])
     return into
 
 
@@ -30,9 +47,17 @@ def call(command: Sequence[str], *, code: int = 0, **variables: str) -> subproce
     """Run it; it must end with ``code``."""
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home()), **variables}
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, errors="replace", check=False, env=environment, timeout=900
+        list(map(str, command)),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=environment,
+        timeout=900,
     )
-    assert done.returncode == code, f"{command[:4]}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    assert done.returncode == code, (
+        f"{command[:4]}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    )
     return done
 
 
@@ -74,7 +99,10 @@ def wasm(module: Path, folder: Path, *arguments: str, deterministic: bool = Fals
     try:
         start(store)
     except wasmtime.ExitTrap as ended:
-        assert ended.code == 0, (folder / "stderr").read_text()
+        code = ended.code
+    else:
+        code = 0
+    assert code == 0, (folder / "stderr").read_text()
     return (folder / "stdout").read_text()
 
 

@@ -81,5 +81,8 @@ int main(int argc, char **argv) {
   FILE *file = fopen(argv[3], "wb");
   if (!file || fwrite(first, sizeof(float), 4 * IDN_SIZE * IDN_SIZE, file) != 4 * IDN_SIZE * IDN_SIZE || fclose(file)) return 2;
   printf("%d\n", model.cpu);
+  free(held), free(rows), free(first);
+  unsigned char *const owned[] = {weights, arena, in, out, mask};
+  for (int i = 0; i < 5; i++) free(owned[i] - GUARD);
   return 0;
 }

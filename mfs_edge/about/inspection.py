@@ -12,6 +12,7 @@ from mfs_edge import target
 from mfs_edge.base import extras, files
 from mfs_edge.base.errors import InputError, MfsEdgeError, MissingDependency, UsageError
 from mfs_edge.base.progress import Recorded, Steps
+from mfs_edge.base.reasons import reason_of
 from mfs_edge.bundle import MANIFEST, manifest, proof
 from mfs_edge.graph import cost
 from mfs_edge.load import checkpoint, identity, provenance
@@ -189,7 +190,7 @@ def _contributions(path: Path, steps: Steps) -> dict[str, dict[str, float]]:
         raise
     except Exception as error:  # those of onnx_ir, protobuf and onnxruntime share no base
         raise InputError(
-            f"{path}: cannot be run with one tensor on integers at a time ({target.reason_of(error)}); "
+            f"{path}: cannot be run with one tensor on integers at a time ({reason_of(error)}); "
             "give a quantised graph of mfs-edge, or inspect it without --quant"
         ) from error
 

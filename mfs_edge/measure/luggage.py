@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 
 from mfs_edge import target
-from mfs_edge.base import cpus, frames
+from mfs_edge.base import cpus, frames, reasons
 from mfs_edge.measure import machine, runner
 from mfs_edge.program import Program
 from mfs_edge.sample import probe
@@ -36,7 +36,7 @@ def pack(artefact: Path) -> Luggage:
     kind = target.of_file(artefact)
     found = {
         "runner.py": _source(runner),
-        **{f"{module.__name__.rpartition('.')[2]}.py": _source(module) for module in (frames, cpus, machine)},
+        **{f"{module.__name__.rpartition('.')[2]}.py": _source(module) for module in (frames, cpus, reasons, machine)},
         "engine.py": engine_file(kind).read_bytes(),
     }
     size = picture_size(kind.read(artefact))

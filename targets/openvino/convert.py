@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfs_edge.base import extras, files
 from mfs_edge.base.errors import LoweringError, OutputError
+from mfs_edge.base.reasons import reason_of
 from mfs_edge.target import EmitOptions
 
 from . import quantised, read
@@ -73,7 +74,7 @@ def _explain(model: ir.Model, error: Exception) -> LoweringError:
                 f"node {node.name!r}: OpenVINO cannot read its operator {node.op_type}; "
                 "compile with --optimize 1, or leave this target out"
             )
-    return LoweringError(f"OpenVINO cannot read the graph: {_reason(error)}")
+    return LoweringError(f"OpenVINO cannot read the graph: {reason_of(error)}")
 
 
 def _settle_names(network: Any) -> None:
@@ -133,10 +134,3 @@ def _annotate(network: Any, options: EmitOptions) -> None:
     entries = {**options.metadata, "io": options.io, "precision": options.precision}
     for key, value in entries.items():
         network.set_rt_info(str(value), [read.SECTION, key])
-
-
-def _reason(error: Exception) -> str:
-    """OpenVINO's own words, without its source positions, on one line."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    kept = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return " ".join(kept or lines)[:300]

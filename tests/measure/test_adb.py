@@ -183,6 +183,31 @@ def test_crash_in_the_middle(phone: Callable[..., Phone], artefacts: Path, quick
     assert used.storage == []
 
 
+REFUSALS = {  # what the tools write of a file that their runtime refuses -> what is told of it
+    "benchmark_model": (
+        "idn.tflite",
+        r"exit code 1: Didn't find op for builtin opcode 'CONV_2D' version '99'\..*Benchmarking failed\.\)",
+    ),
+    "onnxruntime_perf_test": (
+        "idn.onnx",
+        r"exit code 1: Exception during initialization: Could not find an implementation for Conv\(22\) node with name "
+        r"'encoder/conv'\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", REFUSALS)
+def test_a_file_that_the_runtime_there_refuses(
+    phone: Callable[..., Phone], artefacts: Path, quick: Request, tool: str
+) -> None:
+    """Their last line says only that they ended."""
+    name, why = REFUSALS[tool]
+    used = phone(tool, transcript=f"{tool}-refused", exit=1)
+    with pytest.raises(DeviceError, match=why):
+        used.device().measure(artefacts / name, quick, Watch())
+    assert used.storage == []
+
+
 def test_unplugged_in_the_middle(phone: Callable[..., Phone], artefacts: Path, quick: Request) -> None:
     used = phone(transcript="benchmark_model-crash", unplugged=True)
     with pytest.raises(DeviceError, match=r"measuring idn\.tflite failed.*nothing was recorded"):

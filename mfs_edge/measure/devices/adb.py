@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import DeviceError, MissingDependency, UsageError
+from mfs_edge.base.reasons import reason_in
 from mfs_edge.measure import machine, pinning
 from mfs_edge.measure.devices import Cancelled, Device, Options, Request, Watch, device, talk, tools
 from mfs_edge.measure.results import Machine, Observation
@@ -85,7 +86,7 @@ class AdbDevice:
             reading = self.tool.parse(lines)
             if reading is None:
                 raise DeviceError(
-                    f"{self.name}: {self.tool.name} printed no timings for {artefact.name} ({_last(lines)}); "
+                    f"{self.name}: {self.tool.name} printed no timings for {artefact.name} ({reason_in(lines)}); "
                     "nothing was recorded"
                 )
             profile = self.tool.profile(_local(artefact), request) if request.profile and self.tool.profile else []
@@ -122,7 +123,7 @@ class AdbDevice:
             number = int(code) if code.isdigit() else 1
             how = f"signal {number - _SIGNAL}" if number > _SIGNAL else f"exit code {number}"
             raise DeviceError(
-                f"{self.name}: {self.tool.name} died while measuring {artefact.name} ({how}: {_last(lines[:-1])}); "
+                f"{self.name}: {self.tool.name} died while measuring {artefact.name} ({how}: {reason_in(lines[:-1])}); "
                 "nothing was recorded"
             )
         return lines
@@ -140,7 +141,7 @@ class AdbDevice:
         chosen = ["-s", self.serial] if self.serial else []
         ended = talk.converse([self.adb, *chosen, *words], watch, hear=lines.append)
         if ended.code != 0:
-            said = _said(ended.words or _last(lines)) or f"exit code {ended.code}"
+            said = _said(ended.words or reason_in(lines)) or f"exit code {ended.code}"
             told = said
             for word in words:  # a file may be called "offline.tflite"
                 told = told.replace(_said(word), "")
@@ -195,11 +196,6 @@ def _said(words: str) -> str:
     """All of what adb says on one line, but that its server starts."""
     lines = (line.strip() for line in words.splitlines())
     return " ".join(line for line in lines if line and not line.startswith(_CHATTER))[:_MOST]
-
-
-def _last(lines: list[str]) -> str:
-    said = [line.strip() for line in lines if line.strip()]
-    return said[-1][:200] if said else "it said nothing"
 
 
 @device("adb", "adb[:SERIAL]")

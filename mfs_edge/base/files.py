@@ -149,6 +149,22 @@ def temporary_refused(error: Exception) -> OutputError | None:
     return _temporary(error)
 
 
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder among the temporary files, gone afterwards.
+
+    Raises:
+        OutputError: they cannot be written; other exceptions pass.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="mfs-edge-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if refused := temporary_refused(error):
+            raise refused from error
+        raise
+
+
 def _temporary(error: OSError) -> OutputError:
     try:
         folder = tempfile.gettempdir()

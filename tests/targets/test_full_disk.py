@@ -172,3 +172,20 @@ def test_a_place_that_is_not_there(demo_integers: Graphs, tmp_path: Path) -> Non
         path = tmp_path / "gone" / f"idn{target.get(name).suffix}"
         with pytest.raises(OutputError, match=r"gone/.*cannot be written \(No such file or directory\)"):
             target.get(name).emit(demo_integers("fp32"), path, EmitOptions("fp32"))
+
+
+@as_root
+@pytest.mark.parametrize("room", ["4k", "16k"])
+def test_measuring_with_a_full_folder_for_temporary_files(artefacts: Path, tmp_path: Path, room: str) -> None:
+    """What goes to a device lies there first, though that is this machine."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    given = f"mount -t tmpfs -o size={room} none {disk}; TMPDIR={disk} exec {sys.executable} -m mfs_edge bench "
+    command = ["unshare", "--mount", "sh", "-c", given + str(artefacts / "idn.tflite")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("mfs-edge: ")]
+    assert done.returncode == 2
+    assert line == (
+        f"mfs-edge: {disk}: temporary files cannot be written (No space left on device); free space there, or name "
+        "another folder in $TMPDIR"
+    )

@@ -19,6 +19,8 @@ from mfs_edge.base import images
 from mfs_edge.base.errors import InputError
 from mfs_edge.base.progress import Count
 from mfs_edge.graph import statistics
+from mfs_edge.load import limits
+from mfs_edge.load.arrays import open_arrays
 
 LIMIT = 100
 SUFFICIENT = 32
@@ -190,8 +192,12 @@ def _candidates(path: Path) -> tuple[list[_Candidate], list[str]]:
 
 def _arrays(path: Path) -> list[_Candidate]:
     try:
+        described = open_arrays(path)
+        limits.check_bytes(sum(array.bytes for array in described.values()), "its pictures")
         with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
+            arrays = {key: stored[key] for key in described}
+    except limits.TooLarge as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:  # zipfile, zlib and numpy errors share no base
         raise InputError(f"{path}: is not a readable .npz of arrays ({error}); write it with numpy.savez") from error
     found = []

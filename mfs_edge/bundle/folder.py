@@ -35,16 +35,17 @@ def foreign(folder: Path) -> list[str]:
     if not folder.exists():
         return []
     known = {MANIFEST} if (folder / MANIFEST).exists() else set()
-    with contextlib.suppress(InputError):  # an unreadable manifest vouches for nothing, itself included
-        known |= _accounted(read(folder / MANIFEST))
+    known |= {name.parts[0] for name in named(folder)}
     return sorted(p.name for p in folder.iterdir() if p.name not in known and not _leftover(p.name))
 
 
-def _accounted(manifest: Manifest) -> set[str]:
-    """The names at the top that are ours; those that a killed run was about to give, too."""
-    pending = [publication.moved(a, None) for a in manifest.artefacts if publication.staged(a)]
-    names = [name for artefact in pending for name in artefact.files]
-    return manifest.files() | {PurePosixPath(name).parts[0] for name in names}
+def named(folder: Path) -> set[PurePosixPath]:
+    """What the manifest of ``folder`` names, by final names; those that a killed run was about to give, too."""
+    with contextlib.suppress(InputError):  # an unreadable manifest vouches for nothing, itself included
+        artefacts = read(folder / MANIFEST).artefacts
+        pending = [publication.moved(a, None) for a in artefacts if publication.staged(a)]
+        return {PurePosixPath(name) for artefact in (*artefacts, *pending) for name in artefact.files}
+    return set()
 
 
 def _leftover(name: str) -> bool:

@@ -154,6 +154,8 @@ def _integers(path: Path, program: Program, steps: Steps) -> tuple[str, list[dic
     told = f"unknown: error contributions need {graph.name} beside it; compile with --target onnx too"
     if graph.exists() and _whose(graph) != program.metadata.get(WHOSE):
         told = f"unknown: {graph.name} beside it is of another identity; compile both targets again"
+    elif graph.exists() and WHOSE not in program.metadata:
+        told = "unknown: error contributions are computed for graphs that mfs-edge wrote"
     elif graph.exists():
         levels, told = _contributions(graph, steps), f"dB with that tensor alone on integers, {JUDGED_ON} drawn faces"
     plain = {_plain(name): level for name, level in levels.items()}

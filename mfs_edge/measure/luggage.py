@@ -47,15 +47,20 @@ def pack(artefact: Path) -> Luggage:
     return Luggage({**found, PICTURE: held.getvalue()}, ("--engine=engine.py", f"--picture={PICTURE}"))
 
 
-def contents(artefact: Path) -> dict[str, bytes]:
-    """Every file of the artefact, by its name relative to the artefact's folder.
+def members(artefact: Path) -> dict[str, Path]:
+    """Every file of the artefact, by its name relative to the artefact's folder, with forward slashes.
 
     Raises:
-        InputError: one is a link to what lies elsewhere: whoever made a package must not choose
+        InputError: one is missing, or a link to what lies elsewhere: whoever made a package must not choose
             which of this machine's files go to a device.
     """
-    members = target.artefact(artefact).members
-    return {member.relative_to(artefact.parent).as_posix(): member.read_bytes() for member in members}
+    found = target.artefact(artefact).members
+    return {member.relative_to(artefact.parent).as_posix(): member for member in found}
+
+
+def contents(artefact: Path) -> dict[str, bytes]:
+    """The bytes of every file; raises as :func:`members`."""
+    return {name: member.read_bytes() for name, member in members(artefact).items()}
 
 
 def _source(module: ModuleType) -> bytes:

@@ -67,7 +67,8 @@ def section(made: Any, isa: Isa, plan: Plan) -> str:
         "isa": isa, "plan": plan, "net": plan.network, "attribute": _attribute(isa, plan), "rounded": rounded,
         "along": along,
         "vectors": sorted({isa.vectors} | ({1} if ragged else set()), reverse=True), "counts": sorted(set(counts)),
-        "grouped": lambda pair: isa.by_lane and not pair.integer, "used": _vectors_of_column, "axis": lambda side: f"IDN_axis_{side}(j)", "source": lambda stage: _at(stage.source, _skip(stage)),
+        "grouped": lambda pair: isa.by_lane and not pair.integer, "used": _vectors_of_column,
+        "axis": lambda side: f"IDN_axis_{side}(j)", "source": lambda stage: _at(stage.source, _skip(stage)),
         "target": lambda stage: _at(stage.target, stage.part.offset),
         "floats": _kinds(plan, integers=False) | {"up"},  # the mask's last but one is always of floats
         "bytes": _kinds(plan, integers=True),

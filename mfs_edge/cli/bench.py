@@ -42,7 +42,8 @@ _PATH = click.Path(path_type=Path)
 @click.option("--markdown", metavar="FILE", type=_PATH, help="For a pull request; $GITHUB_STEP_SUMMARY gets it anyway.")
 @click.option("--html", metavar="FILE", type=_PATH, help="A page with distributions, layers and pictures.")
 @click.option("--history", metavar="FILE", type=_PATH, help="Append one JSON line per artefact and device.")
-def bench(artefacts: tuple[Path, ...], **options: Any) -> None:
+@click.option("--profile", is_flag=True, help="Show the time of each kernel, or stage of the C; --json has it anyway.")
+def bench(artefacts: tuple[Path, ...], profile: bool, **options: Any) -> None:
     """Measure artefacts on devices; hold them against budgets, a baseline or each other.
 
     Without a name it measures the folder build.
@@ -52,5 +53,5 @@ def bench(artefacts: tuple[Path, ...], **options: Any) -> None:
     from mfs_edge.measure import run
 
     found = run.bench(*artefacts, **options, progress=Printed())
-    report.benched(found)
+    report.benched(found, profile=profile)
     run.require_passed(found)

@@ -154,10 +154,10 @@ def demonstrated(result: DemoResult, *, seconds: Mapping[str, float], notes: Seq
     console.print(styled(_NEXT, "mfs-edge compile --checkpoint YOUR.pdparams --identity id.npy --target all"))
 
 
-def benched(report: Report) -> None:
-    """The result of ``bench``; causes and failures on standard error, one line each but the last.
+def benched(report: Report, *, profile: bool = False) -> None:
+    """The result of ``bench``, with ``profile`` each artefact's kernels, too.
 
-    The last is for the exception that ends the program.
+    Causes and failures are on standard error, one line each but the last: that one is for the exception that ends the program.
     """
     from mfs_edge.measure import table
 
@@ -168,6 +168,10 @@ def benched(report: Report) -> None:
         if columns is table.COLUMNS:
             for line in (line for entry in report.entries for line in table.details(entry)):
                 console.print(styled((line, "dim")))
+    for entry in report.entries if profile else ():
+        rows = table.profile(entry)
+        title = f"{entry.facts.file} on {entry.device}" + ("" if rows else ": its runtime tells no kernels")
+        console.print(_table(title, table.PROFILE, rows, {"ms", "share"}))
     for note in report.notes:
         console.print(styled(("note:", "yellow"), f" {note}"))
     for line in (*report.failures, *report.causes)[:-1]:

@@ -9,6 +9,7 @@ COLUMNS = (
     *("load", "first", "min", "p50", "p90", "p99", "fps", "RSS MB"),
 )
 COMPARED = ("artefact", "against", "device", "verdict", "p50 change", "difference", "noise floor (A/A)", "pairs")
+PROFILE = ("kernel or stage", "kind", "ms", "share")
 TREND = ("artefact", "device", "stored p50", "now", "machine")
 
 
@@ -43,6 +44,15 @@ def compared(row: Comparison) -> tuple[str, ...]:
 def trend(row: Trend) -> tuple[str, ...]:
     machine = "the same" if row.same_machine else "another: not comparable"
     return (row.file, row.device, _ms(row.stored_ms), _ms(row.now_ms), machine)
+
+
+def profile(row: Entry) -> list[tuple[str, ...]]:
+    """Every kernel or stage in run order: per frame, of a session of its own, which may be slower; rows of PROFILE."""
+    total = sum(layer.ms for layer in row.observation.layers) or 1.0
+    return [
+        (layer.name, layer.kind, f"{layer.ms:.3f}", f"{100 * layer.ms / total:.1f} %")
+        for layer in row.observation.layers
+    ]
 
 
 def tables(report: Report) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:

@@ -13,7 +13,7 @@ import pytest
 from mfs_edge.cli import show
 from mfs_edge.load.identity import Identity, save
 from mfs_edge.measure import page, summary
-from mfs_edge.measure.results import Report
+from mfs_edge.measure.results import Layer, Report
 from tests.measure.conftest import entry
 
 ESCAPES = "\x1b[31m\x1b]0;owned\x07\x9b2J\u202e"
@@ -120,11 +120,12 @@ def test_what_devices_say(capsys: pytest.CaptureFixture[str]) -> None:
     """Names of a machine, of its runtime and of layers come from elsewhere, too."""
     row = entry(device=f"ssh:{HOSTILE}")
     machine = row.observation.machine.model_copy(update={"cpu": HOSTILE, "governor": HOSTILE, "os": HOSTILE})
-    seen = row.observation.model_copy(update={"machine": machine, "notes": (HOSTILE,)})
+    layers = (Layer(name=HOSTILE, kind=HOSTILE, ms=1.0),)
+    seen = row.observation.model_copy(update={"machine": machine, "notes": (HOSTILE,), "layers": layers})
     facts = row.facts.model_copy(update={"file": HOSTILE, "operators": {HOSTILE: 3}})
     row = row.model_copy(update={"observation": seen, "facts": facts, "machine_key": machine.key})
     told = Report(versions={"mfs-edge": HOSTILE}, entries=(row,), notes=(HOSTILE,), causes=(HOSTILE, "last"))
-    show.benched(told)
+    show.benched(told, profile=True)
     caught = capsys.readouterr()
     for text in (caught.out, caught.err, summary.render(told), page.render(told, ())):
         harmless(text.encode())

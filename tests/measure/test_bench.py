@@ -53,17 +53,20 @@ def test_the_package_exports_plain_functions() -> None:
 
 
 def test_command_and_function_have_the_same_names() -> None:
-    options = {parameter.name for parameter in command.params}
+    printed = {"profile"}  # the report has it anyway
+    options = {parameter.name for parameter in command.params} - printed
     named = set(inspect.signature(run.bench).parameters)
     assert named - options == {"progress"}
     assert options <= named
-    given = command.make_context("bench", []).params
+    params = command.make_context("bench", []).params
+    given = {name: value for name, value in params.items() if name not in printed}
     defaults = {name: p.default for name, p in inspect.signature(run.bench).parameters.items() if name in given}
     assert given == defaults | {"artefacts": (), "device": ("local",)}
 
 
 def test_measures_a_folder_and_writes_everything(cli: Run, artefacts: Path, tmp_path: Path) -> None:
-    ran = cli(artefacts, "--threads", "1", "--json", "r.json", "--html", "r.html", "--markdown", "r.md")
+    written = ("--json", "r.json", "--html", "r.html", "--markdown", "r.md")
+    ran = cli(artefacts, "--threads", "1", "--profile", *written)
     assert ran.returncode == 0, ran.stderr
     assert [name in ran.stdout for name in ("idn.onnx", "idn.tflite", "idn.xml")] == [True] * 3
     found = results.load(tmp_path / "r.json")
@@ -82,6 +85,10 @@ def test_measures_a_folder_and_writes_everything(cli: Run, artefacts: Path, tmp_
     assert coverage is not None
     assert (coverage.undelegated, coverage.partitions) == (0, 1)
     assert {e.facts.file for e in found.entries if e.observation.layers} == {"idn.onnx", "idn.xml"}
+    assert ran.stdout.count("kernel or stage") == 3
+    assert "idn.tflite on local: its runtime tells no kernels" in ran.stdout
+    for layer in (layer for entry in found.entries for layer in entry.observation.layers):
+        assert f"{layer.ms:.3f}" in ran.stdout
 
 
 def test_planted_transposes_fail_without_a_clock(cli: Run, artefacts: Path, tmp_path: Path) -> None:

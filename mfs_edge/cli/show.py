@@ -157,7 +157,8 @@ def demonstrated(result: DemoResult, *, seconds: Mapping[str, float], notes: Seq
 def benched(report: Report, *, profile: bool = False) -> None:
     """The result of ``bench``, with ``profile`` each artefact's kernels, too.
 
-    Causes and failures are on standard error, one line each but the last: that one is for the exception that ends the program.
+    Causes and failures are on standard error, one line each but the last: that one is for the
+    exception that ends the program.
     """
     from mfs_edge.measure import table
 

@@ -84,7 +84,7 @@ def _half(model: ir.Model, calibration: CalibrationSet | None, steps: Steps) -> 
     own = calibration is None or DRAWN in calibration.warnings  # a file is the same whatever is compiled beside it
     with steps.step("balance and round for half precision"):
         rounded = half.prepare(model, None if own or calibration is None else calibration.images)
-    return Graph("fp16", rounded, _macs(rounded))
+    return Graph("fp16", rounded, _macs(rounded), () if own or calibration is None else calibration.warnings)
 
 
 def _quantised(

@@ -16,6 +16,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfs_edge.base import bits
 from mfs_edge.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,23 +51,49 @@ class IntegerTensor:
     @classmethod
     def activation(cls, name: str, dtype: str, scale: float, zero_point: int) -> IntegerTensor:
         """A computed tensor: all of its range."""
-        import numpy as np
-
-        info = np.iinfo(dtype)
-        low, high = (info.min - zero_point) * scale, (info.max - zero_point) * scale
-        return cls(name, ACTIVATION, dtype, (scale,), zero_point, low, high)
+        least, most = bits.reach(dtype)
+        return cls(
+            name, ACTIVATION, dtype, (scale,), zero_point, (least - zero_point) * scale, (most - zero_point) * scale
+        )
 
     @classmethod
-    def constant(cls, name: str, codes: np.ndarray, scale: np.ndarray, zero_point: int = 0) -> IntegerTensor:
-        """A stored tensor of any shape, scaled as a whole ([1]) or along its first axis ([O]); int32 is a bias."""
+    def constant(
+        cls,
+        name: str,
+        codes: np.ndarray,
+        scale: np.ndarray,
+        zero_point: np.ndarray | int = 0,
+        *,
+        axis: int = 0,
+        dtype: str = "",
+    ) -> IntegerTensor:
+        """A stored tensor; int32 is a bias.
+
+        Args:
+            codes: of any shape.
+            scale: for the whole ([1]), along ``axis`` ([O]), or for blocks (as many axes as ``codes`` has).
+            zero_point: likewise; of several, the first is told.
+            dtype: its type in the file, where that is not the array's.
+        """
         import numpy as np
 
-        factors = np.asarray(scale, np.float64).ravel()
-        shape = [-1] + [1] * (codes.ndim - 1) if factors.size > 1 else []
-        real = (codes.astype(np.float64) - zero_point) * factors.reshape(shape)
+        factors, zero = (np.asarray(array, np.float64) for array in (scale, zero_point))
+        real = (codes.astype(np.float64) - _spread(zero, codes.shape, axis)) * _spread(factors, codes.shape, axis)
         kind = BIAS if codes.dtype == np.int32 else WEIGHT
-        scales = tuple(float(factor) for factor in factors)
-        return cls(name, kind, codes.dtype.name, scales, zero_point, float(real.min()), float(real.max()))
+        scales = tuple(float(factor) for factor in factors.ravel())
+        low, high = (float(real.min()), float(real.max())) if real.size else (0.0, 0.0)
+        return cls(name, kind, dtype or codes.dtype.name, scales, int(zero.ravel()[0]), low, high)
+
+
+def _spread(values: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    """``values``, shaped so that they can be multiplied with an array of ``shape``."""
+    if values.size == 1:
+        return values.reshape(())
+    if values.ndim == len(shape) > 1:  # one for each block
+        for dim, (blocks, length) in enumerate(zip(values.shape, shape, strict=True)):
+            values = values.repeat(-(-length // blocks), axis=dim).take(range(length), axis=dim)
+        return values
+    return values.reshape([-1 if dim == axis % len(shape) else 1 for dim in range(len(shape))])
 
 
 class UnknownShape(InputError):

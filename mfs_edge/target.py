@@ -12,7 +12,6 @@ import abc
 import importlib
 import importlib.metadata
 import platform
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from mfs_edge.base import cpus, damage, extras, files, frames, quiet
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
 from mfs_edge.base.fidelity import Outputs, Swapper
+from mfs_edge.base.reasons import reason_of
 from mfs_edge.options import Option, TargetOptions
 from mfs_edge.program import IntegerTensor, Program, sound
 
@@ -247,7 +247,7 @@ class Loaded:
         except ImportError as error:
             how = f"pip install 'mfs-edge[{self.target.extra}]'"
             raise MissingDependency(
-                f"running a {self.target.suffix} needs {kind.PACKAGE} ({error}); install it with: {how}"
+                f"running a {self.target.suffix} needs {kind.PACKAGE} ({reason_of(error)}); install it with: {how}"
             ) from error
         except Exception as error:  # the runtimes' exceptions share no base
             if refused := files.temporary_refused(error):
@@ -263,8 +263,16 @@ class Loaded:
             self.engine.feed({name: frames.as_taken(image, shape, dtype)})
         except ValueError as error:
             raise InputError(str(error)) from error
-        self.engine.infer()
+        self._infer(self.engine)
         return frames.as_told(self.engine.fetch())
+
+    def _infer(self, engine: Engine) -> None:
+        try:
+            engine.infer()
+        except Exception as error:  # as above
+            raise InputError(
+                f"{self.path}: {engine.title} cannot run it ({reason_of(error)}); compile it again, or update it"
+            ) from error
 
     def execution(self) -> str:
         """From a session of its own, as runtimes tell it of profiled ones only."""
@@ -274,7 +282,7 @@ class Loaded:
         name, (shape, dtype) = self.input
         profiled.feed({name: np.zeros(shape, dtype)})
         for _ in range(2):
-            profiled.infer()
+            self._infer(profiled)
         try:
             return f"{profiled.title} {profiled.version}: {profiled.execution()}"
         except OSError as error:
@@ -284,23 +292,6 @@ class Loaded:
         """What belongs into a manifest: that much of the file falls out of the delegate."""
         warning = (self.engine.coverage() or {}).get("warning")
         return [f"{self.engine.title} {self.engine.version} {warning}"] if warning else []
-
-
-# Lines of an exception that say where, not why: OpenVINO's positions, checks and nodes; Python's and TFLite's frames.
-_WHERE = ("Exception from", "Check '", "While validating node", "Traceback ", "File ")
-# The same within a line of onnxruntime's: its error code, the file, and the C++ function with its source position.
-_POSITIONS = re.compile(
-    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed:|\S+\.(?:cc|cpp|h|hpp):\d+:? (?:.*?\) (?=[A-Z]))?"
-)
-_LENGTH = 300
-
-
-def reason_of(error: Exception) -> str:
-    """A runtime's own words on one line: why, without source positions; shortened in the middle."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    why = [line for line in lines if not line.startswith(_WHERE)] or lines[-1:]
-    text = _POSITIONS.sub("", " ".join(why)).strip() or why[0]
-    return text if len(text) <= _LENGTH else f"{text[: _LENGTH // 3]} ... {text[-_LENGTH * 2 // 3 :]}"
 
 
 def registered() -> dict[str, Target]:

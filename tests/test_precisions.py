@@ -9,12 +9,16 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mfs_edge import precisions
+import mfs_edge
+from mfs_edge import bundle, precisions
 from mfs_edge.base import images
 from mfs_edge.base.errors import UsageError
 from mfs_edge.base.progress import Recorded
+from mfs_edge.bundle import manifest
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, passes
+from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.load.identity import Identity
 from mfs_edge.quantize.calibration import CalibrationSet
 from mfs_edge.sample import FACES, target
 
@@ -65,6 +69,33 @@ def test_integers_come_with_what_they_were_calibrated_on(make: Make, plain: ir.M
     assert "drawn faces" in made.warnings[0]
     assert made.macs >= make("fp32").macs
     assert ir.to_proto(plain).SerializeToString() == before
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_what_a_calibration_folder_passed_over_is_recorded(
+    demo_iin: Checkpoint, demo_identities: list[Identity], tmp_path: Path, precision: str
+) -> None:
+    """In the manifest, beside whatever else there is to say of the pictures."""
+    faces = tmp_path / "crops"
+    faces.mkdir()
+    for number in range(12):
+        images.write_rgb(faces / f"{number}.png", target(number))
+    (faces / "boxes.csv").write_text("x,y")
+    (faces / "._0.png").write_bytes(b"litter")
+    (faces / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    mfs_edge.compile(
+        checkpoint=demo_iin,
+        identity=demo_identities[0],
+        precision=precision,
+        calibration=faces,
+        size=32,
+        out=tmp_path / "out",
+        verify=False,
+    )
+    (artefact,) = manifest.read(tmp_path / "out" / bundle.MANIFEST).artefacts
+    said = "passed over in crops: 1 that is no picture (boxes.csv); 1 of a system's own"
+    assert any(line.startswith(said) for line in artefact.warnings)
+    assert any(line.startswith("skipped 1 of 13 calibration pictures: ") for line in artefact.warnings)
 
 
 def test_another_precision_is_refused(make: Make) -> None:

@@ -12,6 +12,7 @@ from mfs_edge import target
 from mfs_edge.base import extras, files
 from mfs_edge.base.errors import InputError, MfsEdgeError, MissingDependency, UsageError
 from mfs_edge.base.progress import Recorded, Steps
+from mfs_edge.base.reasons import reason_of
 from mfs_edge.bundle import MANIFEST, manifest, proof
 from mfs_edge.graph import cost
 from mfs_edge.load import checkpoint, identity, provenance
@@ -153,6 +154,8 @@ def _integers(path: Path, program: Program, steps: Steps) -> tuple[str, list[dic
     told = f"unknown: error contributions need {graph.name} beside it; compile with --target onnx too"
     if graph.exists() and _whose(graph) != program.metadata.get(WHOSE):
         told = f"unknown: {graph.name} beside it is of another identity; compile both targets again"
+    elif graph.exists() and WHOSE not in program.metadata:
+        told = "unknown: error contributions are computed for graphs that mfs-edge wrote"
     elif graph.exists():
         levels, told = _contributions(graph, steps), f"dB with that tensor alone on integers, {JUDGED_ON} drawn faces"
     plain = {_plain(name): level for name, level in levels.items()}
@@ -189,7 +192,7 @@ def _contributions(path: Path, steps: Steps) -> dict[str, dict[str, float]]:
         raise
     except Exception as error:  # those of onnx_ir, protobuf and onnxruntime share no base
         raise InputError(
-            f"{path}: cannot be run with one tensor on integers at a time ({target.reason_of(error)}); "
+            f"{path}: cannot be run with one tensor on integers at a time ({reason_of(error)}); "
             "give a quantised graph of mfs-edge, or inspect it without --quant"
         ) from error
 

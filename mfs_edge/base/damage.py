@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mfs_edge.base.errors import InputError
+from mfs_edge.base.reasons import named
 
 # A reader meets damage where a number, name or index in the file leads nowhere. StopIteration leaves a
 # generator as RuntimeError, of which RecursionError is one, too.
@@ -24,7 +25,6 @@ def told_of(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except SIGNS as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise InputError(
-            f"{path}: is damaged, or no {what} file that can be read ({reason}); write or copy it again"
+            f"{path}: is damaged, or no {what} file that can be read ({named(error)}); write or copy it again"
         ) from error

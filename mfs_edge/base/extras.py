@@ -7,6 +7,7 @@ import importlib.util
 from types import ModuleType
 
 from mfs_edge.base.errors import MissingDependency
+from mfs_edge.base.reasons import reason_of
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -20,7 +21,7 @@ def require(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         package = module.split(".")[0]
         raise MissingDependency(
-            f"{package} is needed here and cannot be imported ({error}); "
+            f"{package} is needed here and cannot be imported ({reason_of(error)}); "
             f"install it with: pip install 'mfs-edge[{extra}]'"
         ) from error
 

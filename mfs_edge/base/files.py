@@ -16,10 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mfs_edge.base.errors import InputError, OutputError
+from mfs_edge.base.reasons import reason_of
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _LOST = (*_FULL, errno.EIO)  # from fsync: what was written is not on the disk
+_UNWRITTEN = re.compile(r"iostream|filesystem error|FileWriter|open .*file", re.IGNORECASE)  # as C++ libraries say it
+_BLOCK = 1 << 16
 _NO_TEMPORARY = "No usable temporary directory"
 _BUSY = (errno.EBUSY, errno.ETXTBSY, errno.EACCES, errno.EPERM)  # shares, while somebody has the old file open
 _BUSY_TRIES, _BUSY_SECONDS = 5, 0.05
@@ -141,17 +144,73 @@ def writing(path: Path) -> Iterator[None]:
 
 def temporary_refused(error: Exception) -> OutputError | None:
     """What to tell where ``error`` came from the folder for temporary files, not from the file at hand; or None."""
-    refused = isinstance(error, OSError) and (error.errno in (*_FULL, errno.EROFS) or _NO_TEMPORARY in str(error))
-    if not refused and "FileWriter" not in str(error):  # coremltools' own, on any trouble
+    if not isinstance(error, OSError) or not (error.errno in (*_FULL, errno.EROFS) or _NO_TEMPORARY in str(error)):
         return None
+    return _temporary(error)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder among the temporary files, gone afterwards.
+
+    Raises:
+        OutputError: they cannot be written; other exceptions pass.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="mfs-edge-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if refused := temporary_refused(error):
+            raise refused from error
+        raise
+
+
+def _temporary(error: OSError) -> OutputError:
     try:
         folder = tempfile.gettempdir()
     except OSError:  # none is left
         folder = "$TMPDIR"
-    reason = getattr(error, "strerror", None) or str(error)
+    reason = error.strerror or str(error)
     return OutputError(
         f"{folder}: temporary files cannot be written ({reason}); free space there, or name another folder in $TMPDIR"
     )
+
+
+@contextlib.contextmanager
+def converting(path: Path, *, size: int) -> Iterator[None]:
+    """As :func:`writing`, around a library in C++: that says "iostream error" of a full disk, or less.
+
+    So the system is asked in its place, by writing as much beside ``path`` and among the temporary files.
+
+    Args:
+        path: what is written.
+        size: of it, at most, in bytes.
+
+    Raises:
+        OutputError: as :func:`writing`, or the folder for temporary files is full; other exceptions pass.
+    """
+    with writing(path):
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            _try(path.parent, size)
+            try:
+                _try(None, size)
+            except OSError as refused:
+                raise _temporary(refused) from error
+            if isinstance(error, OSError) or not _UNWRITTEN.search(str(error)):
+                raise
+            raise OutputError(
+                f"{path}: cannot be written ({reason_of(error)}); free space there and for temporary files"
+            ) from error
+
+
+def _try(folder: Path | None, size: int) -> None:
+    """Raises OSError if ``size`` bytes cannot be written into the folder; of temporary files, where it is None."""
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for _ in range(-(-size // _BLOCK)):
+            file.write(bytes(_BLOCK))
+        os.fsync(file.fileno())
 
 
 def _way_out(error: OSError) -> str:

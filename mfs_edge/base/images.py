@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +52,7 @@ def within(folder: Path) -> tuple[list[Path], list[str]]:
             found.append(path)
         else:
             others.append(path.name)
-    lines = [f"{len(others)} that {_are(others)} no picture ({_some(others)})"] if others else []
+    lines = [no_pictures(others)] if others else []
     return found, lines + ([f"{litter} of a system's own (._*, __MACOSX, .DS_Store, Thumbs.db)"] if litter else [])
 
 
@@ -64,8 +63,9 @@ def _is_picture(path: Path) -> bool:
         return False
 
 
-def _are(names: Iterable[str]) -> str:
-    return "are" if len(list(names)) > 1 else "is"
+def no_pictures(names: list[str]) -> str:
+    """The line for files of these names, which are no pictures."""
+    return f"{len(names)} that {'are' if len(names) > 1 else 'is'} no picture ({_some(names)})"
 
 
 def _some(names: list[str], shown: int = 3) -> str:

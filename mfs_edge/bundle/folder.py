@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 REJECTED = ".rejected"
 _ALIVE = ".lock"  # in a staging folder, held for as long as its run lives
+_ROOM = 128  # bytes of the longest path inside: of a Core ML package's weights, while they are staged
 _TRIES = 100  # to make a staging folder, while other runs remove the output folder that they made
 
 
@@ -34,16 +35,17 @@ def foreign(folder: Path) -> list[str]:
     if not folder.exists():
         return []
     known = {MANIFEST} if (folder / MANIFEST).exists() else set()
-    with contextlib.suppress(InputError):  # an unreadable manifest vouches for nothing, itself included
-        known |= _accounted(read(folder / MANIFEST))
+    known |= {name.parts[0] for name in named(folder)}
     return sorted(p.name for p in folder.iterdir() if p.name not in known and not _leftover(p.name))
 
 
-def _accounted(manifest: Manifest) -> set[str]:
-    """The names at the top that are ours; those that a killed run was about to give, too."""
-    pending = [publication.moved(a, None) for a in manifest.artefacts if publication.staged(a)]
-    names = [name for artefact in pending for name in artefact.files]
-    return manifest.files() | {PurePosixPath(name).parts[0] for name in names}
+def named(folder: Path) -> set[PurePosixPath]:
+    """What the manifest of ``folder`` names, by final names; those that a killed run was about to give, too."""
+    with contextlib.suppress(InputError):  # an unreadable manifest vouches for nothing, itself included
+        artefacts = read(folder / MANIFEST).artefacts
+        pending = [publication.moved(a, None) for a in artefacts if publication.staged(a)]
+        return {PurePosixPath(name) for artefact in (*artefacts, *pending) for name in artefact.files}
+    return set()
 
 
 def _leftover(name: str) -> bool:
@@ -68,6 +70,7 @@ def check_folder(folder: Path, *, overwrite: bool, ours: Collection[str] = ()) -
         )
     if folder.exists() and (folder / MANIFEST).exists() and not overwrite:
         read(folder / MANIFEST)  # an unreadable one would be lost
+    _check_room(folder, nearest)
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot be written (permission denied in {nearest}); choose another --out")
 
@@ -97,6 +100,27 @@ def _nearest(folder: Path) -> Path:
     raise OutputError(f"{folder}: there is no such place; choose another --out")
 
 
+def _check_room(folder: Path, nearest: Path) -> None:
+    """By the limits of the file system itself: no folder is made on the way to one that cannot be.
+
+    Raises:
+        OutputError: a name in ``folder``, or all of it with what is written inside, is too long.
+    """
+    name, whole = (_limit(nearest, which) for which in ("PC_NAME_MAX", "PC_PATH_MAX"))
+    long = [part for part in folder.parts if name and len(os.fsencode(part)) > name]
+    if long or (whole and len(os.fsencode(folder)) + _ROOM > whole):
+        most = f"a name may have {name} bytes" if long else f"a whole path may have {whole} bytes"
+        raise OutputError(f"{folder}: is too long to write to, {most} there; choose another --out")
+
+
+def _limit(path: Path, which: str) -> int:
+    """What the file system of ``path`` says; 0 where it says nothing."""
+    if hasattr(os, "pathconf"):
+        with contextlib.suppress(OSError, ValueError):
+            return max(0, os.pathconf(path, which))
+    return 0
+
+
 @contextlib.contextmanager
 def staging(folder: Path, tell: Callable[[str], None] | None = None) -> Iterator[Path]:
     """A fresh folder inside ``folder`` to write into; gone afterwards, as is ``folder`` if nothing came of it.
@@ -108,14 +132,16 @@ def staging(folder: Path, tell: Callable[[str], None] | None = None) -> Iterator
     Raises:
         OutputError: the disk is full or read-only.
     """
-    created = [p for p in (folder, *folder.parents) if not p.exists()]
     with files.writing(folder):
-        stage, alive = _stage(folder, tell or (lambda line: None))
+        created = [p for p in (folder, *folder.parents) if not p.exists()]
         try:
-            yield stage
+            stage, alive = _stage(folder, tell or (lambda line: None))
+            try:
+                yield stage
+            finally:
+                _discard(stage, folder)
+                alive.release()
         finally:
-            _discard(stage, folder)
-            alive.release()
             for made in created:  # innermost first; rmdir refuses those that hold something
                 with contextlib.suppress(OSError):
                     made.rmdir()
@@ -131,7 +157,7 @@ def _stage(folder: Path, tell: Callable[[str], None]) -> tuple[Path, BaseFileLoc
                 _recover(folder, soft=soft)
                 stage = folder / f"{STAGING}{secrets.token_hex(8)}"
                 stage.mkdir()
-                alive = lock.taken(stage / _ALIVE, soft=soft)
+                alive = _alive(stage, soft=soft)
                 break
         except FileNotFoundError:  # another run has just removed the folder that it had made
             if folder.exists() or not tries_left:
@@ -142,6 +168,15 @@ def _stage(folder: Path, tell: Callable[[str], None]) -> tuple[Path, BaseFileLoc
             "into it from one machine at a time"
         )
     return stage, alive
+
+
+def _alive(stage: Path, *, soft: bool) -> BaseFileLock:
+    """The lock in ``stage``; without it the folder is gone again."""
+    try:
+        return lock.taken(stage / _ALIVE, soft=soft)
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
 
 
 def _recover(folder: Path, *, soft: bool) -> None:

@@ -3,8 +3,8 @@
 1. Everything is in a staging folder inside the output folder, on the disk, under unique names.
 2. The manifest is renamed into place; it names the artefacts where they are: in the staging folder.
    Before this rename the folder is the old one, from here on it is the new one.
-3. The artefacts get their final names, too (as hard links, or copies where there are none), and a
-   second manifest names those. Then the staging folder goes.
+3. The artefacts get their final names, too (as hard links, or copies where there are none), then the
+   files beside them, and a second manifest names those. Then the staging folder goes.
 
 A run that is killed after step 2 leaves a folder that is whole, and whose manifest is true; the next
 run does step 3 for it (:func:`settle`).
@@ -24,6 +24,7 @@ from mfs_edge.bundle.manifest import ArtefactRecord, Manifest, read
 
 MANIFEST = "manifest.json"
 STAGING = ".mfs-edge-staging-"
+_BESIDE = ".beside"  # inside of a staging folder: what is no artefact and is published with them
 _INCOMING, _OUTGOING = ".incoming", ".outgoing"  # inside of a staging folder
 
 
@@ -48,6 +49,11 @@ def commit(stage: Path, folder: Path, manifest: Manifest) -> Manifest:
     return settle(folder) or manifest
 
 
+def beside(stage: Path) -> Path:
+    """The folder in ``stage`` for files that no manifest names: they get their places right after the artefacts."""
+    return stage / _BESIDE
+
+
 def settle(folder: Path) -> Manifest | None:
     """Step 3, for this run or one that was killed; returns the manifest, or None where there is none to read.
 
@@ -68,6 +74,7 @@ def settle(folder: Path) -> Manifest | None:
     stages = {_stage(artefact, folder) for artefact in pending}
     for stage in stages:
         stage.mkdir(exist_ok=True)
+        _place_others(stage, folder)
     _write(folder, settled, through=min(stages))
     for stage in stages:
         shutil.rmtree(stage, ignore_errors=True)
@@ -132,6 +139,15 @@ def _place(artefact: Artefact, stage: Path, folder: Path) -> None:
         if incoming.is_dir() or destination.is_dir():  # which no rename replaces
             _away(destination, stage)
         files.replace(incoming, destination)
+
+
+def _place_others(stage: Path, folder: Path) -> None:
+    """Give what lies beside the artefacts its final names; what a killed run has moved already is there."""
+    if beside(stage).is_dir():
+        for source in files.under(beside(stage)):
+            destination = folder / source.relative_to(beside(stage))
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(source, destination)
 
 
 def _away(path: Path, stage: Path) -> None:

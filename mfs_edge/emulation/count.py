@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mfs_edge import target
-from mfs_edge.base import cpus
+from mfs_edge.base import cpus, files
 from mfs_edge.base.errors import DeviceError
 from mfs_edge.emulation.boards import Board
 from mfs_edge.emulation.environment import Environment, Say
@@ -81,12 +80,12 @@ def summarise(cpu: str, processes: Sequence[Sequence[int]]) -> Instructions:
 def _inside(
     environment: Environment, board: Board, artefact: Path, images: np.ndarray, modules: list[Path], watch: Watch
 ) -> Ran:
-    with tempfile.TemporaryDirectory() as scratch:
-        log = Path(scratch, "counts")
-        arguments = _arguments(Path(scratch), artefact, images)
+    with files.temporary_folder() as scratch:
+        log = scratch / "counts"
+        arguments = _arguments(scratch, artefact, images)
         command = environment.command(board, arguments, log=log, modules=modules)
         where = f"emulated:{board.name}"
-        ran = _converse(command, artefact.name, where, Path(scratch), watch)
+        ran = _converse(command, artefact.name, where, scratch, watch)
         marks = [int(line) for line in log.read_text().split()] if log.exists() else []
     if len(marks) != 2 * len(images):
         raise DeviceError(f"{where}: {len(marks)} marks instead of {2 * len(images)} were counted; report this")

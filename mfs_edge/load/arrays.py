@@ -6,6 +6,7 @@ A few kilobytes of zip can unpack to all of the memory, so what an array will ta
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-_HEADER_BYTES = 1 << 16  # more than numpy itself accepts
+from mfs_edge.load import limits, zips
+
+_HEADER_BYTES = 1 << 14  # more than numpy itself accepts
 _ZIP = b"PK"
 
 
@@ -25,19 +28,26 @@ class Stored:
     dtype: np.dtype
     read: Callable[[], np.ndarray]
 
+    @property
+    def bytes(self) -> int:
+        """That it takes in memory."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
 
 def open_arrays(path: Path) -> dict[str, Stored]:
     """Name -> array of an ``.npz``; that of a ``.npy`` has the name "". Told by content, no pickle is read.
 
     Raises:
+        limits.TooLarge: it holds more arrays than the bound.
         Exception: whatever damaged files provoke in zipfile and in numpy's reader.
     """
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
     if not head.startswith(_ZIP):
         return {"": _described(head, lambda: np.load(path, allow_pickle=False))}
-    with zipfile.ZipFile(path) as archive:
+    with zips.opened(path) as archive:
         members = [name for name in archive.namelist() if name.endswith(".npy")]
+        limits.check_arrays(len(members))
         return {name.removesuffix(".npy"): _member(archive, path, name) for name in members}
 
 
@@ -48,7 +58,7 @@ def _member(archive: zipfile.ZipFile, path: Path, name: str) -> Stored:
 
 def _read_member(path: Path, name: str) -> np.ndarray:
     """All of it, to the end, where the zip's checksum is compared."""
-    with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
+    with zips.opened(path) as archive, archive.open(name) as stream:
         array = np.lib.format.read_array(stream, allow_pickle=False)
         if stream.read(1):
             raise ValueError(f"{name} has data behind its array")

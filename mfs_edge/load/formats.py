@@ -16,11 +16,10 @@ import numpy as np
 
 from mfs_edge.base import extras
 from mfs_edge.base.errors import CheckpointError, MfsEdgeError
-from mfs_edge.load import limits, neighbours, pickles, torchfile
+from mfs_edge.load import limits, neighbours, pickles, torchfile, zips
 from mfs_edge.load.torchfile import BFLOAT16
 
 _HEAD = 4096
-_HEADER_BYTES = 16_000_000  # of a safetensors file; both networks need a fifth of a megabyte
 _SLICED = "UnpackBigParamInfor@@"  # Paddle's name for its table of arrays that protocol 2 could not hold whole
 
 
@@ -109,7 +108,7 @@ def _unsliced(state: Any) -> Any:
 
 def _read_torch(path: Path, *, proven: bool) -> Any:
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with zips.opened(path) as archive:
             other = neighbours.named_zip(archive)
         if other is not None:
             raise CheckpointError(f"{path}: {other}")
@@ -120,8 +119,10 @@ def _read_safetensors(path: Path) -> Any:
     safetensors = extras.require("safetensors", "compile")
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > _HEADER_BYTES:
+        if length > path.stat().st_size:
             raise ValueError(f"its header would be {length:,} bytes long")
+        if length > limits.header():
+            raise limits.TooLarge(f"has a header of {length / 1e6:.3g} MB", f"{limits.header() / 1e6:g} MB")
         header = file.read(length)
     float8 = re.search(rb'"dtype"\s*:\s*"(F8_\w+|F4|F6_\w+)"', header)
     if float8:

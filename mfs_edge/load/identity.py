@@ -17,7 +17,7 @@ import numpy as np
 from mfs_edge.base import files, images
 from mfs_edge.base.errors import IdentityError
 from mfs_edge.face import crop
-from mfs_edge.load import arrays, layout, pickles
+from mfs_edge.load import arrays, layout, limits, pickles
 from mfs_edge.load.arrays import Stored
 from mfs_edge.networks import spec
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mfs_edge.load.embed import Embedder
 
 NORM_TOLERANCE = 1e-3
+_SHOWN = 6  # names in a message
 WRITE_IT = "write it with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
 _OBJECTS = "it holds Python objects"
 _ALONE = {"", "arr_0", "embedding", "feature_map"}  # np.savez calls an array without a name "arr_0"
@@ -73,10 +74,8 @@ def load(path: str | Path, embed: Embedder | None = None) -> Identity:
     if len(stored) == 1 and not set(stored) - _ALONE:
         (name,) = stored
         return _from_array(stored[name], path, name or "the array", embed)
-    raise IdentityError(
-        f"{path}: holds {', '.join(map(pickles.quoted, sorted(stored))) or 'nothing'}, expected arrays embedding "
-        f"and feature_map; {WRITE_IT}"
-    )
+    names = ", ".join(map(pickles.quoted, sorted(stored)[:_SHOWN])) + (", ..." if len(stored) > _SHOWN else "")
+    raise IdentityError(f"{path}: holds {names or 'nothing'}, expected arrays embedding and feature_map; {WRITE_IT}")
 
 
 def _from_array(array: Stored, path: Path, name: str, embed: Embedder | None) -> Identity:
@@ -135,6 +134,8 @@ def _arrays(path: Path) -> dict[str, Stored]:
     """Name -> array of an ``.npz``; a ``.npy`` has the one name ``""``."""
     try:
         stored = arrays.open_arrays(path)
+    except limits.TooLarge as error:
+        raise IdentityError(f"{path}: {error}") from error
     except Exception as error:  # numpy and zipfile raise ValueError, EOFError, BadZipFile, ... on damaged files
         with path.open("rb") as file:
             pickled = file.read(1) == b"\x80"

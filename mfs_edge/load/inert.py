@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mfs_edge.load.keys import small
 from mfs_edge.load.limits import Budget
 from mfs_edge.load.refusal import Refused, quoted
 
@@ -134,6 +135,8 @@ def _pairs(budget: Budget, *arguments: Any) -> Dictionary:
     for pair in dict.items(items) if isinstance(items, dict) else items:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise Refused("a dict that is not made of pairs")
+        if not small(pair[0]):
+            raise Refused("keys that are large tuples")
         made[pair[0]] = pair[1]
     return made
 
@@ -142,7 +145,10 @@ def _collected(budget: Budget, kind: Callable[[Any], Any], items: Any = ()) -> A
     if not isinstance(items, dict | list | tuple | set | frozenset):
         raise Refused("a container made of something else")
     budget.spend(_POINTER * len(items))
-    return kind(items)
+    if kind in (set, frozenset) and not all(map(small, items)):
+        raise Refused("keys that are large tuples")
+    made = kind(items)
+    return made if small(made) else list(items)  # which cannot be hashed, so that it is no key
 
 
 def _encode(budget: Budget, text: Any, encoding: Any = "latin1") -> bytes:

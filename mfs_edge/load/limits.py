@@ -13,6 +13,9 @@ from mfs_edge.base.errors import UsageError
 VARIABLE = "MFS_EDGE_MAX_GB"
 DEFAULT_GB = 2.0
 _STEPS_PER_GB = 500_000  # pickle instructions; a million take about two seconds
+_CONTENTS_PER_GB = 4_000_000  # bytes that list a zip's members: some 40,000 of torch's, read in a second
+_HEADER_PER_GB = 8_000_000  # bytes of a safetensors header; both networks need a fifth of a megabyte
+_ARRAYS_PER_GB = 10_000  # in an .npz; the headers of as many are read in a second
 
 
 class TooLarge(Exception):
@@ -45,6 +48,23 @@ def check_bytes(size: int, what: str) -> None:
 def steps() -> int:
     """The number of pickle instructions that are read."""
     return int(_gigabytes() * _STEPS_PER_GB)
+
+
+def contents() -> int:
+    """Bytes of a zip's table of contents that are read."""
+    return int(_gigabytes() * _CONTENTS_PER_GB)
+
+
+def header() -> int:
+    """Bytes of a safetensors header that are read."""
+    return int(_gigabytes() * _HEADER_PER_GB)
+
+
+def check_arrays(count: int) -> None:
+    """Raises TooLarge if an ``.npz`` holds more arrays than the bound."""
+    most = int(_gigabytes() * _ARRAYS_PER_GB)
+    if count > most:
+        raise TooLarge(f"holds {count:,} arrays", f"{most:,}")
 
 
 class Budget:

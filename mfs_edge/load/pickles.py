@@ -19,6 +19,7 @@ from typing import IO, Any, BinaryIO, Protocol, cast
 
 from mfs_edge.load import limits
 from mfs_edge.load.inert import Array, Namespace, admitted
+from mfs_edge.load.keys import Keys
 from mfs_edge.load.limits import Budget
 from mfs_edge.load.refusal import Refused, quoted
 
@@ -58,12 +59,12 @@ class _Reader(pickle.Unpickler):
 
 
 def _scan(source: Source, size: int) -> None:
-    """Check that every length is covered by data, and that the program is short enough.
+    """Check that every length is covered by data, and that the program is short enough and hashes little.
 
     The C reader allocates what a length or memo number says before it looks whether the
     file is that long, so that ten bytes can ask it for all of the memory.
     """
-    longs, most = 0, limits.steps()
+    longs, most, keys = 0, limits.steps(), Keys()
     operations = pickletools.genops(cast("IO[bytes]", source))  # it needs read, readline and tell
     for count, (opcode, argument, _position) in enumerate(operations):
         if count > most:
@@ -74,6 +75,7 @@ def _scan(source: Source, size: int) -> None:
         longs += type(argument) is int and abs(argument) >= _LONG
         if longs > _MAX_LONGS:
             raise Refused(f"more than {_MAX_LONGS:,} integers beyond 64 bits")
+        keys.step(opcode, argument)
 
 
 class Rebuild:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mfs_edge.load import limits, pickles
+from mfs_edge.load import limits, pickles, zips
 from mfs_edge.load.inert import Array, Function, Inert, Marker, admitted
 from mfs_edge.load.limits import Budget
 from mfs_edge.load.refusal import Refused, quoted
@@ -57,6 +57,9 @@ class _Storage:
     dtype: Any  # a key of _sizes
     start: int = 0  # of the view, in elements
     count: int = 0
+
+    def __setstate__(self, _state: Any) -> None:
+        raise Refused("a state for a storage")
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def read(path: Path, *, checked: bool) -> Any:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if is_legacy(mapped[:_HEAD]):
         return _read_legacy(mapped)
-    with zipfile.ZipFile(path) as archive:
+    with zips.opened(path) as archive:
         return _read_zip(archive, memoryview(mapped), checked=checked)
 
 
@@ -258,6 +261,8 @@ def _storage(pid: Any) -> _Storage:
     if not (isinstance(pid, tuple) and len(pid) in (5, 6) and pid[0] == "storage" and isinstance(pid[1], _Dtype)):
         raise Refused("references to data outside the file")
     _, kind, key, _device, _count = pid[:5]
+    if not isinstance(key, str | int):
+        raise Refused("a storage without a name")
     view = pid[5] if len(pid) == 6 else None
     start = view[1] if isinstance(view, tuple) and len(view) == 3 and type(view[1]) is int else 0
     return _Storage(str(key), kind.code, max(0, start))

@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 
 from mfs_edge import target
-from mfs_edge.base import cpus, frames
+from mfs_edge.base import cpus, frames, reasons
 from mfs_edge.measure import machine, runner
 from mfs_edge.program import Program
 from mfs_edge.sample import probe
@@ -38,7 +38,7 @@ def pack(artefact: Path) -> Luggage:
     program = kind.vouch(artefact)
     found = {
         "runner.py": _source(runner),
-        **{f"{module.__name__.rpartition('.')[2]}.py": _source(module) for module in (frames, cpus, machine)},
+        **{f"{module.__name__.rpartition('.')[2]}.py": _source(module) for module in (frames, cpus, reasons, machine)},
         "engine.py": engine_file(kind).read_bytes(),
     }
     size = picture_size(program)
@@ -49,19 +49,28 @@ def pack(artefact: Path) -> Luggage:
     return Luggage({**found, PICTURE: held.getvalue()}, ("--engine=engine.py", f"--picture={PICTURE}"))
 
 
+def members(artefact: Path) -> dict[str, Path]:
+    """Every file of the artefact, by its name relative to the artefact's folder, with forward slashes.
+
+    Raises:
+        InputError: one is missing, or a link to what lies elsewhere: whoever made a package must not choose
+            which of this machine's files go to a device.
+    """
+    found = target.artefact(artefact).members
+    return {member.relative_to(artefact.parent).as_posix(): member for member in found}
+
+
 def contents(artefact: Path, machine: Machine | None = None) -> dict[str, bytes]:
-    """Every file of the artefact, by its name relative to the artefact's folder.
+    """The bytes of every file.
 
     Args:
+        artefact: its path; raises as :func:`members`.
         machine: where it goes, for targets that compile (``Target.compiled``): what is made for it comes along.
 
     Raises:
-        InputError: one is a link to what lies elsewhere: whoever made a package must not choose
-            which of this machine's files go to a device.
         MissingDependency: what would be made for ``machine`` cannot be.
     """
-    found = target.artefact(artefact)
-    held = {member.relative_to(artefact.parent).as_posix(): member.read_bytes() for member in found.members}
+    held = {name: member.read_bytes() for name, member in members(artefact).items()}
     if machine is not None:
         made = target.of_file(artefact).built(artefact, machine)
         held |= {f"{artefact.name}/{name}": content for name, content in made.items()}

@@ -1,7 +1,7 @@
 """Measure one artefact in this process; the file that travels to a device, with a few more.
 
-It stands alone on purpose: numpy, the target's ``engine.py``, ``frames.py``, ``cpus.py`` and
-``machine.py`` beside it are all it imports, and it runs under Python 3.9. It is what ``--device
+It stands alone on purpose: numpy, the target's ``engine.py``, ``frames.py``, ``cpus.py``,
+``reasons.py`` and ``machine.py`` beside it are all it imports, and it runs under Python 3.9. It is what ``--device
 local`` runs too, always as a fresh process, so that nothing of an earlier measurement (heaps,
 thread pools, caches) is in the figures.
 
@@ -65,7 +65,7 @@ def engine(path: str) -> Any:
             importlib.import_module(name)
             return kind
         except ImportError as error:
-            reasons.append(str(error))
+            reasons.append(_reason(error))
     how = f"install it with: pip install {kind.PACKAGE}"
     raise Failure("missing", f"{kind.MODULES[0]} cannot be imported ({reasons[0]}); {how}")
 
@@ -76,11 +76,21 @@ def load(kind: Any, options: argparse.Namespace, threads: int, profile: bool = F
     try:
         return kind(options.artefact, threads, profile, **chosen)
     except ImportError as error:
-        raise Failure("missing", f"{kind.PACKAGE} cannot be used here: {error}") from error
+        raise Failure("missing", f"{kind.PACKAGE} cannot be used here: {_reason(error)}") from error
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        said = next((line for line in lines if not line.startswith(("Exception from", "Check '"))), lines[0])
-        raise Failure("input", f"the runtime cannot load it ({said[:200]})") from error
+        raise Failure("input", f"the runtime cannot load it ({_reason(error)})") from error
+
+
+def first_frame(loaded: Any) -> None:
+    """What loads may still not run."""
+    try:
+        loaded.infer()
+    except Exception as error:
+        raise Failure("input", f"the runtime cannot run it ({_reason(error)})") from error
+
+
+def _reason(error: BaseException) -> str:
+    return str(beside("reasons").reason_of(error))
 
 
 def noise(shape: Sequence[Any], dtype: str) -> Any:
@@ -156,7 +166,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     picture = Picture(options.picture) if options.picture else None
     feeds = picture.feeds(loaded) if picture else {n: noise(*entry) for n, entry in loaded.inputs.items()}
     loaded.feed(feeds)
-    first_ms, _ = timed(loaded.infer)
+    first_ms, _ = timed(lambda: first_frame(loaded))
     warm = repeat(loaded.infer, options.warmup, options.warmup_seconds, teller(0.0, options.seconds))
     samples = repeat(loaded.infer, options.runs, options.seconds, teller(0.3, 0.0))
     return {
@@ -238,7 +248,7 @@ def answer(work: Callable[[], dict[str, Any]], otherwise: str = "internal") -> i
         emit("error", kind=error.args[0], message=error.args[1])
         return 1
     except Exception as error:
-        emit("error", kind=otherwise, message=f"{type(error).__name__}: {error}")
+        emit("error", kind=otherwise, message=beside("reasons").named(error))
         return 1
     return 0
 

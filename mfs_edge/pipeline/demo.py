@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from mfs_edge.verify.reference import on_each, reference_of
 SHOWN = ((0, 0), (3, 12), (6, 24))  # (identity, target) pairs on the sheet, whose answers are known
 SHEET = "contact_sheet.png"
 IDENTITIES = "identities"
-OURS = (SHEET, IDENTITIES, *(f"identity-{number}" for number, _ in SHOWN))
+FOLDERS = tuple(f"identity-{number}" for number, _ in SHOWN)
+OURS = (SHEET, IDENTITIES, *FOLDERS)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def demo(out: Path, *, overwrite: bool, steps: Steps) -> DemoResult:
     Raises:
         MfsEdgeError: one line saying what is wrong.
     """
-    bundle.check_folder(out, overwrite=overwrite, ours=OURS)
+    check(out, overwrite=overwrite)
     steps.note(sample.WARNING)
     with steps.step("rebuild the demo checkpoints"):
         arcface, iin = weights.checkpoint("arcface"), weights.checkpoint("iin")
@@ -61,27 +63,53 @@ def demo(out: Path, *, overwrite: bool, steps: Steps) -> DemoResult:
     with steps.step("swap all faces and compare with the teacher"):
         references = {i: reference_of(iin, person) for i, person in enumerate(people)}
         teacher, copied = _against_teacher(references)
-    results = []
-    for number, _ in SHOWN:
-        steps.note(f"identity {number}")
-        results.append(_compile(iin, people[number], out, number, overwrite=overwrite, steps=steps))
-    with steps.step("draw the contact sheet"):
-        images.write_rgb(out / SHEET, _sheet(results, references))
-    manifest = _merge(results, out)
-    files.write_text(out / bundle.MANIFEST, manifest.dumps())
+    with bundle.staging(out, steps.note) as stage:
+        results = []
+        for number, _ in SHOWN:
+            steps.note(f"identity {number}")
+            results.append(_compile(iin, people[number], stage, number, steps=steps))
+        with steps.step("draw the contact sheet"):
+            images.write_rgb(bundle.beside(stage) / SHEET, _sheet(results, references))
+        manifest = publish(stage, out, [(result.out, result.manifest) for result in results])
     return DemoResult(out, manifest, out / SHEET, teacher, copied)
 
 
-def _compile(
-    iin: Checkpoint, person: Identity, out: Path, number: int, *, overwrite: bool, steps: Steps
-) -> pipeline.Result:
+def check(out: Path, *, overwrite: bool) -> None:
+    """Raises OutputError if the demo cannot write to ``out`` and its folders, as ``bundle.check_folder`` says."""
+    bundle.check_folder(out, overwrite=overwrite, ours=OURS)
+    named = bundle.named(out)
+    for folder in FOLDERS:
+        ours = {name.parts[1] for name in named if len(name.parts) > 1 and name.parts[0] == folder}
+        bundle.check_folder(out / folder, overwrite=overwrite, ours=ours)
+
+
+def publish(stage: Path, out: Path, made: Sequence[tuple[Path, records.Manifest]]) -> records.Manifest:
+    """All that was made, in one step.
+
+    Args:
+        stage: in ``out``; its folder ``beside`` holds the sheet and the identities.
+        made: folders in ``stage`` with the manifests of what they hold; each keeps its own, too.
+
+    Returns:
+        The manifest of all, with paths relative to ``out``.
+    """
+    manifest = _merge(made, stage)
+    with files.writing(out):
+        for folder, _ in made:
+            own = bundle.beside(stage) / folder.relative_to(stage) / bundle.MANIFEST
+            own.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(folder / bundle.MANIFEST, own)
+    return bundle.publish(stage, out, manifest)
+
+
+def _compile(iin: Checkpoint, person: Identity, stage: Path, number: int, *, steps: Steps) -> pipeline.Result:
     """As a user would: the identity through its file, then ``mfs-edge compile --target all``."""
-    saved = out / IDENTITIES / f"identity-{number}.npy"
+    saved = bundle.beside(stage) / IDENTITIES / f"identity-{number}.npy"
     with files.writing(saved):
         saved.parent.mkdir(parents=True, exist_ok=True)
     identities.save(person, saved)
-    folder = out / f"identity-{number}"
-    return pipeline.compile(identity=saved, checkpoint=iin, target="all", out=folder, overwrite=overwrite, steps=steps)
+    folder = stage / f"identity-{number}"
+    return pipeline.compile(identity=saved, checkpoint=iin, target="all", out=folder, steps=steps)
 
 
 def _against_teacher(references: dict[int, Any]) -> tuple[float, float]:
@@ -117,12 +145,12 @@ def _sheet(results: list[pipeline.Result], references: dict[int, Any]) -> np.nda
     return sheet.contact_sheet(columns, rows, "mfs-edge demo: weights trained on drawn faces, not for photographs")
 
 
-def _merge(results: list[pipeline.Result], out: Path) -> records.Manifest:
+def _merge(made: Sequence[tuple[Path, records.Manifest]], stage: Path) -> records.Manifest:
     """One manifest for the whole folder, with paths relative to it."""
     artefacts = []
-    for result in results:
-        folder = result.out.relative_to(out).as_posix()
-        for artefact in result.manifest.artefacts:
+    for path, manifest in made:
+        folder = path.relative_to(stage).as_posix()
+        for artefact in manifest.artefacts:
             renamed = {f"{folder}/{name}": digest for name, digest in artefact.files.items()}
             artefacts.append(artefact.model_copy(update={"file": f"{folder}/{artefact.file}", "files": renamed}))
-    return results[0].manifest.model_copy(update={"artefacts": tuple(artefacts), "warnings": (sample.WARNING,)})
+    return made[0][1].model_copy(update={"artefacts": tuple(artefacts), "warnings": (sample.WARNING,)})

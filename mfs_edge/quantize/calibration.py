@@ -19,6 +19,8 @@ from mfs_edge.base import images
 from mfs_edge.base.errors import InputError
 from mfs_edge.base.progress import Count
 from mfs_edge.graph import statistics
+from mfs_edge.load import limits
+from mfs_edge.load.arrays import open_arrays
 
 LIMIT = 100
 SUFFICIENT = 32
@@ -88,14 +90,14 @@ def load(path: Path | None, size: int, limit: int = LIMIT, progress: Count | Non
     """
     if path is None:
         return _drawn(size, limit)
-    candidates, notices = _candidates(Path(path))
+    candidates, passed_over = _candidates(Path(path))
     chosen = [candidates[i] for i in evenly(len(candidates), limit)]
     found = _Found()
     for number, candidate in enumerate(chosen, start=1):
         found.take(candidate, size)
         if progress is not None:
             progress(number, len(chosen))
-    return found.split(Path(path), size, notices)
+    return found.split(Path(path), size, passed_over)
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,12 @@ class _Found:
         side = hashlib.sha256(fitted.tobytes()).digest()[0] % HELD_OUT_SHARE == 0
         self.sides[side].append(lambda: _fit(candidate.again(), size))
 
-    def split(self, path: Path, size: int, notices: Sequence[str] = ()) -> CalibrationSet:
+    def split(self, path: Path, size: int, passed_over: Sequence[str] = ()) -> CalibrationSet:
         calibrate, judge = self.sides
         readable = len(calibrate) + len(judge)
         if not readable:
             raise InputError(f"{path}: none of its {len(self.skipped)} pictures can be used ({self.skipped[0]})")
-        warnings = []
+        warnings = [*passed_over]
         if self.skipped:
             warnings.append(_list_skipped(self.skipped, readable + len(self.skipped)))
         if readable < TOO_FEW:
@@ -140,7 +142,7 @@ class _Found:
         if not calibrate or not judge:  # too few to share out
             calibrate, judge = [*calibrate, *judge], _faces(HELD_OUT_FACES, size)
             warnings.append(f"too few pictures in {path.name} to hold some out: judged on drawn faces")
-        notices = [*notices]
+        notices = []
         if self.fitted:
             notices.append(f"{self.fitted} of {readable} calibration pictures centre-cropped or resized to {size} px")
         return CalibrationSet(
@@ -172,7 +174,7 @@ def _faces(numbers: Sequence[int], size: int) -> list[Read]:
 
 
 def _candidates(path: Path) -> tuple[list[_Candidate], list[str]]:
-    """The pictures, and what is to be said of what was passed over."""
+    """The pictures, and a line for the manifest where something was passed over."""
     if path.is_dir():
         files, passed_over = images.within(path)
         said = f"passed over in {path.name}: {'; '.join(passed_over)}" if passed_over else ""
@@ -184,14 +186,19 @@ def _candidates(path: Path) -> tuple[list[_Candidate], list[str]]:
         ]
         return found, [said] if said else []
     if path.suffix == ".npz" and path.is_file():
-        return _arrays(path), []
+        return _arrays(path)
     raise InputError(f"{path}: is neither a folder of pictures nor an .npz file; give --calibration one of them")
 
 
-def _arrays(path: Path) -> list[_Candidate]:
+def _arrays(path: Path) -> tuple[list[_Candidate], list[str]]:
     try:
+        described = open_arrays(path)
+        limits.check_bytes(sum(array.bytes for array in described.values()), "its pictures")
         with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
+            arrays = {key: stored[key] for key in described}
+            others = [key for key in stored.files if key not in described]
+    except limits.TooLarge as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:  # zipfile, zlib and numpy errors share no base
         raise InputError(f"{path}: is not a readable .npz of arrays ({error}); write it with numpy.savez") from error
     found = []
@@ -207,7 +214,7 @@ def _arrays(path: Path) -> list[_Candidate]:
         found += [_Candidate(name, read, read) for name, read in reads]
     if not found:
         raise InputError(f"{path}: holds no picture; give uint8 [N, H, W, 3] or float [N, 3, H, W]")
-    return found
+    return found, [f"passed over in {path.name}: {images.no_pictures(others)}"] if others else []
 
 
 def _channels_last(name: str, picture: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mfs_edge.base.errors import LoweringError
+from mfs_edge.base.reasons import reason_of
 from mfs_edge.graph.edit import constant
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Lowering:
         except _Unfit as error:
             raise self.refuse(node, f"cannot be written: {error}") from error
         except (ValueError, TypeError, AssertionError) as error:  # coremltools' own checks
-            raise self.refuse(node, f"is not accepted by coremltools ({error})") from error
+            raise self.refuse(node, f"is not accepted by coremltools ({reason_of(error)})") from error
 
     def refuse(self, node: ir.Node, why: str) -> LoweringError:
         return LoweringError(f"node {node.name!r}: Core ML operator for ONNX {node.op_type} {why}")

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mfs_edge.base import files
 from mfs_edge.base.errors import OutputError
 from mfs_edge.base.version import __version__
@@ -21,6 +23,7 @@ from mfs_edge.base.version import __version__
 from . import program, tools
 from .read import MANIFEST, MODEL, SUFFIX, WEIGHTS, WEIGHTS_SHA256
 
+_PROGRAM = 1 << 20  # bytes, several times what one of ours has
 DESCRIPTIONS = {
     "image": "The target's face, aligned and cropped: RGB",
     "swapped": "The face with the new identity: RGB",
@@ -36,7 +39,11 @@ def write(mil: Any, path: Path, *, precision: str, io: str, min_ios: int, metada
     """
     if path.suffix != SUFFIX:
         raise OutputError(f"{path}: Core ML reads only folders named {SUFFIX}; choose such a name")
-    with files.writing(path), tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+    with (
+        files.writing(path),
+        tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder,
+        files.converting(path, size=_size(mil)),  # which writes the weights among the temporary files first
+    ):
         made = Path(folder) / path.name
         model = _convert(mil, made, io=io, min_ios=min_ios)
         own = {**metadata, "io": io, "precision": precision, "minimum iOS": str(min_ios)}
@@ -49,6 +56,12 @@ def write(mil: Any, path: Path, *, precision: str, io: str, min_ios: int, metada
         files.twin(made, fresh, link=False)
         files.delete(path)
         fresh.rename(path)
+
+
+def _size(mil: Any) -> int:
+    """Bytes of the package, at most: constants, and the description of what computes with them."""
+    constants = (op.outputs[0].val for op in mil.functions["main"].operations if op.op_type == "const")
+    return sum(np.asarray(value).nbytes for value in constants) + _PROGRAM
 
 
 def _convert(mil: Any, path: Path, *, io: str, min_ios: int) -> Any:
@@ -73,18 +86,15 @@ def _convert(mil: Any, path: Path, *, io: str, min_ios: int) -> Any:
     with tools.quiet():
         # No pass has anything to do: the lowering emits what it means, once, in its final
         # precision and without dead code. The default pipeline runs ~90 of them.
-        try:
-            converted = ct.convert(
-                mil,
-                convert_to="mlprogram",
-                inputs=inputs,
-                minimum_deployment_target=program.deployment_target(min_ios),
-                pass_pipeline=ct.PassPipeline.EMPTY,
-                package_dir=str(path),
-                skip_model_load=True,
-            )
-        except (OSError, RuntimeError) as error:  # coremltools writes the weights among the temporary files first
-            raise files.temporary_refused(error) or error from error
+        converted = ct.convert(
+            mil,
+            convert_to="mlprogram",
+            inputs=inputs,
+            minimum_deployment_target=program.deployment_target(min_ios),
+            pass_pipeline=ct.PassPipeline.EMPTY,
+            package_dir=str(path),
+            skip_model_load=True,
+        )
         return converted.get_spec()
 
 

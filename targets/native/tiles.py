@@ -56,7 +56,7 @@ ISAS = (
         dot="halves", halves="_mm_madd_epi16((__m128i)(x), (__m128i)(w))"),
     Isa("neon", "64-bit Arm", "defined(IDN_ARM64)", "IDN_BASE", 4, 5, 4, 4, True,
         "", "(v4f)vmaxq_f32((float32x4_t)(a), (float32x4_t)(b))", "arm_neon.h",
-        own="float32x4_t", madd="vfmaq_f32(ARG(sum), ARG(x), ARG(y))"),
+        dot="widening", dot_pixels=2, signed=True, own="float32x4_t", madd="vfmaq_f32(ARG(sum), ARG(x), ARG(y))"),
     Isa("dotprod", "64-bit Arm with dot products", "defined(IDN_ARM64)", "IDN_DOTPROD", 4, 5, 4, 4, True,
         "IDN_TARGET_DOTPROD", "(v4f)vmaxq_f32((float32x4_t)(a), (float32x4_t)(b))", "arm_neon.h",
         dot="lanes", dot_pixels=5, signed=True, integers=True,

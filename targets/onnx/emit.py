@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mfs_edge.base import files
 from mfs_edge.base.errors import LoweringError
 from mfs_edge.target import EmitOptions
 
@@ -21,6 +22,7 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
 
     Raises:
         LoweringError: fp16 asked for, and a weight is beyond float16.
+        OutputError: the file cannot be written.
     """
     import onnx
     import onnx_ir as ir
@@ -35,7 +37,8 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     proto = ir.to_proto(model)
     onnx.helper.set_model_props(proto, dict(options.metadata))
     onnx.checker.check_model(proto)
-    path.write_bytes(proto.SerializeToString(deterministic=True))
+    with files.atomic(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString(deterministic=True))
 
 
 def _halved(model: ir.Model) -> ir.Model:

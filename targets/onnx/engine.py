@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ class Engine:
         try:
             said = json.loads(Path(self.session.end_profiling()).read_text("utf-8"))
         except (OSError, ValueError) as error:  # onnxruntime does not tell that it could not write all of it
-            raise OSError(errno.ENOSPC, f"onnxruntime's profile is cut off: {error}", self.folder.name) from error
+            reason = f"{os.strerror(errno.ENOSPC)}, onnxruntime's profile is cut off"
+            raise OSError(errno.ENOSPC, reason, self.folder.name) from error
         events = [e for e in said if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
         steady = events[len(events) // self.frames :]
         totals: dict[str, list[Any]] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mfs_edge.base import files
+from mfs_edge.base import bits, files
 from mfs_edge.base.errors import InputError
 from mfs_edge.base.protobuf import Message
 from mfs_edge.program import IntegerTensor, Program, Step, Tensor, Value
@@ -25,8 +25,12 @@ _TYPES = {
     **{1: ("float32", 32), 2: ("uint8", 8), 3: ("int8", 8), 4: ("uint16", 16), 5: ("int16", 16), 6: ("int32", 32)},
     **{7: ("int64", 64), 8: ("string", 64), 9: ("bool", 8), 10: ("float16", 16), 11: ("float64", 64)},
     **{12: ("uint32", 32), 13: ("uint64", 64), 16: ("bfloat16", 16), 21: ("uint4", 4), 22: ("int4", 4)},
+    **{14: ("complex64", 64), 15: ("complex128", 128), 17: ("float8e4m3fn", 8), 18: ("float8e4m3fnuz", 8)},
+    **{19: ("float8e5m2", 8), 20: ("float8e5m2fnuz", 8), 23: ("float4e2m1", 4), 24: ("float8e8m0", 8)},
+    **{25: ("uint2", 2), 26: ("int2", 2)},
 }
-_FLOATS, _INTEGERS, _RAW = 4, 5, 9  # of TensorProto: where its values are
+_RAW, _FLOATS, _DOUBLES = 9, 4, 10  # of TensorProto: where its values are, as bytes
+_NUMBERS = (5, 7, 11)  # or as integers: int32_data, int64_data, uint64_data
 _WIDENING = ("DequantizeLinear", "Cast")
 
 
@@ -55,6 +59,7 @@ class _Graph:
     path: Path
     stored: dict[str, Message] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
+    axes: dict[str, int] = field(default_factory=dict)  # of a DequantizeLinear's output: the axis of its scales
 
     def program(self, model: Message) -> Program:
         """ModelProto: graph 7, opset_import 8 (domain 1, version 2), metadata_props 14 (key 1, value 2)."""
@@ -101,6 +106,10 @@ class _Graph:
         if kind in _WIDENING and inputs and outputs and inputs[0] in self.stored:
             self.stored[outputs[0]] = self.stored[inputs[0]]
         attributes = {attribute.text(1): attribute for attribute in node.messages(5)}
+        if "axis" in attributes and outputs:
+            self.axes[outputs[0]] = attributes["axis"].number(3) - (
+                2**64 if attributes["axis"].number(3) >= 2**63 else 0
+            )
         content = b"".join(bytes(attributes[name].data) for name in sorted(attributes))
         return Step(
             own=kind,
@@ -134,35 +143,50 @@ class _Graph:
                 continue
             if not all(name == "" or self.values[name].constant for name in step.inputs[1:]):
                 continue  # quantised anew with every picture: the file holds no scale of it
-            name = (step.name or step.outputs[0]).removesuffix(".restored")
-            scale = self._array(step.inputs[1])
-            zero = self._array(step.inputs[2]) if len(step.inputs) > 2 and step.inputs[2] else None
-            point = 0 if zero is None else int(zero.ravel()[0])
-            if self.values[step.inputs[0]].constant:
-                yield IntegerTensor.constant(name, self._array(step.inputs[0]), scale, point)
-            else:
-                dtype = "int8" if zero is None else zero.dtype.name
-                yield IntegerTensor.activation(name, dtype, float(scale.ravel()[0]), point)
+            try:
+                yield self._integers(step)
+            except bits.Unread as error:
+                raise InputError(
+                    f"{self.path}: {step.outputs[0]} is made of {error}, whose values are not read; "
+                    "inspect it without --quant"
+                ) from error
+
+    def _integers(self, step: Step) -> IntegerTensor:
+        name = (step.name or step.outputs[0]).removesuffix(".restored")
+        scale, stored = self._array(step.inputs[1]), self.values[step.inputs[0]]
+        zero = self._array(step.inputs[2]) if len(step.inputs) > 2 and step.inputs[2] else np.zeros((), np.int8)
+        if stored.constant:
+            codes, axis = self._array(step.inputs[0]), self.axes.get(step.outputs[0], 1)
+            return IntegerTensor.constant(name, codes, scale, zero, axis=axis, dtype=stored.dtype)
+        dtype = self.values[step.inputs[2]].dtype if len(step.inputs) > 2 and step.inputs[2] else "int8"
+        return IntegerTensor.activation(name, dtype, float(scale.ravel()[0]), int(zero.ravel()[0]))
 
     def _array(self, name: str) -> np.ndarray:
-        """A stored tensor's values; where they are not raw, protobuf has widened them."""
-        tensor, value = self.stored[name], self.values[name]
-        if (kept := external.location(tensor)) is not None:
-            found = np.frombuffer(self._external(tensor, kept), value.dtype)
-        elif _RAW in tensor:
-            found = np.frombuffer(tensor.raw(_RAW), value.dtype)
-        elif _FLOATS in tensor:
-            found = np.frombuffer(tensor.raw(_FLOATS), np.float32)
-        else:
-            found = np.array(tensor.numbers(_INTEGERS), np.uint64).astype(value.dtype)
-        return found.reshape(value.shape)
+        """A stored tensor's values; raises bits.Unread."""
+        value = self.values[name]
+        shape = value.shape or ()
+        return bits.decode(
+            self._bytes(self.stored[name], value, math.prod(shape)), value.dtype, math.prod(shape)
+        ).reshape(shape)
 
-    def _external(self, tensor: Message, name: str) -> bytes:
-        """The bytes of a tensor in the file ``name`` beside the model."""
+    def _bytes(self, tensor: Message, kind: Value, count: int) -> bytes | memoryview:
+        """They are raw, in a file beside the model, or numbers that protobuf has widened."""
+        size = bits.size(count, kind.dtype)
+        if (kept := external.location(tensor)) is not None:
+            return self._external(tensor, kept, size)
+        for number in (_RAW, _FLOATS, _DOUBLES):
+            if number in tensor:
+                return tensor.raw(number)
+        numbers = [value for number in _NUMBERS for value in tensor.numbers(number)]
+        width = max(1, kind.bits // 8)
+        return np.array(numbers, np.uint64).astype(f"<u{width}").tobytes()
+
+    def _external(self, tensor: Message, name: str, size: int) -> bytes:
+        """The bytes of a tensor in the file ``name`` beside the model; ``size`` where it does not say how many."""
         said = external.entries(tensor)
         with files.confined(self.path.parent, name, source=self.path).open("rb") as file:
             file.seek(int(said.get("offset", 0)))
-            return file.read(int(said.get("length", -1)))
+            return file.read(int(said.get("length", size)))
 
 
 def _value(entry: Message) -> Value:

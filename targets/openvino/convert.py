@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfs_edge.base import extras, files
 from mfs_edge.base.errors import LoweringError, OutputError
+from mfs_edge.base.reasons import reason_of
 from mfs_edge.target import EmitOptions
 
 from . import quantised, read
@@ -15,6 +17,7 @@ from . import quantised, read
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_XML = 1 << 20  # bytes, several times what one of ours has
 # OpenVINO names what it makes itself with a counter of the whole process.
 _COUNTED = re.compile(r"^[A-Za-z]+_\d+$")
 
@@ -36,13 +39,25 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         network = _camera_bytes(network)
     _settle_names(network)
     _annotate(network, options)
-    with files.writing(path):
+    with (
+        files.writing(path),
+        tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder,
+        files.converting(path, size=_size(model)),
+    ):
+        made = Path(folder) / path.name
         # The hash of the weights belongs into the XML, but exists only once they are
         # written: serialise twice (milliseconds; the weights come out the same).
         for _ in range(2):
-            openvino.save_model(network, path, compress_to_fp16=options.precision == "fp16")
-            digest = files.sha256(path.with_suffix(".bin"))
+            openvino.save_model(network, made, compress_to_fp16=options.precision == "fp16")
+            digest = files.sha256(made.with_suffix(".bin"))
             network.set_rt_info(digest, [read.SECTION, read.WEIGHTS_SHA256])
+        for part in (made.with_suffix(".bin"), made):
+            files.replace(part, path.with_name(part.name))
+
+
+def _size(model: ir.Model) -> int:
+    """Bytes of both files, at most: the weights, and the XML with what belongs to each node."""
+    return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value) + _XML
 
 
 def _read(model: ir.Model) -> Any:
@@ -73,7 +88,7 @@ def _explain(model: ir.Model, error: Exception) -> LoweringError:
                 f"node {node.name!r}: OpenVINO cannot read its operator {node.op_type}; "
                 "compile with --optimize 1, or leave this target out"
             )
-    return LoweringError(f"OpenVINO cannot read the graph: {_reason(error)}")
+    return LoweringError(f"OpenVINO cannot read the graph: {reason_of(error)}")
 
 
 def _settle_names(network: Any) -> None:
@@ -133,10 +148,3 @@ def _annotate(network: Any, options: EmitOptions) -> None:
     entries = {**options.metadata, "io": options.io, "precision": options.precision}
     for key, value in entries.items():
         network.set_rt_info(str(value), [read.SECTION, key])
-
-
-def _reason(error: Exception) -> str:
-    """OpenVINO's own words, without its source positions, on one line."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    kept = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return " ".join(kept or lines)[:300]

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from mfs_edge.base import extras
+from mfs_edge.base import extras, files
 from mfs_edge.base.version import __version__
 from mfs_edge.target import EmitOptions, Loaded, Target
 
@@ -58,9 +58,12 @@ class TfliteTarget(Target):
         Raises:
             LoweringError: a node has no counterpart in TFLite, a weight does not fit float16, or
                 the graph is not of the precision asked for.
+            OutputError: the file cannot be written.
             MissingDependency: ``ai_edge_litert``, which brings the schema, is not installed.
         """
-        path.write_bytes(self.to_bytes(model, options))
+        content = self.to_bytes(model, options)
+        with files.atomic(path) as temporary:
+            temporary.write_bytes(content)
 
     def to_bytes(self, model: ir.Model, options: EmitOptions) -> bytes:
         """What :meth:`emit` writes."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mfs_edge.base import files
+from mfs_edge.base import bits, files
 from mfs_edge.base.errors import InputError
 from mfs_edge.program import IntegerTensor, Program, Step, Tensor, Value
 
@@ -20,7 +20,7 @@ from .reader import Damaged, Model, Operator
 
 # What a tensor's name says of its form, besides the name that it has in the float graph.
 _FORM = r"\.(codes|real|quantised)$"
-_INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
+_INTEGERS = ("int8", "uint8", "int16", "int32", "int64", "int4", "uint4", "int2")
 _OWN_ENTRIES = (flatbuffer.DIGEST, flatbuffer.MIN_RUNTIME)
 # A lowering's blocks of pixels are laid out by one of these, see ``conv.py``.
 _LAID_OUT_BY = ("DEPTH_TO_SPACE", "RESHAPE")
@@ -41,12 +41,12 @@ def read(path: Path) -> Program:
         model = reader.read(data)
         if flatbuffer.DIGEST in model.metadata:
             validate.check(data, model)
-        return _program(data, model)
+        return _program(data, model, path)
     except Damaged as error:
         raise InputError(f"{path}: is not a sound TFLite artefact: {error}; compile it again") from error
 
 
-def _program(data: bytes, model: Model) -> Program:
+def _program(data: bytes, model: Model, path: Path) -> Program:
     entries = validate.metadata(data, model)
     inputs, outputs = model.signatures.get(flatbuffer.SIGNATURE) or (
         {model.tensors[index].name: index for index in model.inputs},
@@ -70,7 +70,7 @@ def _program(data: bytes, model: Model) -> Program:
             "min_runtime": entries.get(flatbuffer.MIN_RUNTIME, "not stated"),
             "constant_bytes": _constant_bytes(model),
         },
-        quantised=lambda: list(_integers(data, model)),
+        quantised=lambda: list(_integers(data, model, path)),
     )
 
 
@@ -142,16 +142,21 @@ def _constant_bytes(model: Model) -> dict[str, int]:
     return dict(found.most_common())
 
 
-def _integers(data: bytes, model: Model) -> Iterator[IntegerTensor]:
+def _integers(data: bytes, model: Model, path: Path) -> Iterator[IntegerTensor]:
     for tensor in model.tensors:
         held = tensor.quantisation
-        if held is None or held.scale.size == 0 or tensor.dtype not in _INTEGERS:  # converters leave some on floats
+        if held is not None and held.scale.size == 0:
+            raise InputError(
+                f"{path}: {tensor.name} is scaled by blocks, which is not read; inspect it without --quant"
+            )
+        if held is None or tensor.dtype not in _INTEGERS:  # converters leave some on floats
             continue
         name = re.sub(_FORM, "", tensor.name)
         if tensor.is_constant:
             start, size = tensor.content
-            codes = np.frombuffer(data[start : start + size], tensor.dtype).reshape(tensor.shape)
-            yield IntegerTensor.constant(name, np.moveaxis(codes, held.axis, 0) if codes.ndim else codes, held.scale)
+            codes = bits.decode(data[start : start + size], tensor.dtype, math.prod(tensor.shape)).reshape(tensor.shape)
+            zero_point = held.zero_point if held.zero_point.size else 0
+            yield IntegerTensor.constant(name, codes, held.scale, zero_point, axis=held.axis, dtype=tensor.dtype)
         else:
             zero = int(held.zero_point.ravel()[0]) if held.zero_point.size else 0
             yield IntegerTensor.activation(name, tensor.dtype, float(held.scale[0]), zero)

@@ -19,8 +19,10 @@ from .flatbuffer import IDENTIFIER, Quantisation
 
 # TensorType -> numpy, and the bits of those that numpy has not.
 DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
-DTYPES |= {5: "string", 10: "float64", 17: "int4"}
-NOT_IN_NUMPY = {"string": 64, "int4": 4}
+DTYPES |= {5: "string", 10: "float64", 12: "uint64", 15: "uint32", 16: "uint16"}
+DTYPES |= {17: "int4", 18: "bfloat16", 19: "int2", 20: "uint4", 21: "float8e4m3fn", 22: "float8e5m2"}
+NOT_IN_NUMPY = {"string": 64, "int4": 4, "uint4": 4, "int2": 2, "bfloat16": 16, "float8e4m3fn": 8, "float8e5m2": 8}
+_BLOCKWISE = 2  # of QuantizationDetails
 
 
 Picked = TypeVar("Picked")
@@ -233,7 +235,8 @@ def _quantisation(table: Table | None) -> Quantisation | None:
     if table is None:
         return None
     scale, zero = table.numbers(2, "float32"), table.numbers(3, "int64")
-    return Quantisation(scale, zero, table.number(6, "i")) if scale.size else None
+    blocks = table.number(4, "B") == _BLOCKWISE  # whose scales are another tensor: none are read here
+    return Quantisation(scale, zero, table.number(6, "i")) if scale.size or blocks else None
 
 
 def _operator(table: Table, codes: list[tuple[int, int, str]]) -> Operator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,49 @@ def test_legitimate_places(tmp_path: Path, name: str) -> None:
     bundle.check_folder(tmp_path / name, overwrite=False)
     publish(tmp_path / name, "a.onnx")
     assert (tmp_path / name / "a.onnx").exists()
+
+
+def of_length(start: Path, length: int) -> Path:
+    """A path below ``start`` of so many bytes, each of whose names is short enough."""
+    while len(str(start)) + 102 < length:
+        start /= "y" * 100
+    return start / ("z" * (length - len(str(start)) - 1))
+
+
+LONGEST_PATH = os.pathconf("/", "PC_PATH_MAX")
+
+
+@pytest.mark.parametrize("beyond", [-100, -60, -40, -36, -30, -10, -1, 0, 100])
+def test_a_path_too_long_is_refused_and_leaves_nothing(tmp_path: Path, beyond: int) -> None:
+    folder = of_length(tmp_path / "A", LONGEST_PATH + beyond)
+    with pytest.raises(OutputError, match="too long"):
+        bundle.check_folder(folder, overwrite=False)
+    with pytest.raises(OutputError, match="too long"), bundle.staging(folder) as stage:  # whoever did not ask before
+        (stage / ("n" * 100)).touch()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 128, "x" * 256])
+def test_a_name_too_long_leaves_nothing(tmp_path: Path, name: str) -> None:
+    for folder in (tmp_path / "A" / name, tmp_path / "A" / name / "b"):
+        with pytest.raises(OutputError, match=r"choose another"):
+            bundle.check_folder(folder, overwrite=False)
+        with pytest.raises(OutputError, match="too long"), bundle.staging(folder):
+            pass
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [255, 200, -200])
+def test_long_paths_that_fit_are_used(tmp_path: Path, length: int) -> None:
+    folder = tmp_path / ("x" * length) if length > 0 else of_length(tmp_path / "A", LONGEST_PATH + length)
+    bundle.check_folder(folder, overwrite=False)
+    publish(folder, "a.onnx")
+    assert sorted(p.name for p in folder.iterdir()) == ["a.onnx", bundle.MANIFEST]
+
+
+def test_a_file_system_with_shorter_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as eCryptfs with 143 bytes, which no test machine has mounted."""
+    monkeypatch.setattr(os, "pathconf", lambda path, which: {"PC_NAME_MAX": 143, "PC_PATH_MAX": 4096}[which])
+    with pytest.raises(OutputError, match="a name may have 143 bytes"):
+        bundle.check_folder(tmp_path / "A" / ("x" * 144), overwrite=False)
+    bundle.check_folder(tmp_path / "A" / ("x" * 143), overwrite=False)

@@ -25,9 +25,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(made) / "out"
 
 
-def failures(folder: Path, *arguments: str) -> tuple[list[str], str]:
-    """What ``tests/bundle/killed.py`` found wrong, and what it said of its trials."""
-    command = [sys.executable, "-m", "tests.bundle.killed", str(folder), *arguments]
+def failures(folder: Path, *arguments: str, module: str = "tests.bundle.killed") -> tuple[list[str], str]:
+    """What ``tests/bundle/killed.py``, or another, found wrong, and what it said of its trials."""
+    command = [sys.executable, "-m", module, str(folder), *arguments]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     return ended.stdout.splitlines(), ended.stderr
 
@@ -43,3 +43,9 @@ def test_at_random(folder: Path) -> None:
     wrong, said = failures(folder, "random", str(TRIALS))
     assert wrong == []
     assert int(said.split()[0]) > TRIALS / 2  # the others had ended
+
+
+def test_the_demo_before_every_operation(folder: Path) -> None:
+    wrong, said = failures(folder, module="tests.pipeline.killed_demo")
+    assert wrong == []
+    assert said.count("kills") == 2

@@ -5,6 +5,7 @@ It finds the file that it is told to run, as a real one does, and says so where 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -23,12 +24,20 @@ def graph(words: list[str]) -> str:
     return named[0] if named else words[-2]
 
 
+def beside(folder: Path) -> dict[str, str]:
+    """What the graph's folder holds, as a runtime finds it there: name -> SHA-256."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
 def main(words: list[str]) -> int:
     with (STATE / "ran").open("a") as log:
         log.write(json.dumps(words) + "\n")
     if not Path(graph(words)).is_file():
         sys.stderr.write(f"Failed to mmap model {graph(words)}\n")
         return 1
+    with (STATE / "held").open("a") as log:
+        log.write(json.dumps(beside(Path(graph(words)).parent)) + "\n")
     name = SCENARIO["profile"] if "--enable_op_profiling=true" in words else SCENARIO["transcript"]
     sys.stdout.write((TRANSCRIPTS / f"{name}.txt").read_text())
     sys.stdout.flush()

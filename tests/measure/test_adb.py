@@ -6,6 +6,7 @@ The tools' transcripts are from public logs of phones and boards (TensorFlow iss
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
-from mfs_edge.base.errors import DeviceError, MissingDependency, UsageError
+from mfs_edge.base.errors import DeviceError, InputError, MissingDependency, UsageError
 from mfs_edge.measure import machine
 from mfs_edge.measure.devices import Cancelled, Device, Options, Request, Watch, open_device, tools
 from mfs_edge.measure.task import remarks
@@ -56,6 +58,11 @@ class Phone:
     def ran(self) -> list[list[str]]:
         """What the tool was given."""
         return [json.loads(line) for line in (self.folder / "ran").read_text().splitlines()]
+
+    @property
+    def held(self) -> list[dict[str, str]]:
+        """What lay in the graph's folder while the tool ran: name -> SHA-256."""
+        return [json.loads(line) for line in (self.folder / "held").read_text().splitlines()]
 
     def device(self, serial: str = "") -> Device:
         return open_device(f"adb:{serial}" if serial else "adb", Options(runner=self.runner))
@@ -119,7 +126,7 @@ def test_benchmark_model(phone: Callable[..., Phone], artefacts: Path, quick: Re
         ("RESIZE_BILINEAR", 3.011),
     ]
     ran = next(words[-1] for words in used.commands if "./runner" in words[-1])
-    assert "taskset f0 ./runner --graph=idn.tflite --num_threads=4 --num_runs=5" in ran
+    assert "taskset f0 ./runner --graph=artefact/idn.tflite --num_threads=4 --num_runs=5" in ran
     assert used.storage == []
 
 
@@ -183,6 +190,31 @@ def test_crash_in_the_middle(phone: Callable[..., Phone], artefacts: Path, quick
     assert used.storage == []
 
 
+REFUSALS = {  # what the tools write of a file that their runtime refuses -> what is told of it
+    "benchmark_model": (
+        "idn.tflite",
+        r"exit code 1: Didn't find op for builtin opcode 'CONV_2D' version '99'\..*Benchmarking failed\.\)",
+    ),
+    "onnxruntime_perf_test": (
+        "idn.onnx",
+        r"exit code 1: Exception during initialization: Could not find an implementation for Conv\(22\) node with name "
+        r"'encoder/conv'\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", REFUSALS)
+def test_a_file_that_the_runtime_there_refuses(
+    phone: Callable[..., Phone], artefacts: Path, quick: Request, tool: str
+) -> None:
+    """Their last line says only that they ended."""
+    name, why = REFUSALS[tool]
+    used = phone(tool, transcript=f"{tool}-refused", exit=1)
+    with pytest.raises(DeviceError, match=why):
+        used.device().measure(artefacts / name, quick, Watch())
+    assert used.storage == []
+
+
 def test_unplugged_in_the_middle(phone: Callable[..., Phone], artefacts: Path, quick: Request) -> None:
     used = phone(transcript="benchmark_model-crash", unplugged=True)
     with pytest.raises(DeviceError, match=r"measuring idn\.tflite failed.*nothing was recorded"):
@@ -216,6 +248,8 @@ def test_interrupt_cleans_up(phone: Callable[..., Phone], artefacts: Path, quick
 def test_the_wrong_tool_for_a_file(phone: Callable[..., Phone], artefacts: Path) -> None:
     assert phone().device().refuses(artefacts / "idn.tflite") is None
     assert "benchmark_model runs .tflite files" in str(phone().device().refuses(artefacts / "idn.onnx"))
+    for name in ("idn.xml", "idn.mlpackage"):
+        assert "files on a phone, only .tflite, .onnx; give one" in str(phone().device().refuses(artefacts / name))
 
 
 def test_needs_adb_and_a_runner(phone: Callable[..., Phone], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -262,7 +296,7 @@ def test_a_name_is_a_name(
     found = used.device().measure(named, replace(quick, profile=True, cpus=(4,)), Watch())
     assert found.latency is not None
     assert len(used.ran) == 2  # and again for the profile
-    assert all(words[0] in (f"--graph={name}", f"--graph=./{name}") for words in used.ran)
+    assert all(words[0] == f"--graph=artefact/{name}" for words in used.ran)
     assert used.storage == []
     assert not [path for path in tmp_path.rglob("*") if "PWNED" in path.name and path != named]
 
@@ -276,10 +310,65 @@ def test_a_name_is_a_name_to_the_other_tool(
     named.parent.mkdir()
     shutil.copyfile(artefacts / "idn.onnx", named)
     assert used.device().measure(named, quick, Watch()).latency is not None
-    assert used.ran[0][-2] in (name, f"./{name}")
-    assert not used.ran[0][-2].startswith("-")
+    assert used.ran[0][-2] == f"artefact/{name}"
     assert used.storage == []
     assert not [path for path in tmp_path.rglob("*") if "PWNED" in path.name and path != named]
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        *["idn.onnx.data", "runner", "results.csv", "deep/er/w", "a b;touch PWNED;", "-rf", "$(touch PWNED)/`x`'\"\n"],
+        "artefact/ünï.data",
+    ],
+)
+def test_weights_beside_a_graph_go_along(
+    phone: Callable[..., Phone], artefacts: Path, quick: Request, tmp_path: Path, location: str
+) -> None:
+    folder = tmp_path / "in"
+    (folder / location).parent.mkdir(parents=True)
+    onnx.save_model(
+        onnx.load(artefacts / "idn.onnx"), folder / "idn.onnx", save_as_external_data=True, location=location,
+        size_threshold=0,
+    )  # fmt: skip
+    (folder / "private.txt").write_text("stays here")
+    used = phone("onnxruntime_perf_test", transcript="onnxruntime_perf_test-2024")
+    assert used.device().measure(folder / "idn.onnx", quick, Watch()).latency is not None
+    assert used.held == [{name: digest(folder / name) for name in ("idn.onnx", location)}]
+    assert used.storage == []
+    assert not [path for path in tmp_path.rglob("PWNED*") if folder not in path.parents]
+
+
+@pytest.mark.parametrize("name", ["idn", "a b;touch PWNED;", "-x $(touch PWNED)"])
+def test_both_files_of_an_openvino_artefact_go_along(
+    phone: Callable[..., Phone], artefacts: Path, quick: Request, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for suffix in (".xml", ".bin"):
+        shutil.copyfile(artefacts / f"idn{suffix}", folder / f"{name}{suffix}")
+    used = phone()
+    used.device().measure(folder / f"{name}.xml", quick, Watch())
+    assert used.held == [{f"{name}{suffix}": digest(folder / f"{name}{suffix}") for suffix in (".xml", ".bin")}]
+    assert used.storage == []
+    assert not [path for path in tmp_path.rglob("PWNED*") if folder not in path.parents]
+
+
+def test_missing_weights_are_named_before_anything_is_sent(
+    phone: Callable[..., Phone], artefacts: Path, quick: Request, tmp_path: Path
+) -> None:
+    model = onnx.load(artefacts / "idn.onnx")
+    onnx.save_model(model, tmp_path / "x.onnx", save_as_external_data=True, location="w", size_threshold=0)
+    (tmp_path / "w").unlink()
+    used = phone("onnxruntime_perf_test")
+    with pytest.raises(InputError, match="keeps weights in 'w', which is not beside it"):
+        used.device().measure(tmp_path / "x.onnx", quick, Watch())
+    assert used.storage == []
+    assert not any(words[0] == "push" for words in used.commands)
 
 
 @pytest.mark.parametrize("name", ["benchmark_model", "my tools; touch PWNED", "-rf $(touch PWNED)"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,8 @@ def test_pictures_are_told_by_content_and_litter_leaves_first(folder: Path) -> N
     (folder / "boxes.csv").touch()
     found = calibration.load(folder, 224, limit=40)
     assert len(found.images) + len(found.held_out) == 40
-    assert found.warnings == ()
     said = "2 that are no picture (boxes.csv, notes.txt); 63 of a system's own (._*, __MACOSX, .DS_Store, Thumbs.db)"
-    assert found.notices[0] == f"passed over in {folder.name}: {said}"
+    assert found.warnings == (f"passed over in {folder.name}: {said}",)
 
 
 def test_a_folder_of_litter_says_so(tmp_path: Path) -> None:
@@ -99,6 +99,16 @@ def test_an_npz_of_bytes_and_of_floats(tmp_path: Path) -> None:
         np.sum([p.sum(dtype=np.float64) for side in (f.images, f.held_out) for p in side]) for f in (first, second)
     ]
     assert total[0] == pytest.approx(total[1], rel=1e-6)
+
+
+def test_members_of_an_npz_that_are_no_arrays_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "faces.npz"
+    np.savez(path, np.zeros((40, 64, 64, 3), np.uint8))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("notes.txt", "which is which")
+        archive.writestr("more/", "")
+    found = calibration.load(path, 64)
+    assert found.warnings[0] == "passed over in faces.npz: 2 that are no picture (notes.txt, more/)"
 
 
 def test_nan_pixels_never_calibrate(tmp_path: Path) -> None:

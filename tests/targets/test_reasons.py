@@ -9,7 +9,7 @@ import pytest
 
 from mfs_edge import target
 from mfs_edge.base.errors import InputError
-from mfs_edge.target import EmitOptions, reason_of
+from mfs_edge.target import EmitOptions
 from tests.targets.integers import Graphs
 
 
@@ -73,15 +73,3 @@ def test_onnxruntime_says_why(tmp_path: Path, integers: Graphs, change, why: str
     change(model)
     onnx.save(model, path)
     assert why in refused(path)
-
-
-def test_one_line_stays_as_it_is() -> None:
-    assert reason_of(ValueError("no such operator")) == "no such operator"
-    assert reason_of(RuntimeError("")) == "RuntimeError"
-    assert reason_of(RuntimeError("Exception from src/a.cpp:1:\nCheck 'x' failed at src/b.cpp:2")).startswith("Check")
-
-
-def test_a_long_reason_keeps_its_end() -> None:
-    found = reason_of(RuntimeError("x" * 1000 + " because of this"))
-    assert found.endswith("because of this")
-    assert len(found) < 310

@@ -6,16 +6,18 @@ import contextlib
 import os
 import secrets
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import DeviceError, MissingDependency, UsageError
-from mfs_edge.measure import machine, pinning
+from mfs_edge.base.reasons import reason_in
+from mfs_edge.measure import luggage, machine, pinning
 from mfs_edge.measure.devices import Cancelled, Device, Options, Request, Watch, device, talk, tools
 from mfs_edge.measure.results import Machine, Observation
 
 VARIABLE = "MFS_EDGE_ADB"
 _ROOM = "/data/local/tmp"  # where the shell user may execute files
+_ARTEFACT = "artefact"  # the folder in it for all that belongs to the artefact
 _EXIT = "mfs-edge-exit="  # adb before Android 7 does not pass exit codes on
 _SIGNAL = 128
 # What adb says -> what is wrong, and what to do; {said} is all that it said.
@@ -69,26 +71,27 @@ class AdbDevice:
     def refuses(self, artefact: Path) -> str | None:
         if artefact.suffix == self.tool.suffix:
             return None
+        if artefact.suffix not in tools.SUFFIXES:
+            known = ", ".join(tools.SUFFIXES)
+            return (
+                f"no tool that is known here runs {artefact.suffix} files on a phone, only {known}; give one of those"
+            )
         return f"{self.tool.name} runs {self.tool.suffix} files; give --runner another tool"
 
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
-        folder = f"{_ROOM}/mfs-edge-{secrets.token_hex(4)}"
+        folder, there = f"{_ROOM}/mfs-edge-{secrets.token_hex(4)}", f"{_ARTEFACT}/{artefact.name}"
         self._require(request.cpus, watch)
         before = self._temperature(watch)
         try:
-            self._shell(talk.shell("mkdir", "-p", folder), watch, doing="making a folder")
-            for source, name in ((artefact, artefact.name), (self.runner, "runner")):
-                local = str(source.absolute())  # which no name makes an option
-                self._adb("push", local, f"{folder}/{name}", watch=watch, doing=f"copying {source.name}")
-            self._shell(talk.shell("chmod", "755", f"{folder}/runner"), watch, doing="preparing")
-            lines = self._tool(folder, self.tool.arguments(_local(artefact), request), artefact, request, watch)
+            self._send(artefact, folder, watch)
+            lines = self._tool(folder, self.tool.arguments(there, request), artefact, request, watch)
             reading = self.tool.parse(lines)
             if reading is None:
                 raise DeviceError(
-                    f"{self.name}: {self.tool.name} printed no timings for {artefact.name} ({_last(lines)}); "
+                    f"{self.name}: {self.tool.name} printed no timings for {artefact.name} ({reason_in(lines)}); "
                     "nothing was recorded"
                 )
-            profile = self.tool.profile(_local(artefact), request) if request.profile and self.tool.profile else []
+            profile = self.tool.profile(there, request) if request.profile and self.tool.profile else []
             layers = self._tool(folder, profile, artefact, request, watch) if profile else []
             return Observation(
                 machine=self._machine(reading, request, watch),
@@ -101,6 +104,17 @@ class AdbDevice:
             )
         finally:
             self._clean(folder)
+
+    def _send(self, artefact: Path, folder: str, watch: Watch) -> None:
+        """The tool, and every file of the artefact: in a folder of its own, where no name is another's."""
+        sent = {"runner": self.runner}
+        sent |= {f"{_ARTEFACT}/{name}": path for name, path in luggage.members(artefact).items()}
+        folders = dict.fromkeys(str(PurePosixPath(folder, name).parent) for name in sent)
+        self._shell(talk.shell("mkdir", "-p", *folders), watch, doing="making a folder")
+        for name, source in sent.items():
+            local = str(source.absolute())  # which no name makes an option
+            self._adb("push", local, f"{folder}/{name}", watch=watch, doing=f"copying {source.name}")
+        self._shell(talk.shell("chmod", "755", f"{folder}/runner"), watch, doing="preparing")
 
     def _tool(self, folder: str, given: list[str], artefact: Path, request: Request, watch: Watch) -> list[str]:
         """Run it, bound to its CPUs. The trap cleans up where the cable is pulled: adbd hangs the shell up."""
@@ -122,7 +136,7 @@ class AdbDevice:
             number = int(code) if code.isdigit() else 1
             how = f"signal {number - _SIGNAL}" if number > _SIGNAL else f"exit code {number}"
             raise DeviceError(
-                f"{self.name}: {self.tool.name} died while measuring {artefact.name} ({how}: {_last(lines[:-1])}); "
+                f"{self.name}: {self.tool.name} died while measuring {artefact.name} ({how}: {reason_in(lines[:-1])}); "
                 "nothing was recorded"
             )
         return lines
@@ -140,7 +154,7 @@ class AdbDevice:
         chosen = ["-s", self.serial] if self.serial else []
         ended = talk.converse([self.adb, *chosen, *words], watch, hear=lines.append)
         if ended.code != 0:
-            said = _said(ended.words or _last(lines)) or f"exit code {ended.code}"
+            said = _said(ended.words or reason_in(lines)) or f"exit code {ended.code}"
             told = said
             for word in words:  # a file may be called "offline.tflite"
                 told = told.replace(_said(word), "")
@@ -186,20 +200,10 @@ class AdbDevice:
         )
 
 
-def _local(artefact: Path) -> str:
-    """Its name in the phone's folder; one that begins with a dash must not be an option there."""
-    return f"./{artefact.name}" if artefact.name.startswith("-") else artefact.name
-
-
 def _said(words: str) -> str:
     """All of what adb says on one line, but that its server starts."""
     lines = (line.strip() for line in words.splitlines())
     return " ".join(line for line in lines if line and not line.startswith(_CHATTER))[:_MOST]
-
-
-def _last(lines: list[str]) -> str:
-    said = [line.strip() for line in lines if line.strip()]
-    return said[-1][:200] if said else "it said nothing"
 
 
 @device("adb", "adb[:SERIAL]")

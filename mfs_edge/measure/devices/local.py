@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 
 from mfs_edge import target
+from mfs_edge.base import files
 from mfs_edge.base.errors import DeviceError, UsageError
 from mfs_edge.measure import luggage
 from mfs_edge.measure.devices import THIS_MACHINE, Device, Options, Request, Watch, device, talk
@@ -33,13 +33,13 @@ class LocalDevice:
 
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
         taken = luggage.pack(artefact)
-        with tempfile.TemporaryDirectory(prefix="mfs-edge-") as folder:
+        with files.temporary_folder() as folder:
             for name, content in taken.files.items():
-                (Path(folder) / name).write_bytes(content)
+                (folder / name).write_bytes(content)
             given = talk.arguments(str(artefact.resolve()), taken, request)
             if self.units:
                 given.append(f"--units={self.units}")
-            ended = talk.converse([sys.executable, "runner.py", *given], watch, folder=folder)
+            ended = talk.converse([sys.executable, "runner.py", *given], watch, folder=str(folder))
         return talk.observation(ended, where=self.name, artefact=artefact.name)
 
 

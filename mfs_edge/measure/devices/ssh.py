@@ -20,6 +20,7 @@ from typing import IO
 
 from mfs_edge import target
 from mfs_edge.base.errors import DeviceError, MfsEdgeError, MissingDependency
+from mfs_edge.base.reasons import reason_in
 from mfs_edge.measure import agent, luggage
 from mfs_edge.measure.devices import Device, Options, Request, Watch, device, talk
 from mfs_edge.measure.devices.address import parse
@@ -124,7 +125,7 @@ class SshDevice:
                 port = f"-p {self.address.port} " if self.address.port else ""
                 hint = reason.format(known=shlex.quote(self.address.known_as), there=f"{port}{self.address.target}")
                 return DeviceError(f"{self.name}: {hint}")
-        last = ended.words.splitlines()[-1][:200] if ended.words else f"exit code {ended.code}"
+        last = reason_in(ended.words.splitlines()) if ended.words else f"exit code {ended.code}"
         if ended.code == _FAILED:
             return DeviceError(
                 f"{self.name}: the connection broke off while {doing} ({last}); nothing was recorded, and the device "

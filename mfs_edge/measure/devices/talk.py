@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mfs_edge.base.errors import DeviceError, InputError, MissingDependency, UsageError
+from mfs_edge.base.reasons import reason_in
 from mfs_edge.measure.devices import Cancelled, Request, Watch
 from mfs_edge.measure.luggage import Luggage
 from mfs_edge.measure.results import Coverage, Latency, Layer, Machine, Observation, Picture
@@ -175,7 +176,7 @@ def finished(ended: Ended, *, where: str, artefact: str) -> dict[str, Any]:
         _complain(ended.error, where=where, artefact=artefact)
     if ended.result is None:
         died = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
-        last = f": {ended.words.splitlines()[-1][:200]}" if ended.words else ""
+        last = f": {reason_in(ended.words.splitlines())}" if ended.words else ""
         raise DeviceError(f"{where}: the process died on {artefact} ({died}{last}); nothing was recorded, try again")
     return ended.result
 

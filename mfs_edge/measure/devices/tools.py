@@ -215,3 +215,4 @@ def _parse_ort(lines: Sequence[str]) -> Reading | None:
 
 BENCHMARK_MODEL = Tool("benchmark_model", ".tflite", _litert, _parse_litert, _litert_profile)
 PERF_TEST = Tool("onnxruntime_perf_test", ".onnx", _ort, _parse_ort)
+SUFFIXES = (BENCHMARK_MODEL.suffix, PERF_TEST.suffix)  # of what some tool runs

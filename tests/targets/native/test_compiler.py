@@ -72,7 +72,7 @@ def test_a_command_with_options_is_one(written: Path, tmp_path: Path, monkeypatc
         monkeypatch.setenv("CC", command)
         NativeTarget().load(written)
     assert len(list((tmp_path / "native").iterdir())) == 2
-    monkeypatch.setattr(engine, "_compile", lambda command: pytest.fail("compiled again"))
+    monkeypatch.setattr(engine, "run_compiler", lambda command: pytest.fail("compiled again"))
     NativeTarget().load(written)
 
 

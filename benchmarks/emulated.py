@@ -36,6 +36,7 @@ from tests.measure import plant
 
 BASELINE = Path(__file__).parent / "baselines" / "emulated.json"
 TARGETS = ("c", "onnx", "tflite")
+PLANTED = ("onnx", "tflite")  # target c takes no graph with a conv too many
 PRECISIONS = ("fp32", "int8")
 SIZE = 224
 Place = tuple[str, str]  # a file, on a device
@@ -126,7 +127,7 @@ def prove_gate(folder: Path, times: int) -> None:
     """
     graph = passes.optimise(build.build(peerlib.demo_weights(), size=SIZE))
     missed = wolf = 0
-    for kind in map(target.get, TARGETS):
+    for kind in map(target.get, PLANTED):
         same, worse = folder / f"idn{kind.suffix}", folder / f"worse{kind.suffix}"
         kind.emit(graph, same, target.EmitOptions())
         kind.emit(plant.redundant_pointwise(graph, kind.name), worse, target.EmitOptions())

@@ -117,7 +117,42 @@ def ncnn(path: str, threads: int) -> Loaded:
     return lambda image: runtime.Mat(image[0]).clone(), call, f"ncnn {runtime.__version__}"
 
 
-PEERS: dict[str, Callable[[str, int], Loaded]] = {"ExecuTorch": executorch, "MNN": mnn, "ncnn": ncnn}
+def iree(path: str, threads: int) -> Loaded:
+    import iree.runtime as runtime  # type: ignore[import-not-found]
+
+    runtime.flags.parse_flags(f"--task_topology_max_group_count={threads}")
+    module = runtime.load_vm_flatbuffer_file(path, driver="local-sync" if threads == 1 else "local-task")
+    name = next(name for name in module.vm_module.function_names if "$" not in name and name != "__init")
+    function = module[name]
+
+    def call(given: Any) -> Any:
+        return next(np.asarray(each) for each in function(given))  # reading waits for it
+
+    return lambda image: image, call, f"IREE, {'local-sync' if threads == 1 else 'local-task'}"
+
+
+def emx(path: str, threads: int) -> Loaded:
+    import ctypes
+
+    if threads != 1:
+        raise RuntimeError("its C has no threads")
+    library = ctypes.CDLL(path)
+
+    def call(given: np.ndarray) -> np.ndarray:
+        swapped, mask = np.empty_like(given), np.empty((1, 1, *given.shape[2:]), np.float32)
+        library.idn(*(ctypes.c_void_p(array.ctypes.data) for array in (given, swapped, mask)))
+        return swapped
+
+    return np.ascontiguousarray, call, "emx-onnx-cgen's C"
+
+
+PEERS: dict[str, Callable[[str, int], Loaded]] = {
+    "ExecuTorch": executorch,
+    "MNN": mnn,
+    "ncnn": ncnn,
+    "IREE": iree,
+    "emx-onnx-cgen": emx,
+}
 
 
 def main() -> None:

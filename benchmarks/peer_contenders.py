@@ -68,6 +68,8 @@ CONTENDERS = (
     Contender("executorch", ".pte", "ExecuTorch"),
     Contender("MNN", ".mnn", "MNN"),
     Contender("ncnn", ".param", "ncnn"),
+    Contender("IREE", ".vmfb", "IREE"),
+    Contender("emx-onnx-cgen", ".so", "emx-onnx-cgen"),
 )
 INT8 = tuple(Contender(f"{OURS}-int8", target.get(name).suffix, name) for name in ("onnx", "tflite"))
 NAMES = tuple(dict.fromkeys(name for one in CONTENDERS for name in (one.by, one.runtime)))

@@ -179,6 +179,34 @@ def ncnn(job: Job) -> Convert:
     return convert
 
 
+def iree(job: Job) -> Convert:
+    """For this machine's CPU, with the data tiling that its documentation recommends for speed."""
+    tools = Path(sys.executable).parent
+    target = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu")
+
+    def convert() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            module = str(Path(folder) / "idn.mlir")
+            call(str(tools / "iree-import-onnx"), job.exported, "--opset-version", "17", "-o", module)
+            tuned = (*target, "--iree-llvmcpu-target-cpu=host", "--iree-opt-data-tiling")
+            call(str(tools / "iree-compile"), module, *tuned, "-o", str(job.out))
+
+    return convert
+
+
+def emx(job: Job) -> Convert:
+    """C, then what this machine's compiler makes of it; its code asks the heap for every tensor."""
+    tool = str(Path(sys.executable).parent / "emx-onnx-cgen")
+
+    def convert() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            source = str(Path(folder) / "idn.c")
+            call(tool, "compile", job.exported, source, "--model-name", "idn", "--large-weight-threshold", "0")
+            call("cc", "-O3", "-march=native", "-shared", "-fPIC", source, "-o", str(job.out), "-lm")
+
+    return convert
+
+
 def call(*command: str, folder: str | None = None) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode:
@@ -197,6 +225,8 @@ CONVERTERS: dict[str, tuple[Callable[[Job], Convert], str]] = {
     "litert-torch": (litert_torch, "litert-torch"),
     "MNN": (mnn, "MNN"),
     "ncnn": (ncnn, "ncnn"),
+    "IREE": (iree, "iree-base-compiler"),
+    "emx-onnx-cgen": (emx, "emx-onnx-cgen"),
 }
 
 

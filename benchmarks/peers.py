@@ -1,9 +1,9 @@
 """What a user would pick instead: every usual way from the network to a device, beside ours.
 
 The same folded network (the embedded demo's) goes through torch.onnx.export, OpenVINO, litert-torch,
-ExecuTorch with XNNPACK, MNN, ncnn and coremltools.convert, where need be in an environment of its own
-(``peers.toml``; kept in the cache folder), and through mfs-edge. All of them then run in turns,
-each in its own process, a few frames at a time. What fails is recorded as such.
+ExecuTorch with XNNPACK, MNN, ncnn, IREE, emx-onnx-cgen and coremltools.convert, where need be in an
+environment of its own (``peers.toml``; kept in the cache folder), and through mfs-edge. All of them
+then run in turns, each in its own process, a few frames at a time. What fails is recorded as such.
 
     python benchmarks/peers.py all
     python benchmarks/peers.py all --only onnx --only litert-torch --size 256 --json FILE

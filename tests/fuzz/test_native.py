@@ -25,10 +25,14 @@ def test_nothing_is_found(fuzzer: harness.Fuzzer, tmp_path: Path) -> None:
     assert "Done" in said
 
 
-@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
-def test_what_was_found_once(fuzzer: harness.Fuzzer, path: Path) -> None:
-    code, said = fuzzer.replay(path)
-    assert code == 0, said
+def test_what_was_found_once(fuzzer: harness.Fuzzer, tmp_path: Path) -> None:
+    """And the inputs that every run begins with, one by one."""
+    begun = [tmp_path / f"seed-{number}" for number in range(len(harness.seeds()))]
+    for path, content in zip(begun, harness.seeds(), strict=True):
+        path.write_bytes(content)
+    for path in (*KEPT, *begun):
+        code, said = fuzzer.replay(path)
+        assert code == 0, f"{path.name}: {said}"
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_table_and_plot_show_every_row(tmp_path: Path) -> None:
 
 def test_every_environment_is_of_fixed_versions() -> None:
     wanted = peer_environments.requirements()
-    assert wanted.keys() == {"litert-torch", "executorch", "MNN", "ncnn", "nncf"}
+    assert wanted.keys() == {"litert-torch", "executorch", "MNN", "ncnn", "IREE", "emx-onnx-cgen", "nncf"}
     assert all("==" in each or each in ("numpy", "safetensors") for found in wanted.values() for each in found)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,7 @@ def shell(words: list[str]) -> int:
     """As adb does: the words joined by blanks, for the device's shell to split anew."""
     command = " ".join(words).replace(ROOM, str(STORAGE)).replace("/sys/", f"{STATE}/sys/")
     environment = {"PATH": f"{STATE / 'bin'}:/usr/bin:/bin", "FAKE_ADB": str(STATE)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and a shell cannot trap it; not so there
     gone = SCENARIO.get("unplugged") and "./runner" in command
     heard = subprocess.DEVNULL if gone else None
     done = subprocess.run(["sh", "-c", command], cwd=STATE, env=environment, stdout=heard, check=False)

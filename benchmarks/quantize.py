@@ -47,9 +47,10 @@ from mfs_edge.target import EmitOptions
 ORT_METHODS = ("MinMax", "Entropy", "Percentile")
 TURNS = 60
 NNCF_MODES = ("default", "bias correction")
-# Per target, what is raced: OpenVINO's convolutions can be kept from using VNNI.
+# Per target, what is raced: OpenVINO's convolutions, and our C, can be kept from using VNNI.
 ISA: Mapping[str, Mapping[str, Mapping[str, str]]] = {
-    "openvino": {"": {}, ", AVX2 only": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
+    "openvino": {"": {}, ", AVX2 only": {"ONEDNN_MAX_CPU_ISA": "AVX2"}},
+    "c": {"": {}, ", AVX2 only": {"MFS_EDGE_IDN_CPU": "1"}},
 }
 
 

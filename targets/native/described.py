@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-PRECISIONS = ("fp32", "fp16", "int8", "int8-mixed")
+from mfs_edge.target import PRECISIONS
+
 TEXT = re.compile(r"[A-Za-z0-9_./:+-]{1,200}")  # ends no comment and no string, begins no line
 NAME = re.compile(r"[a-z]{1,20}\.[0-9]{1,3}")  # of a block: an identifier that no other tensor has
 MOST_PIXELS = 4096  # of a side

@@ -86,7 +86,7 @@ def section(made: Any, isa: Isa, plan: Plan) -> str:
 def _pixels(plan: Plan, most: int, *, integers: bool) -> list[int]:
     """The heights of the tiles that pointwise convs of one kind are cut into."""
     stages = _of_kind(plan, integers=integers)
-    return sorted({m for stage in stages for total in _products(stage) for m in split(total, most)})
+    return sorted({m for stage in stages for total in _pixels_at_once(stage) for m in split(total, most)})
 
 
 def _of_kind(plan: Plan, *, integers: bool) -> list[Stage]:
@@ -109,7 +109,7 @@ def _vectors_of_column(q: int, outputs: int) -> list[int]:
     return sorted({((row * 3 + q) * outputs + o) // 4 for row in range(3) for o in range(outputs)})
 
 
-def _products(stage: Stage) -> set[int]:
+def _pixels_at_once(stage: Stage) -> set[int]:
     """How many pixels its pointwise conv is asked for at once, in any call."""
     if stage.kind == "first":
         return {stage.rows}

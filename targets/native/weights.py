@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from .plan import LINE, Map, Plan, rounded
 from .schedule import Pair
 from .tiles import PANEL
 
+Put = Callable[..., None]  # name, array, what the graph calls the tensor that it comes from
 VERSION = 1
 ORDER = 0x01020304
 HEADER = struct.Struct("<4sIIIQQQQ16x")
@@ -113,9 +115,7 @@ def pack(plan: Plan) -> Weights:
     return Weights(network, shared, identity, places)
 
 
-def _put_pair(
-    put: object, pair: Pair, places: tuple[list[int], int], *, planes: bool = False, half: bool = False
-) -> None:
+def _put_pair(put: Put, pair: Pair, places: tuple[list[int], int], *, planes: bool = False, half: bool = False) -> None:
     where, width = places
     kernel = np.zeros((pair.kernel.shape[1] * pair.kernel.shape[2], width))
     kernel[:, where] = pair.kernel.reshape(pair.kernel.shape[0], -1).T
@@ -129,9 +129,9 @@ def _put_pair(
     outputs = rounded(pair.bias.size, 8 if planes else PANEL)
     if half and not planes:
         weight = _halves(pair.name, weight)
-    put(f"{pair.name}_kernel", kernel, pair.tensors[0])  # type: ignore[operator]
-    put(f"{pair.name}_weight", _eights(weight) if planes else _panels(weight), pair.tensors[1])  # type: ignore[operator]
-    put(f"{pair.name}_bias", _wide(pair.bias[None], outputs), pair.tensors[1])  # type: ignore[operator]
+    put(f"{pair.name}_kernel", kernel, pair.tensors[0])
+    put(f"{pair.name}_weight", _eights(weight) if planes else _panels(weight), pair.tensors[1])
+    put(f"{pair.name}_bias", _wide(pair.bias[None], outputs), pair.tensors[1])
 
 
 def _halves(name: str, weight: np.ndarray) -> np.ndarray:
@@ -143,7 +143,7 @@ def _halves(name: str, weight: np.ndarray) -> np.ndarray:
     return half
 
 
-def _put_integers(put: object, pair: Pair, product: Integer, kernel: np.ndarray, where: list[int]) -> None:
+def _put_integers(put: Put, pair: Pair, product: Integer, kernel: np.ndarray, where: list[int]) -> None:
     """The depthwise conv in steps of what it is rounded to; codes by fours of K; and what undoes both.
 
     Activations are bytes: code + 128, or the codes themselves where instructions want both signs.
@@ -157,13 +157,13 @@ def _put_integers(put: object, pair: Pair, product: Integer, kernel: np.ndarray,
     offset[0, where] = pair.offset / product.step + product.zero + 128
     sums = codes.sum(axis=1, dtype=np.int64)
     bias = np.pad(product.bias.astype(np.int64), (0, len(codes) - pair.bias.size))
-    put(f"{pair.name}_kernel", kernel / product.step, pair.tensors[0])  # type: ignore[operator]
-    put(f"{pair.name}_offset", offset, pair.tensors[0])  # type: ignore[operator]
+    put(f"{pair.name}_kernel", kernel / product.step, pair.tensors[0])
+    put(f"{pair.name}_offset", offset, pair.tensors[0])
     fours = codes.reshape(-1, PANEL, width // 4, 4).transpose(0, 2, 1, 3)
-    put(f"{pair.name}_weight", fours, pair.tensors[1])  # type: ignore[operator]
-    put(f"{pair.name}_bytes", (bias - (product.zero + 128) * sums).astype(np.int32), pair.tensors[1])  # type: ignore[operator]
-    put(f"{pair.name}_codes", (bias - product.zero * sums).astype(np.int32), pair.tensors[1])  # type: ignore[operator]
-    put(f"{pair.name}_scale", _wide(product.scale[None], len(codes)), pair.tensors[1])  # type: ignore[operator]
+    put(f"{pair.name}_weight", fours, pair.tensors[1])
+    put(f"{pair.name}_bytes", (bias - (product.zero + 128) * sums).astype(np.int32), pair.tensors[1])
+    put(f"{pair.name}_codes", (bias - product.zero * sums).astype(np.int32), pair.tensors[1])
+    put(f"{pair.name}_scale", _wide(product.scale[None], len(codes)), pair.tensors[1])
 
 
 def _read_by(plan: Plan, pair: Pair) -> tuple[list[int], int]:

@@ -7,7 +7,8 @@ widths are free. Whatever else stands in the graph is refused by its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +22,9 @@ from .integers import Integer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+MOST_PIXELS = 4096  # of a side
+MOST_NUMBERS = 2**24  # of one tensor, in a description that a stranger may have written
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,16 @@ def describe(network: Network) -> dict[str, Any]:
 
 
 def blank(held: dict[str, Any]) -> Network:
-    """The network that was described, its weights zeros; ``held`` has passed ``described.check``."""
+    """The network that was described, its weights zeros.
+
+    Raises:
+        ValueError, KeyError, TypeError: ``held`` is not a description.
+    """
     one: dict[str, Any] = {field: _blank(held[field]) for field in ("stem", "squeeze", "mask_out")}
     many: dict[str, Any] = {field: tuple(map(_blank, held[field])) for field in ("encoder", "decoder", "face", "mask")}
     numbers: dict[str, Any] = {field: float(held[field]) for field in ("centre", "slope")}
+    if not 32 <= held["size"] <= MOST_PIXELS or held["size"] % 32:
+        raise ValueError(f"no network of this family takes {held['size']} px")
     skips = tuple(None if skip is None else int(skip) for skip in held["skips"])
     blend = tuple(map(str, held["blend"]))
     return Network(size=int(held["size"]), skips=skips, blend=blend, half=bool(held["half"]), **numbers, **one, **many)
@@ -100,13 +110,19 @@ def _described(block: Pair | Dense) -> dict[str, Any]:
 
 def _blank(held: dict[str, Any]) -> Any:
     names = ("kernel", "weight", "bias", "offset")
-    arrays: dict[str, Any] = {k: np.zeros(held[k]) for k in names if k in held}
+    arrays: dict[str, Any] = {k: np.zeros(_shape(held[k])) for k in names if k in held}
     named: dict[str, Any] = {"name": str(held["name"]), "nodes": tuple(map(str, held["nodes"]))}
     if "kernel" in held:
         kernel, weight = held["tensors"]
         integer = integers.none(*arrays["weight"].shape) if held["integer"] else None
         return Pair(**named, **arrays, tensors=(str(kernel), str(weight)), integer=integer)
     return Dense(**named, **arrays, tensor=str(held["tensor"]))
+
+
+def _shape(sizes: Sequence[int]) -> tuple[int, ...]:
+    if len(sizes) > 4 or math.prod(sizes) > MOST_NUMBERS or min(sizes) < 1:
+        raise ValueError(f"no tensor of this family is {list(sizes)}")
+    return tuple(map(int, sizes))
 
 
 def read(model: ir.Model) -> Network:

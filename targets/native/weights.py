@@ -173,9 +173,7 @@ def _told(plan: Plan, packer: _Packer) -> Weights:
     return Weights(network, shared, stored, own.floats, places, tuple(own.owned), net.scaled)
 
 
-def _put_pair(
-    packer: _Packer, pair: Pair, places: tuple[list[int], int], *, owned: bool, planes: bool = False
-) -> None:
+def _put_pair(packer: _Packer, pair: Pair, places: tuple[list[int], int], *, owned: bool, planes: bool = False) -> None:
     where, width = places
     taps = pair.kernel[0].size
     if pair.integer is not None and planes:

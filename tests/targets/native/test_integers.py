@@ -119,7 +119,12 @@ def test_codes_that_could_saturate_are_refused(quantised: ir.Model, pair: tuple[
         weights.pack(plan.make(network))
 
 
-def test_an_identity_is_all_that_was_rounded_for_it(quantised: ir.Model) -> None:
+def test_what_was_rounded_is_shared(quantised: ir.Model) -> None:
+    """Codes of pointwise convs, scales and offsets belong to the base; an identity's kernels stay as they are."""
     packed = weights.pack(plan.make(schedule.read(quantised)))
-    shared = {name for name, (block, _) in packed.places.items() if block == "shared"}
-    assert all(name.startswith(("axis_", "left", "right")) for name in shared)
+    owned = {name for name, (block, _) in packed.places.items() if block == "identity"}
+    assert owned == {
+        "stem_kernel", "squeeze_weight", "mask_0_kernel", *(f"encoder_{i}_kernel" for i in range(1, 5)),
+        *(f"decoder_{i}_kernel" for i in range(4)),
+    }  # fmt: skip
+    assert {tensor.kind for tensor in packed.owned} == {"float"}

@@ -85,27 +85,25 @@ def compile(
         target=target, precision=precision, io=io, set=set, size=size, optimize=optimize, min_psnr=min_psnr, steps=steps
     )
     bundle.check_folder(out, overwrite=overwrite)
-    from mfs_edge.graph import build, cost, passes  # the plan has found onnx_ir
+    from mfs_edge.graph import cost  # the plan has found onnx_ir
 
     iin = _checkpoint(checkpoint, hashes, steps)
     embedder = _arcface(arcface, hashes, steps)
     reading.check_used(hashes, iin, embedder)
     person = _identity(identity, embedder, steps)
     with steps.step("fold identity and build graph"):
-        folded = fold(iin, person)
-        plain = build.build(folded.weights(), size=size)
-        model = passes.optimise(plain, level=optimize)
+        base = precisions.Base.of([fold(iin, person)], size=size, optimize=optimize)
     asked = dict.fromkeys(job.form for job in jobs)
     pictures = precisions.pictures(calibration, asked, size=size, steps=steps)
-    graphs = {p: precisions.make(model, p, pictures, min_psnr=min_psnr, steps=steps) for p in asked}
-    origin = Origin(iin, person, size=size, optimize=optimize, parameters=cost.count(model).parameters)
+    graphs = {p: precisions.make(base, p, pictures, min_psnr=min_psnr, steps=steps) for p in asked}
+    origin = Origin(iin, person, size=size, optimize=optimize, parameters=cost.count(base.model).parameters)
     with bundle.staging(out, steps.note) as stage:
         artefacts = [emit(job, graphs[job.form], origin, stage, steps) for job in jobs]
         if verify:
             exams = judge.exams(graphs, reference_of(iin, person), pictures, size=size, steps=steps)
             written = list(zip(jobs, artefacts, strict=True))
             for job, made in written:
-                speed.remark(made, job.target, job.options, model, stage, steps=steps)
+                speed.remark(made, job.target, job.options, base.model, stage, steps=steps)
             artefacts = [
                 judge.prove(made, job.target, exams[job.form], stage, min_psnr=min_psnr, steps=steps)
                 for job, made in written

@@ -89,15 +89,22 @@ class Part:
         if self.stored == "float32":
             return exact.astype(np.float32)
         nearest = rounding.codes if self.stored == "int8" else rounding.halves
-        if self.moments is None:
+        moments = self._rounded_on
+        if moments is None:
             found = nearest(exact)
         else:
-            groups = len(self.moments)
-            rows = exact.reshape(groups, len(exact) // groups, -1)
-            found = rounding.compensated(rows, self.moments.astype(np.float64), nearest).reshape(exact.shape)
+            rows = exact.reshape(len(moments), len(exact) // len(moments), -1)
+            found = rounding.compensated(rows, moments.astype(np.float64), nearest).reshape(exact.shape)
         if self.dense and self.stored == "int8":
             found = neighbours.settled(found, exact)
         return found.astype(self.stored)
+
+    @property
+    def _rounded_on(self) -> np.ndarray | None:
+        """Halves are rounded on what energies are expected of, too; a channel's factor changes nothing there."""
+        if self.moments is None and self.energy is not None and self.stored == "float16":
+            return self.energy.moments
+        return self.moments
 
     def stands_for(self, real: np.ndarray) -> np.ndarray:
         """What ``real`` is once it was stored, float64."""

@@ -81,7 +81,8 @@ def round_weights(model: ir.Model, images: Sequence[np.ndarray], persons: People
         weight = edit.weight(conv, 1)
         fits = np.abs(weight).max() <= rounding.LARGEST_HALF
         if conv in owned:
-            part = persons.part(owned[conv], conv, "float16", moments=inputs.moments.astype(np.float32))
+            own = None if owned[conv] in persons.energies else inputs.moments.astype(np.float32)
+            part = persons.part(owned[conv], conv, "float16", moments=own)
             parts.append(part)
             if fits:
                 edit.set_weight(model.graph, conv, 1, part.coded(persons.weights[0][part.name]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ class Graph:
     warnings: tuple[str, ...] = ()  # of what it was calibrated on
     arithmetic: str = ""  # how its integers were kept the same on every CPU
     coding: Coding | None = None  # how the weights that an identity owns are stored; None where all weights are its
+    readers: Mapping[str, str] = field(default_factory=dict)  # names of the Convs that read those, by official key
 
     def owned(self, folded: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What an identity owns in the artefacts, by official key; nothing where there is no coding."""
@@ -105,7 +106,7 @@ def make(
         UsageError: an unknown precision.
     """
     if precision == "fp32":
-        return Graph(precision, base.model, _macs(base.model), coding=_as_is(base))
+        return Graph(precision, base.model, _macs(base.model), coding=_as_is(base), readers=_readers(base.model))
     if precision == "fp16":
         return _half(base, calibration, steps)
     if precision in INTEGER and calibration is not None:
@@ -123,6 +124,12 @@ def _as_is(base: Base) -> Coding | None:
     return Coding.ordered(base.people.part(name, conv, "float32") for name, conv in owned.items())
 
 
+def _readers(model: ir.Model) -> dict[str, str]:
+    from mfs_edge.quantize import people
+
+    return {name: str(conv.name) for name, conv in people.convs(model.graph).items()}
+
+
 def _half(base: Base, calibration: CalibrationSet | None, steps: Steps) -> Graph:
     from mfs_edge.quantize import half, people
     from mfs_edge.quantize.calibration import DRAWN
@@ -134,9 +141,9 @@ def _half(base: Base, calibration: CalibrationSet | None, steps: Steps) -> Graph
     warnings = () if own or calibration is None else calibration.warnings
     if base.people is None:
         return Graph("fp16", rounded, _macs(rounded), warnings)
-    readers = {name: str(conv.name) for name, conv in people.convs(rounded.graph).items()}
+    readers = _readers(rounded)
     stored = people.install(rounded, coding.owned(base.folded[0]), readers)
-    return Graph("fp16", stored, _macs(stored), warnings, coding=coding)
+    return Graph("fp16", stored, _macs(stored), warnings, coding=coding, readers=readers)
 
 
 def _quantised(base: Base, precision: str, calibration: CalibrationSet, min_psnr: float | None, steps: Steps) -> Graph:
@@ -153,7 +160,7 @@ def _quantised(base: Base, precision: str, calibration: CalibrationSet, min_psnr
     if base.people is not None:
         coding = found.coding
         model = people.install(model, coding.owned(base.folded[0]), found.owned)
-    return Graph(precision, model, _macs(model), calibration.warnings, found.arithmetic, coding)
+    return Graph(precision, model, _macs(model), calibration.warnings, found.arithmetic, coding, found.owned)
 
 
 def _macs(model: ir.Model) -> int:

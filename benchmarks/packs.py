@@ -76,9 +76,7 @@ def levels(found: Sequence[Outputs], wanted: Sequence[Outputs]) -> tuple[float, 
 def race(precision: str, everyone: Sequence[tuple[str, FoldedIDN]], base: int) -> dict[str, Any]:
     """One precision: each of the others in the base, and alone."""
     pictures = precisions.pictures(None, [precision], size=SIZE, steps=Recorded())
-    shown = list(
-        (pictures or precisions.pictures(None, ["int8"], size=SIZE, steps=Recorded())).held_out.spread(JUDGED_ON)
-    )  # type: ignore[union-attr]
+    shown = list(calibration.load(None, SIZE).held_out.spread(JUDGED_ON))
     shared = Made([one for _, one in everyone[:base]], precision, pictures)
     rows = []
     for name, one in everyone[base:]:

@@ -9,7 +9,6 @@ from mfs_edge.pack import sealed
 from tests.fuzz.registry import Sample, reader
 from tests.fuzz.structures import texts
 
-
 # Of no other use; the process that seals is not the one that reads.
 SECRET = "AGE-SECRET-KEY-1Y9WAX5LS7KWXQA26K2D46E5MGHY80V0H7EK8N2P9NCCP6NPNG7ASUAN2YJ"
 PUBLIC = "age1hq0zlgyme9503xw57z5wmud6a3w43vy8cl63lgqh7wr2du6h7ees4v8u74"

@@ -5,12 +5,14 @@ an embedding e: g = 1 + S e + b. The plain form holds V = W g d, where d [O] mak
 gives g up to one factor c per layer, and c g = 1 + S e + b is linear in e and in the factors: nine layers make 1,891
 equations for 512 + 9 unknowns, which linear least squares solves. What is done to the identity-local form, which
 packs hold, is in ``benchmarks/privacy_local.py``; what kernels hold of the feature map in ``privacy_features.py``;
-whether packs of one person are told to be that in ``privacy_links.py``. Some 90 s of one core.
+what a regression makes of packs in ``privacy_regressor.py``; whether two of one person are told to be that in
+``privacy_links.py``. Some two minutes of one core.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
 
-from benchmarks import peerlib, privacy_features, privacy_links, privacy_local
+from benchmarks import peerlib, privacy_features, privacy_held, privacy_links, privacy_local, privacy_regressor
+from mfs_edge import target
 from mfs_edge.fold import fold
+from mfs_edge.graph import build, passes
 from mfs_edge.load.checkpoint import Checkpoint, from_state
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
@@ -31,6 +35,7 @@ from mfs_edge.sample import seeded, weights
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "golden.npz"
 GOLDEN_SEED = 7
 PEOPLE = 3  # of each checkpoint
+SIZE = 32  # of the written file, in pixels: its weights are those of any size
 FULL, DEMO = "full rank (golden, seed 7)", "demo (style layers of low rank)"
 LAYERS = {
     **{f"Encoder.{i}.1.weight": f"EncoderModulation.{i}" for i in range(len(spec.ENCODER_CHANNELS) - 1)},
@@ -52,6 +57,7 @@ def main(json_path: Path | None) -> None:
     cases = {FULL: (golden()[0], [golden()[1], *strangers]), DEMO: (demo()[0], people)}
     plain = [{"checkpoint": title, **attack(case[0], case[1][0])} for title, case in cases.items()]
     local = [row for title, case in cases.items() for row in against_local(title, *case)]
+    local.append(privacy_regressor.row(FULL, golden()[0], golden()[1].feature_map))
     features = [
         row
         for title, (checkpoint, known) in cases.items()
@@ -110,13 +116,26 @@ def against_local(title: str, checkpoint: Checkpoint, people: Sequence[Identity]
     starts = [_others(people, number) for number in range(PEOPLE)]
     yield _row(title, "-", "the mean of others", starts, people)
     for precision in privacy_local.NOISE:
-        held = [privacy_local.held(fold(checkpoint, person), precision) for person in people[:PEOPLE]]
+        held = [held_by(checkpoint, person, precision) for person in people[:PEOPLE]]
         yield _row(title, precision, "demodulations, by squares", map(attacker.by_squares, held), people)
         for name, start in _starts(starts).items():
             found = [attacker.by_steps(each, first) for each, first in zip(held, start, strict=True)]
             yield _row(title, precision, f"demodulations, by steps from {name}", found, people)
         if title == FULL:  # the demo's layers have no inverse, and need none
             yield _row(title, precision, "demodulations and kernels", map(attacker.by_kernels, held), people)
+
+
+def held_by(checkpoint: Checkpoint, person: Identity, precision: str) -> privacy_held.Held:
+    """What a file says; in fp32 read back from an ``.onnx`` that was written."""
+    folded = fold(checkpoint, person)
+    if precision != "fp32":
+        return privacy_held.held(folded, precision)
+    onnx = target.get("onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"idn{onnx.suffix}")
+        graph = passes.optimise(build.build(folded.weights("identity-local"), size=SIZE), level=1)
+        onnx.emit(graph, path, target.EmitOptions())
+        return privacy_held.read(path, checkpoint)
 
 
 def _others(people: Sequence[Identity], number: int) -> np.ndarray:

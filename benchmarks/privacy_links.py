@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import privacy_local
+from benchmarks import privacy_held, privacy_local
 from mfs_edge.face.crop import arcface_input
 from mfs_edge.fold import FoldedIDN, fold
 from mfs_edge.load.checkpoint import Checkpoint
@@ -45,7 +45,7 @@ def rows(checkpoint: Checkpoint, people: Sequence[Identity], embed: Embedder) ->
     folded = [fold(checkpoint, person) for person in both]
     embeddings = [person.embedding for person in both]
     for precision in privacy_local.NOISE:
-        found = [attacker.by_squares(privacy_local.held(one, precision)) for one in folded]
+        found = [attacker.by_squares(privacy_held.held(one, precision)) for one in folded]
         yield _row(precision, "a pack's numbers, less their mean", _numbers(folded, precision))
         yield _row(precision, "the recovered embedding", np.array(found))
     yield _row("-", "the photographs' own embeddings", np.array(embeddings))
@@ -57,7 +57,7 @@ def _numbers(folded: Sequence[FoldedIDN], precision: str) -> np.ndarray:
     free = [name for name in forms[0] if "coder." in name and name.endswith(".0.weight")]
     parts = []
     for name in [*free, "mask.0.1.weight", "final.1.weight"]:
-        stacked = np.stack([privacy_local.rounded(form[name], precision).ravel() for form in forms])
+        stacked = np.stack([privacy_held.rounded(form[name], precision).ravel() for form in forms])
         centred = stacked - stacked.mean(axis=0)
         parts.append(centred / np.sqrt((centred**2).sum() / len(centred)))
     return np.hstack(parts)

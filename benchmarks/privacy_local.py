@@ -24,55 +24,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mfs_edge.fold import FoldedIDN
+from benchmarks.privacy_held import DEPTH, Held, fitted
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.networks import iin, loading, spec
 
 # How far a gain is off after the rounding of a file, for the weights of equations against what embeddings are like.
 NOISE = {"fp32": 1e-6, "fp16": 3e-4, "int8": 5e-3}
-DEPTH = len(spec.ENCODER_CHANNELS) - 1
 STEPS = 40  # at most
 SETTLED = 0.999  # of the cost: a step that saves less is the last one
 CUT = 1e-6  # singular values below this share are the rounding of float32
 Array = np.ndarray
 Linearised = Callable[[Array], tuple[Array, Array]]  # x -> residuals [R], their Jacobian [R, X]
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a file or pack of ``precision`` says of its identity, as read by whoever has the checkpoint."""
-
-    precision: str
-    encoder: tuple[Array, ...]  # kernels [C, 4, 4], stage 0 first
-    deepest: Array  # demodulations of the last encoder stage, [512]
-    last: Array  # of the last decoder stage, [32]
-
-
-def held(folded: FoldedIDN, precision: str) -> Held:
-    """The identity-local form, rounded as a file of ``precision`` does it: float32, float16, or codes in -127..127
-    with a float32 scale per channel (of the tail's 1x1: per output)."""
-    exact = folded.exact("identity-local")
-    kernels = tuple(rounded(exact[f"Encoder.{i}.0.weight"][:, 0], precision) for i in range(DEPTH))
-    mask, tail = (rounded(exact[name], precision) for name in ("mask.0.1.weight", "final.1.weight"))
-    shared = {name: folded.heads[name].astype(np.float64) for name in ("mask.0.1.weight", "final.1.weight")}
-    deepest = _fitted(mask, shared["mask.0.1.weight"], axis=(1, 2, 3))
-    return Held(precision, kernels, deepest, _fitted(tail, shared["final.1.weight"], axis=(0, 2, 3)))
-
-
-def rounded(values: Array, precision: str) -> Array:
-    """float64 of what is left of ``values`` [C, ...] in a file."""
-    if precision != "int8":
-        return values.astype({"fp32": np.float32, "fp16": np.float16}[precision]).astype(np.float64)
-    largest = np.abs(values).reshape(len(values), -1).max(axis=1)
-    scale = np.where(largest, largest / 127, 1).astype(np.float32).astype(np.float64)
-    scale = scale.reshape(-1, *[1] * (values.ndim - 1))
-    return np.clip(np.round(values / scale), -127, 127) * scale
-
-
-def _fitted(stored: Array, shared: Array, *, axis: tuple[int, ...]) -> Array:
-    """The factors by which ``shared`` was multiplied, least squares over ``axis``."""
-    factors: Array = (stored * shared).sum(axis=axis) / (shared**2).sum(axis=axis)
-    return factors
 
 
 @dataclass(frozen=True)
@@ -145,7 +107,7 @@ class Attack:
         kernels = self._kernels(found)
         gains, before = [], np.ones(spec.ENCODER_CHANNELS[0])
         for style, kernel, stored in zip(self.encoder, kernels, found.encoder, strict=True):
-            gains.append(_fitted(stored, kernel, axis=(1, 2)) / before)
+            gains.append(fitted(stored, kernel, axis=(1, 2)) / before)
             before = style.demodulations(gains[-1])
         rows = np.vstack([style.weight for style in self.encoder])
         known = np.concatenate([gain - 1 - style.bias for gain, style in zip(gains, self.encoder, strict=True)])

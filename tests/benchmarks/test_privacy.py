@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import mfs_edge
-from benchmarks import peerlib, privacy, privacy_features, privacy_links, privacy_local
+from benchmarks import peerlib, privacy, privacy_features, privacy_held, privacy_links, privacy_local
 from mfs_edge import target
 from mfs_edge.fold import FoldedIDN, fold
 from mfs_edge.load.checkpoint import Checkpoint
@@ -85,15 +85,24 @@ def test_the_embedding_comes_back_from_demodulations_and_kernels(
     precision: str,
     least: float,
 ) -> None:
-    found = attack.by_kernels(privacy_local.held(golden_folded, precision))
+    found = attack.by_kernels(privacy_held.held(golden_folded, precision))
     assert cosine(found, golden_identity.embedding) > least
     assert np.linalg.norm(found) == pytest.approx(1, abs=0.03)
+
+
+def test_the_numbers_are_those_of_a_written_file(golden_iin: Checkpoint, golden_identity: Identity) -> None:
+    written = privacy.held_by(golden_iin, golden_identity, "fp32")
+    expected = privacy_held.held(fold(golden_iin, golden_identity), "fp32")
+    for found, kernel in zip(written.encoder, expected.encoder, strict=True):
+        np.testing.assert_allclose(found, kernel, rtol=1e-6)
+    np.testing.assert_allclose(written.deepest, expected.deepest, rtol=1e-6)
+    np.testing.assert_allclose(written.last, expected.last, rtol=1e-6)
 
 
 def test_of_whoever_is_in_the_file(
     attack: privacy_local.Attack, golden_iin: Checkpoint, golden_identity: Identity, stranger: Identity
 ) -> None:
-    found = attack.by_kernels(privacy_local.held(fold(golden_iin, stranger), "fp32"))
+    found = attack.by_kernels(privacy.held_by(golden_iin, stranger, "fp32"))
     assert cosine(found, stranger.embedding) > 0.999999
     assert abs(cosine(found, golden_identity.embedding)) < 0.2
 
@@ -103,7 +112,7 @@ def test_half_of_it_from_the_deepest_demodulations_alone(
     attack: privacy_local.Attack, golden_folded: FoldedIDN, golden_identity: Identity, precision: str
 ) -> None:
     """256 equations for 512 unknowns: a cosine of about the square root of a half, and no more."""
-    found = attack.by_squares(privacy_local.held(golden_folded, precision))
+    found = attack.by_squares(privacy_held.held(golden_folded, precision))
     assert cosine(found, golden_identity.embedding) == pytest.approx(0.5**0.5, abs=0.05)
 
 
@@ -111,23 +120,23 @@ def test_half_of_it_from_the_deepest_demodulations_alone(
 def test_and_all_of_the_demos(demo_iin: Checkpoint, demo_identities: list[Identity], precision: str) -> None:
     attack = privacy_local.Attack(demo_iin)
     for identity in demo_identities[:2]:
-        held = privacy_local.held(fold(demo_iin, identity), precision)
+        held = privacy_held.held(fold(demo_iin, identity), precision)
         assert cosine(attack.by_squares(held), identity.embedding) > 0.99
     assert cosine(attack.by_steps(held, np.zeros(512)), identity.embedding) > 0.99
 
 
 def test_what_is_read_off_a_file_are_the_demodulations(golden_folded: FoldedIDN) -> None:
     for precision, most in (("fp32", 1e-7), ("fp16", 5e-4), ("int8", 8e-3)):
-        held = privacy_local.held(golden_folded, precision)
+        held = privacy_held.held(golden_folded, precision)
         np.testing.assert_allclose(held.deepest, golden_folded.encoder[-1].demodulation, rtol=most)
         np.testing.assert_allclose(held.last, golden_folded.decoder[-1].demodulation, rtol=most)
 
 
 def test_rounding_is_that_of_files() -> None:
     values = np.array([[0.1, -1.0, 0.5], [0.0, 0.0, 0.0], [3e-9, 1e-9, -2e-9]])
-    np.testing.assert_array_equal(privacy_local.rounded(values, "fp32"), values.astype(np.float32))
-    np.testing.assert_array_equal(privacy_local.rounded(values, "fp16"), values.astype(np.float16))
-    coded = privacy_local.rounded(values, "int8")
+    np.testing.assert_array_equal(privacy_held.rounded(values, "fp32"), values.astype(np.float32))
+    np.testing.assert_array_equal(privacy_held.rounded(values, "fp16"), values.astype(np.float16))
+    coded = privacy_held.rounded(values, "int8")
     np.testing.assert_allclose(coded, [[13 / 127, -1, 64 / 127], [0, 0, 0], [3e-9, 42 * 3e-9 / 127, -85 * 3e-9 / 127]])
 
 

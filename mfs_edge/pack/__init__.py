@@ -1,0 +1,1 @@
+"""Packs: what belongs to one identity, beside a base that all share."""

@@ -32,7 +32,7 @@ class Run:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  # of a manifest's, which is strict
 
-    file: str  # relative to the folder in which the artefact lies, with forward slashes
+    file: str  # relative to the artefact's folder, which is its manifest's; with forward slashes
     offset: int
     bytes: int
     tensor: str

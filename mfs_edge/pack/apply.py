@@ -13,10 +13,8 @@ from mfs_edge.base.errors import InputError, OutputError, UsageError
 from mfs_edge.pack import container
 from mfs_edge.pack.container import Pack
 
-Paths = str | Path | Sequence[str | Path]
 
-
-def apply(base: str | Path, pack: str | Path, out: str | Path, *, overwrite: bool = False, key: Paths = ()) -> Artefact:
+def apply(base: str | Path, pack: str | Path, out: str | Path, *, overwrite: bool = False, key: str | Path | None = None) -> Artefact:
     """Write the artefact ``base`` with the identity of ``pack`` in it.
 
     The result is, bit for bit, what compiling that identity against that base writes. Everything is checked
@@ -27,7 +25,7 @@ def apply(base: str | Path, pack: str | Path, out: str | Path, *, overwrite: boo
         pack: from ``mfs-edge pack make``.
         out: file or folder to write, with the base's suffix; companions (OpenVINO's ``.bin``) get its stem.
         overwrite: replace what is there.
-        key: files with the identities (``age``'s) of which one opens an encrypted pack.
+        key: the file with the secret key that opens an encrypted pack; by default that of ``$MFS_EDGE_KEY``.
 
     Raises:
         InputError: the pack is damaged, or was made for another base.
@@ -36,8 +34,7 @@ def apply(base: str | Path, pack: str | Path, out: str | Path, *, overwrite: boo
         MissingDependency: the pack is encrypted, and what decrypts is not installed.
     """
     base, pack, out = Path(base), Path(pack), Path(out)
-    keys = [key] if isinstance(key, str | Path) else key
-    opened = container.read(pack, [Path(name) for name in keys])
+    opened = container.read(pack, key)
     sources = {name: _beside(base, opened.artefact, name) for name in opened.files}
     fresh = result(opened, contents(opened, base, pack), pack)
     targets = {name: _beside(out, opened.artefact, name) for name in opened.files}
@@ -78,7 +75,7 @@ def result(pack: Pack, held: dict[str, bytes], source: Path) -> dict[str, bytes]
     Raises:
         InputError: they are not what the pack says that comes out.
     """
-    fresh = pack.patched(held)
+    fresh = container.patched(held, pack.patches)
     for name, part in pack.files.items():
         if _sha256(fresh[name]) != part.result:
             raise InputError(f"{source}: does not give the {name} that it says; copy it again, or make it again")

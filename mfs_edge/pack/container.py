@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,11 @@ from typing import Any
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError
+from mfs_edge.pack import sealed
 
 FORMAT = "mfs-edge-pack/1"
 SUFFIX = ".pack"
 NOTICE = "this pack is biometric data of a person: keep it as you would a photograph, delete it when consent ends"
-SEALED = b"age-encryption.org/v1"  # how an encrypted one begins
 LARGEST = 16 << 20  # bytes of a pack; one holds 25 to 104 kB for each identity
 LARGEST_HEADER = 1 << 20
 MOST_RUNS = 4096
@@ -66,12 +67,20 @@ class Pack:
     files: Mapping[str, Part]  # every file of the artefact, relative to the folder in which it lies
     patches: tuple[Patch, ...]
 
-    def patched(self, contents: Mapping[str, bytes]) -> dict[str, bytes]:
-        """``contents`` (file -> bytes) with the identity in them; files that do not change are the same objects."""
-        fresh = {name: bytearray(contents[name]) for name in {patch.file for patch in self.patches}}
-        for patch in self.patches:
-            fresh[patch.file][patch.offset : patch.offset + len(patch.data)] = patch.data
-        return {name: bytes(fresh[name]) if name in fresh else held for name, held in contents.items()}
+    @property
+    def base(self) -> tuple[object, ...]:
+        """Which identity it puts into which base; two packs with the same say the same."""
+        parts = sorted((name, part.bytes, part.sha256) for name, part in self.files.items())
+        hashes = (self.identity_sha256, self.checkpoint_sha256)
+        return self.target, self.precision, self.size, self.artefact, *hashes, *parts
+
+
+def patched(contents: Mapping[str, bytes], patches: Sequence[Patch]) -> dict[str, bytes]:
+    """``contents`` (file -> bytes) with ``patches`` written into them; files without one are the same objects."""
+    fresh = {name: bytearray(contents[name]) for name in {patch.file for patch in patches}}
+    for patch in patches:
+        fresh[patch.file][patch.offset : patch.offset + len(patch.data)] = patch.data
+    return {name: bytes(fresh[name]) if name in fresh else held for name, held in contents.items()}
 
 
 def dumps(pack: Pack) -> bytes:
@@ -107,29 +116,21 @@ def _digest(metadata: Mapping[str, str], payload: bytes) -> str:
     return hashlib.sha256(said.encode("utf-8", "surrogatepass") + payload).hexdigest()
 
 
-def read(path: Path, keys: Sequence[Path] = ()) -> Pack:
-    """The pack in ``path``; ``keys`` are files that open an encrypted one.
+def read(path: Path, key: str | Path | None = None) -> Pack:
+    """The pack in ``path``; ``key`` is the file that opens an encrypted one, by default that of ``$MFS_EDGE_KEY``.
 
     Raises:
-        InputError: it is no pack, damaged, edited, or none of the keys opens it.
+        InputError: it is no pack, damaged, edited, or no key opens it.
         MissingDependency: it is encrypted, and what decrypts is not installed.
     """
     path = files.require_file(path, "pack")
     if path.stat().st_size > LARGEST:
         raise InputError(f"{path}: is too large for a pack ({path.stat().st_size:,} bytes); give one of pack make's")
     data = path.read_bytes()
-    if data.startswith(SEALED):
-        data = _opened(path, data, keys)
+    if sealed.is_sealed(data):
+        phrase = os.environ.get(sealed.PASSPHRASE)
+        data = sealed.open_(data, sealed.keys(key, passphrase=phrase), passphrase=phrase, source=path)
     return loads(data, path)
-
-
-def _opened(path: Path, data: bytes, keys: Sequence[Path]) -> bytes:
-    if not keys:
-        raise InputError(f"{path}: is encrypted; give --key FILE with the identity of one of its recipients")
-    from mfs_edge.pack import sealed  # its library is an extra's
-
-    opened: bytes = sealed.open_(data, keys)
-    return opened
 
 
 def loads(data: bytes, source: Path) -> Pack:

@@ -99,7 +99,9 @@ def compile(
     asked = dict.fromkeys(job.form for job in jobs)
     pictures = precisions.pictures(calibration, asked, size=size, steps=steps)
     graphs = {p: precisions.make(base, p, pictures, min_psnr=min_psnr, steps=steps) for p in asked}
-    origin = Origin(iin, person, size=size, optimize=optimize, parameters=cost.count(base.model).parameters)
+    parameters = cost.count(base.model).parameters
+    folded = base.folded[0] if base.folded else {}
+    origin = Origin(iin, person, size=size, optimize=optimize, parameters=parameters, folded=folded)
     with bundle.staging(out, steps.note) as stage:
         artefacts = [emit(job, graphs[job.form], origin, stage, steps) for job in jobs]
         if verify:

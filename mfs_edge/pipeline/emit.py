@@ -47,7 +47,8 @@ class Origin:
             "checkpoint": self.checkpoint.source,
             "checkpoint_sha256": self.checkpoint.sha256,
             "precision": precision,
-            "notice": "synthetic media: obtain consent, disclose; this file is biometric data of the person in it",
+            "notice": "synthetic media: obtain consent, disclose; this file is biometric data: whoever has the checkpoint "
+            "can compute the face embedding of the person in it; keep it like a photograph, delete it when consent ends",
         }
         return entries | ({"warning": self.checkpoint.warning} if self.checkpoint.warning else {})
 

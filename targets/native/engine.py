@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 ALIGNMENT = 64
-FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared")
+FLAGS: tuple[str, ...] = ("-O3", "-std=gnu11", "-fPIC", "-shared")
 ZIG_FLAGS = ("-fno-sanitize=all",)  # zig cc checks for undefined behaviour unless told otherwise
 SOURCES = ("idn.c", "idn_pool.c")
 EMBEDDED = ("idn_weights.c",)  # where it is there

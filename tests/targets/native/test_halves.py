@@ -67,13 +67,13 @@ def program(folders: Mapping[str, Path]) -> Callable[..., Path]:
 
 
 def ran(
-    program: Path, folder: Path, image: np.ndarray, cpu: str, *forced: int, size: int = SIZE
+    program: Path, folder: Path, image: np.ndarray, cpu: str, forced: int = -1, *, size: int = SIZE, turns: int = 1
 ) -> tuple[int, dict[str, np.ndarray]]:
-    """The instruction set in use on ``cpu``, and the outputs."""
+    """The instruction set in use on ``cpu``, and the outputs. Emulated halves are slow: few turns."""
     shown, out = folder.with_suffix(".raw"), folder.with_suffix(".out")
     image.astype(np.float32).tofile(shown)
     emulated = (toolchains.emulator("aarch64"), "-cpu", cpu, program, folder / "idn.weights", shown, out)
-    used = int(toolchains.call([*emulated, *map(str, forced)]).stdout)
+    used = int(toolchains.call([*emulated, str(forced), str(turns)]).stdout)
     swapped, mask = toolchains.outputs(out, size)
     return used, {"swapped": swapped[None], "mask": mask[None]}
 
@@ -99,7 +99,7 @@ def least(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -
 def test_every_processor_gets_what_it_has(
     precision: str, cpu: str, best: int, program: Compiled, folders: Mapping[str, Path]
 ) -> None:
-    used, _ = ran(program(precision), folders[precision], pictures(1)[0], cpu)
+    used, _ = ran(program(precision), folders[precision], pictures(1)[0], cpu, turns=3)
     assert used == best
 
 
@@ -141,8 +141,17 @@ def test_integers_lose_little_more(
     assert mask > mask_too - 1
 
 
-@pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize(
+    ("compiler", "precision"),
+    [
+        ("gcc", "int8"),
+        ("gcc for Armv8.4", "fp16"),
+        ("gcc for a Pi 4", "fp16"),
+        ("gcc for a Pi 5", "int8"),
+        ("clang", "fp16"),
+        ("clang", "int8"),
+    ],
+)
 def test_every_compiler_takes_it(compiler: str, precision: str, program: Compiled, folders: Mapping[str, Path]) -> None:
     image = pictures(1, seed=30)[0]
     _, expected = ran(program(precision), folders[precision], image, "cortex-a76")
@@ -151,17 +160,15 @@ def test_every_compiler_takes_it(compiler: str, precision: str, program: Compile
     assert least(found, expected) > (60 if precision == "fp16" else 38)
 
 
-@pytest.mark.parametrize("size", [224, 256])
-def test_the_golden_network(
-    size: int, golden_folded: FoldedIDN, golden: Mapping[str, np.ndarray], tmp_path: Path
-) -> None:
+def test_the_golden_network(golden_folded: FoldedIDN, golden: Mapping[str, np.ndarray], tmp_path: Path) -> None:
     """Drawn at random, it is wilder than any that was trained."""
+    size = 96
     graph = passes.optimise(build.build(golden_folded.weights(), size=size), level=1)
     NativeTarget().emit(half.prepare(graph), tmp_path / "a.idn", EmitOptions("fp16"))
     flags = ("-std=c11", "-O1", "-static")
     made = toolchains.compile_c(tmp_path / "a.idn", "frames.c", tmp_path / "frames", compiler=ZIG, flags=flags)
-    image = golden[f"target{size}/image"].astype(np.float32).transpose(2, 0, 1) / 255
-    expected = {"swapped": golden[f"target{size}/output"][None], "mask": golden[f"target{size}/mask"][None]}
+    image = golden["target224/image"][64:160, 64:160].astype(np.float32).transpose(2, 0, 1)[None] / 255
+    (expected,) = execute.outputs(graph, [image])
     used, found = ran(made, tmp_path / "a.idn", image, "cortex-a76", size=size)
     assert used == FP16
     assert least(found, expected) > 55
@@ -173,7 +180,7 @@ def test_the_golden_network(
 @pytest.mark.parametrize("seed", range(3))
 def test_any_width_and_size(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(300 + seed)
-    size = int(32 * rng.integers(1, 5))
+    size = 32 * (1 + seed)
     encoder, decoder, mask = ([int(n) for n in rng.integers(3, 70, count)] for count in (5, 4, 5))
     model = Builder(seed, size).model(encoder, decoder, mask, int(rng.integers(3, 20)))
     NativeTarget().emit(half.prepare(model), tmp_path / "a.idn", EmitOptions("fp16"))

@@ -87,11 +87,11 @@ def pack(plan: Plan) -> Weights:
         data = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).tobytes()
         blocks[block].extend(data.ljust(rounded(len(data), 4 * LINE), b"\0"))
 
-    for side in sorted({net.size // 2, *(stage.source.side for stage in plan.stages if stage.source)}):
-        put(f"axis_{side}", axis(side))
-    half = axis(net.size // 2)
-    put("left", half[:, [2, 8]])
-    put("right", half[:, [3, 9]])
+    for name, table in _tables(plan).items():
+        put(name, table)
+        if net.halves:
+            wide = np.pad(table, ((0, 0), (0, 4))) if table.shape[1] == 12 else table  # whole vectors
+            put(f"{name}_halves", wide.astype(np.float16))
     width = rounded(net.stem.weight.shape[0])
     put("stem_kernel", net.stem.kernel, net.stem.tensors[0])
     put("stem_weight", _wide(net.stem.weight.T, width), net.stem.tensors[1])
@@ -113,7 +113,7 @@ def pack(plan: Plan) -> Weights:
         put(f"{name}_weight", dense.weight.transpose(1, 2, 3, 0), dense.tensor)
         put(f"{name}_bias", dense.bias, dense.tensor)
     shared, identity = (bytes(blocks[name]) for name in ("shared", "identity"))
-    kinds = (net.integers, net.half, net.slope, net.centre)
+    kinds = (net.integers, net.half, net.halves, net.slope, net.centre)
     layout = repr((VERSION, net.size, sorted(places.items()), len(shared), len(identity), *kinds))
     network = int.from_bytes(hashlib.sha256(layout.encode()).digest()[:8], "little")
     return Weights(network, shared, identity, places)
@@ -202,6 +202,14 @@ def _panels(weight: np.ndarray, panel: int = PANEL) -> np.ndarray:
 
 def _eights(weight: np.ndarray) -> np.ndarray:
     return _panels(weight, 8)
+
+
+def _tables(plan: Plan) -> dict[str, np.ndarray]:
+    """What depends on sizes only: how upsampled rows and columns weigh what they are made of."""
+    half = plan.network.size // 2
+    sides = sorted({half, *(stage.source.side for stage in plan.stages if stage.source)})
+    picture = axis(half)
+    return {f"axis_{side}": axis(side) for side in sides} | {"left": picture[:, [2, 8]], "right": picture[:, [3, 9]]}
 
 
 def axis(side: int) -> np.ndarray:

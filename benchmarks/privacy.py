@@ -1,34 +1,42 @@
-"""Is the person still in the file? What an artefact gives away of its identity: ``python benchmarks/privacy.py``.
+"""Is the person still in the file? What artefacts and packs give away of an identity: ``python benchmarks/privacy.py``.
 
 Whoever has the public checkpoint knows every shared pointwise weight W [O, I], and how a style layer makes a gain of
-an embedding e: g = 1 + S e + b. The file holds V = W g d, where d [O] makes every row of V one long. So V / W gives
-g up to one factor c per layer, and c g = 1 + S e + b is linear in e and in the factors: nine layers make 1,891
-equations for 512 + 9 unknowns, which linear least squares solves.
+an embedding e: g = 1 + S e + b. The plain form holds V = W g d, where d [O] makes every row of V one long. So V / W
+gives g up to one factor c per layer, and c g = 1 + S e + b is linear in e and in the factors: nine layers make 1,891
+equations for 512 + 9 unknowns, which linear least squares solves. What is done to the identity-local form, which
+packs hold, is in ``benchmarks/privacy_local.py``; what kernels hold of the feature map in ``privacy_features.py``;
+what a regression makes of packs in ``privacy_regressor.py``; whether two of one person are told to be that in
+``privacy_links.py``. Some two minutes of one core.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-import onnx_ir as ir
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, only this folder is on the path
 
-import mfs_edge
-from benchmarks import peerlib
+from benchmarks import peerlib, privacy_features, privacy_held, privacy_links, privacy_local, privacy_regressor
+from mfs_edge import target
+from mfs_edge.fold import fold
+from mfs_edge.graph import build, passes
 from mfs_edge.load.checkpoint import Checkpoint, from_state
+from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
 from mfs_edge.networks import spec
 from mfs_edge.sample import seeded, weights
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "golden.npz"
 GOLDEN_SEED = 7
+PEOPLE = 3  # of each checkpoint
+SIZE = 32  # of the written file, in pixels: its weights are those of any size
+FULL, DEMO = "full rank (golden, seed 7)", "demo (style layers of low rank)"
 LAYERS = {
     **{f"Encoder.{i}.1.weight": f"EncoderModulation.{i}" for i in range(len(spec.ENCODER_CHANNELS) - 1)},
     **{f"Decoder.{i}.1.weight": f"DecoderModulation.{i}" for i in range(len(spec.DECODER_IN))},
@@ -41,15 +49,32 @@ NOISE = 1e-6
 
 
 @click.command(help=__doc__)
-@click.option("--size", default=224, show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here too.")
-def main(size: int, json_path: Path | None) -> None:
-    cases = {"full rank (golden, seed 7)": golden(), "demo (style layers of low rank)": demo()}
-    rows = [{"checkpoint": title, **attack(*case, size=size)} for title, case in cases.items()]
-    shown = [{**row, "cosine": f"{row['cosine']:.6f}"} for row in rows]
-    peerlib.show(f"The embedding recovered from a default fp32 .onnx, {size} px", shown)
+def main(json_path: Path | None) -> None:
+    embeds = {FULL: seeded_arcface(), DEMO: Embedder(weights.checkpoint("arcface"))}
+    people = [weights.identity(number) for number in range(8)]
+    strangers = [embeds[FULL](privacy_links.picture(number)) for number in range(PEOPLE - 1)]
+    cases = {FULL: (golden()[0], [golden()[1], *strangers]), DEMO: (demo()[0], people)}
+    plain = [{"checkpoint": title, **attack(case[0], case[1][0])} for title, case in cases.items()]
+    local = [row for title, case in cases.items() for row in against_local(title, *case)]
+    local.append(privacy_regressor.row(FULL, golden()[0], golden()[1].feature_map))
+    features = [
+        row
+        for title, (checkpoint, known) in cases.items()
+        for row in privacy_features.rows(title, checkpoint, known[:PEOPLE], embeds[title])
+    ]
+    links = list(privacy_links.rows(demo()[0], people, embeds[DEMO]))
+    peerlib.show("The embedding recovered from the plain form, fp32", _exact(plain))
+    peerlib.show(f"From the identity-local form: cosines, the median and the highest of {PEOPLE}", _exact(local))
+    peerlib.show("Of what the kernels depend on alone: cosines", features)
+    peerlib.show("Packs of two pictures of a person, among those of eight", links)
     if json_path is not None:
-        peerlib.save(json_path, {"rows": rows})
+        peerlib.save(json_path, {"plain": plain, "local": local, "features": features, "links": links})
+
+
+def _exact(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """With all six digits of cosines."""
+    return [{k: f"{v:.6f}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
 
 
 def golden() -> tuple[Checkpoint, Identity]:
@@ -65,27 +90,68 @@ def demo() -> tuple[Checkpoint, Identity]:
     return weights.checkpoint("iin"), weights.identity(0)
 
 
-def attack(checkpoint: Checkpoint, identity: Identity, *, size: int) -> dict[str, Any]:
-    """Compile with the defaults, then recover the embedding from the file and the checkpoint.
+def seeded_arcface() -> Embedder:
+    """The ArcFace of the tests, which makes embeddings that lie anywhere."""
+    with np.load(GOLDEN) as stored:
+        state = seeded.network_state("arcface", seed=GOLDEN_SEED, statistics=stored)
+    return Embedder(from_state(state, expect="arcface", source=f"seed {GOLDEN_SEED}", sha256="0" * 64))
+
+
+def attack(checkpoint: Checkpoint, identity: Identity) -> dict[str, Any]:
+    """Fold, then recover the embedding from the plain form and the checkpoint.
 
     Returns:
         ``cosine`` with the true embedding; how many ``equations`` of which ``rank`` there were.
     """
-    with tempfile.TemporaryDirectory() as out:
-        compiled = mfs_edge.compile(
-            identity=identity, checkpoint=checkpoint, target="onnx", size=size, out=out, verify=False
-        )
-        (artefact,) = compiled.manifest.artefacts
-        found, equations, rank = recover(stored_weights(Path(out, artefact.file)), checkpoint.tensors)
-    cosine = float(found @ identity.embedding / np.linalg.norm(found) / np.linalg.norm(identity.embedding))
+    held = fold(checkpoint, identity).weights("plain")
+    stored = {name: held[name][:, :, 0, 0].astype(np.float64) for name in LAYERS}
+    found, equations, rank = recover(stored, checkpoint.tensors)
+    cosine = privacy_local.cosine(found, identity.embedding)
     return {"cosine": round(cosine, 6), "equations": equations, "unknowns": spec.EMBEDDING + len(LAYERS), "rank": rank}
 
 
-def stored_weights(path: Path) -> dict[str, np.ndarray]:
-    """The modulated pointwise weights in an ``.onnx``, float64 [O, I] by their names."""
-    held = ir.load(path).graph.initializers
-    arrays = {name: held[name].const_value for name in LAYERS if name in held}
-    return {name: value.numpy().astype(np.float64)[:, :, 0, 0] for name, value in arrays.items() if value is not None}
+def against_local(title: str, checkpoint: Checkpoint, people: Sequence[Identity]) -> Iterator[dict[str, Any]]:
+    """A row for each precision and attack on the first people; what guessing the mean of others gives comes first."""
+    attacker = privacy_local.Attack(checkpoint)
+    starts = [_others(people, number) for number in range(PEOPLE)]
+    yield _row(title, "-", "the mean of others", starts, people)
+    for precision in privacy_local.NOISE:
+        held = [held_by(checkpoint, person, precision) for person in people[:PEOPLE]]
+        yield _row(title, precision, "demodulations, by squares", map(attacker.by_squares, held), people)
+        for name, start in _starts(starts).items():
+            found = [attacker.by_steps(each, first) for each, first in zip(held, start, strict=True)]
+            yield _row(title, precision, f"demodulations, by steps from {name}", found, people)
+        if title == FULL:  # the demo's layers have no inverse, and need none
+            yield _row(title, precision, "demodulations and kernels", map(attacker.by_kernels, held), people)
+
+
+def held_by(checkpoint: Checkpoint, person: Identity, precision: str) -> privacy_held.Held:
+    """What a file says; in fp32 read back from an ``.onnx`` that was written."""
+    folded = fold(checkpoint, person)
+    if precision != "fp32":
+        return privacy_held.held(folded, precision)
+    onnx = target.get("onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"idn{onnx.suffix}")
+        graph = passes.optimise(build.build(folded.weights("identity-local"), size=SIZE), level=1)
+        onnx.emit(graph, path, target.EmitOptions())
+        return privacy_held.read(path, checkpoint)
+
+
+def _others(people: Sequence[Identity], number: int) -> np.ndarray:
+    mean: np.ndarray = np.mean([other.embedding for i, other in enumerate(people) if i != number], axis=0)
+    return mean.astype(np.float64)
+
+
+def _starts(means: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    drawn = np.random.default_rng(0).standard_normal((PEOPLE, spec.EMBEDDING))
+    unit = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return {"zero": [np.zeros(spec.EMBEDDING)] * PEOPLE, "a drawn one": [*unit], "the mean of others": [*means]}
+
+
+def _row(title: str, precision: str, how: str, found: Any, people: Sequence[Identity]) -> dict[str, Any]:
+    cosines = [privacy_local.cosine(one, person.embedding) for one, person in zip(found, people[:PEOPLE], strict=True)]
+    return {"checkpoint": title, "file": precision, "from": how, **privacy_local.summary(cosines)}
 
 
 def recover(stored: Mapping[str, np.ndarray], public: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int, int]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mfs_edge.base import cpus, damage, extras, files, frames, quiet
+from mfs_edge.base import cpus, damage, extras, files, frames, quiet, runs
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
 from mfs_edge.base.fidelity import Outputs, Swapper
@@ -128,6 +128,7 @@ class Target(abc.ABC):
     products: bool = False  # whether its int8 rounds only what products of matrices read, and no result
     companions: tuple[str, ...] = ()  # suffixes of what lies beside an artefact, where it is several files
     options: type[TargetOptions] = TargetOptions
+    packs: bool = False  # whether another identity can be put into its files, see ``runs`` and ``derived``
     compiled: bool = False  # a machine needs what ``built`` makes for it, and no package of the engine's
 
     def check(self, options: EmitOptions) -> None:
@@ -201,6 +202,35 @@ class Target(abc.ABC):
             MissingDependency: what makes them is not installed, or cannot make them for such a machine.
         """
         return {}
+
+    def runs(self, path: Path, owned: Mapping[str, np.ndarray]) -> tuple[runs.Run, ...]:
+        """Where the arrays of an identity stand in the artefact at ``path``; nothing for a form that takes no packs.
+
+        Args:
+            path: of what was emitted for that identity.
+            owned: name -> float32, float16 or int8 array, in ONNX's layout.
+
+        Raises:
+            LoweringError: one is not found, or at several places.
+        """
+        return runs.search(self.contents(path), owned)
+
+    def derived(self, path: Path, contents: Mapping[str, bytes]) -> tuple[runs.Derived, ...]:
+        """What follows from an artefact's other bytes and is stored in it, such as checksums; for ``packs``.
+
+        Args:
+            path: the artefact, for its name.
+            contents: its files, as of :meth:`contents`; these bytes count, not what is on the disk.
+
+        Returns:
+            The right values, always at the same places.
+        """
+        return ()
+
+    def contents(self, path: Path) -> dict[str, bytes]:
+        """Every file of the artefact: its name in the artefact's folder, with forward slashes -> its bytes."""
+        members = artefact_of(self, path).members
+        return {file.relative_to(path.parent).as_posix(): file.read_bytes() for file in members}
 
     def remarks(self, program: Program) -> list[str]:
         """What a user must be told of a file that was written; for its manifest."""

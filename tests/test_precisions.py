@@ -31,9 +31,15 @@ def plain(demo_folded: FoldedIDN) -> ir.Model:
 
 
 @pytest.fixture(scope="module")
-def make(plain: ir.Model) -> Make:
+def make(demo_folded: FoldedIDN) -> Make:
     def made(precision: str, calibration: CalibrationSet | None = None) -> precisions.Graph:
-        return precisions.make(plain, precision, calibration, min_psnr=None, steps=Recorded())
+        return precisions.make(
+            precisions.Base.of([demo_folded], size=32, optimize=1),
+            precision,
+            calibration,
+            min_psnr=None,
+            steps=Recorded(),
+        )
 
     return made
 

@@ -32,6 +32,9 @@ COMPILER = {
     "cv2": "import mfs_edge.base.images as images; images.self_test()",
     "safetensors": "from safetensors.numpy import load, save; load(save({}))",
 }
+OTHERS = {  # what only some commands need
+    "pyrage": "k = pyrage.x25519.Identity.generate(); pyrage.decrypt(pyrage.encrypt(b'', [k.to_public()]), [k])",
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def diagnose(*, thorough: bool = False) -> Diagnosis:
     """
     kinds = target.registered().values()
     needs = {module: "" for kind in kinds for module in (*kind.emit_needs, *kind.run_needs)}
-    uses = needs | COMPILER | {module: code for kind in kinds for module, code in getattr(kind, "uses", {}).items()}
+    known = needs | COMPILER | OTHERS
+    uses = known | {module: code for kind in kinds for module, code in getattr(kind, "uses", {}).items()}
     broken = _broken({module: code for module, code in uses.items() if thorough or module != "torch"})
     compiler = {module: _version(module) for module in COMPILER}
     compiles = MISSING not in compiler.values() and broken.keys().isdisjoint(compiler)

@@ -25,7 +25,7 @@ def checkpoint_path(given: str | Path | None) -> Path | None:
     if given is not None:
         return Path(given)
     if os.environ.get(VARIABLE):
-        return _expanded(os.environ[VARIABLE], VARIABLE)
+        return expanded(os.environ[VARIABLE], VARIABLE)
     if not CONFIG.exists():
         return None
     try:
@@ -36,11 +36,11 @@ def checkpoint_path(given: str | Path | None) -> Path | None:
     if unknown or not isinstance(config.get("checkpoint", ""), str):
         wrong = f"unknown key {unknown[0]}" if unknown else "checkpoint is not a string"
         raise InputError(f'{CONFIG}: {wrong}; it may hold: checkpoint = "PATH"')
-    return CONFIG.parent / _expanded(config["checkpoint"], str(CONFIG)) if "checkpoint" in config else None
+    return CONFIG.parent / expanded(config["checkpoint"], str(CONFIG)) if "checkpoint" in config else None
 
 
-def _expanded(path: str, source: str) -> Path:
-    """A variable that is not set stays as it is written: ``$`` is legal in a name."""
+def expanded(path: str, source: str) -> Path:
+    """As a shell reads it; a variable that is not set stays as it is written: ``$`` is legal in a name."""
     try:
         name = path.encode("utf-8", "surrogateescape")  # as it is on disk, whatever the locale
         return Path(os.path.expandvars(os.fsdecode(name))).expanduser()

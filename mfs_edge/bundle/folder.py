@@ -44,7 +44,9 @@ def named(folder: Path) -> set[PurePosixPath]:
     with contextlib.suppress(InputError):  # an unreadable manifest vouches for nothing, itself included
         artefacts = read(folder / MANIFEST).artefacts
         pending = [publication.moved(a, None) for a in artefacts if publication.staged(a)]
-        return {PurePosixPath(name) for artefact in (*artefacts, *pending) for name in artefact.files}
+        every = [*artefacts, *pending]
+        bases = {PurePosixPath(artefact.base) for artefact in every if artefact.base}
+        return bases | {PurePosixPath(name) for artefact in every for name in artefact.files}
     return set()
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from mfs_edge import target
-from mfs_edge.base import files, text
+from mfs_edge.base import files, runs, text
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError
 from mfs_edge.base.fidelity import Fidelity
+from mfs_edge.base.runs import Run
 from mfs_edge.program import Tensor
 
 
@@ -67,6 +69,9 @@ class ArtefactRecord(_Record):
     operators: dict[str, int]
     parameters: int
     macs: int
+    base: str = ""  # the file beside it that tells how another identity is written into it; empty: it takes no packs
+    base_sha256: str = ""
+    runs: tuple[Run, ...] = ()  # the bytes that another identity fills otherwise
     oldest_runtime: str = ""  # that has run such files, see the target's ``oldest``; empty if its target names none
     arithmetic: str = ""  # what was done so that integers mean the same on every CPU; integers only
     verification: Verification
@@ -81,6 +86,16 @@ class ArtefactRecord(_Record):
     @classmethod
     def _files_inside(cls, digests: dict[str, str]) -> dict[str, str]:
         return {_inside(name): digest for name, digest in digests.items()}
+
+    @field_validator("base")
+    @classmethod
+    def _base_inside(cls, name: str) -> str:
+        return _inside(name) if name else name
+
+    @field_validator("runs")
+    @classmethod
+    def _runs_apart(cls, found: tuple[Run, ...]) -> tuple[Run, ...]:
+        return _apart(found)
 
     def within(self, folder: Path) -> Artefact:
         """Everything recorded here, in ``folder``."""
@@ -120,6 +135,20 @@ def _inside(name: str) -> str:
     return name
 
 
+def _apart(found: tuple[Run, ...]) -> tuple[Run, ...]:
+    """``found``, if each is described soundly and none overlaps another."""
+    for run in found:
+        _inside(run.file)
+        if run.offset < 0 or run.bytes <= 0 or run.dtype not in (*runs.TYPES, runs.TEXT, runs.DERIVED):
+            raise ValueError(f"the run of {run.tensor!a} lies nowhere, or is of no known type")
+        if sorted(run.axes) != list(range(len(run.axes))):
+            raise ValueError(f"the run of {run.tensor!a} has no possible order of axes")
+    for first, second in pairwise(sorted(found, key=lambda run: (run.file, run.offset))):
+        if first.file == second.file and first.end > second.offset:
+            raise ValueError(f"the runs of {first.tensor!a} and {second.tensor!a} overlap")
+    return found
+
+
 def _holds(path: Path, digest: str) -> bool:
     try:
         return path.exists() and files.sha256(path) == digest
@@ -133,8 +162,9 @@ class Manifest(_Record):
     schema_version: Literal[1] = 1
     notice: str = (
         "Synthetic media: obtain the consent of whoever is shown and disclose that faces were swapped. "
-        "Every artefact is biometric data of the person folded into it, who can be recovered from the file; the hash "
-        "of the identity traces consent and hides nobody."
+        "Every artefact and pack is biometric data: whoever has the checkpoint can compute the face embedding of the "
+        "person in it back (measured: fp32, fp16 and int8), so keep it like a photograph and delete it when consent "
+        "ends; the hash of the identity traces consent and hides nobody."
     )
     versions: dict[str, str]  # mfs-edge, Python and the libraries that took part
     artefacts: tuple[ArtefactRecord, ...]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from mfs_edge.base import files
@@ -97,7 +98,8 @@ def moved(artefact: ArtefactRecord, into: PurePosixPath | None) -> ArtefactRecor
         return str(into / old if into else PurePosixPath(*PurePosixPath(old).parts[1:]))
 
     digests = {name(old): digest for old, digest in artefact.files.items()}
-    return artefact.model_copy(update={"file": name(artefact.file), "files": digests})
+    runs = tuple(replace(run, file=name(run.file)) for run in artefact.runs)
+    return artefact.model_copy(update={"file": name(artefact.file), "files": digests, "runs": runs})
 
 
 def recorded(folder: Path) -> tuple[ArtefactRecord, ...]:

@@ -22,7 +22,14 @@ class _Compile(click.Command):
 
 
 @click.command(cls=_Compile)
-@click.option("--identity", type=PATH, required=True, help="id.npy (or .npz, or a picture with --arcface).")
+@click.option("--identity", type=PATH, help="id.npy (or .npz, or a picture with --arcface).")
+@click.option(
+    "--identities",
+    metavar="[DIR]",
+    is_flag=False,
+    flag_value="drawn",
+    help="Instead: a folder of id.npy whose base this is to be; without DIR the demo's drawn faces.",
+)
 @click.option(
     "--target", multiple=True, default=("onnx",), show_default=True, help='Repeats; "all" is every installed one.'
 )

@@ -13,8 +13,9 @@ same function:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from mfs_edge.base.threads import one_thread
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
 from mfs_edge.networks import spec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMS = ("plain", "identity-local")
 
@@ -112,32 +116,58 @@ class FoldedIDN:
         return scales
 
 
+class Folder:
+    """A checkpoint, ready to fold many identities: its networks are made once. Not for several threads at a time."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        tensors = checkpoint.tensors
+        self._predictor = _predictor(tensors)
+        self._branches = {
+            branch: [_modulation(tensors, f"{branch}Modulation.{i}") for i in range(count)]
+            for branch, count in (("Encoder", len(spec.ENCODER_CHANNELS) - 1), ("Decoder", len(spec.DECODER_IN)))
+        }
+        self._heads = {k: v for k, v in tensors.items() if k.startswith(("final.", "mask."))}
+
+    def fold(self, identity: Identity) -> FoldedIDN:
+        """Run the IIN once for ``identity``."""
+        kernels = self._kernels(identity.feature_map)
+        embedding = identity.embedding.astype(np.float64)
+        stages = {
+            branch: tuple(
+                Stage(kernel, weight, 1 + style @ embedding + bias)
+                for kernel, (weight, style, bias) in zip(kernels[branch], modulations, strict=True)
+            )
+            for branch, modulations in self._branches.items()
+        }
+        return FoldedIDN(stages["Encoder"], stages["Decoder"], self._heads)
+
+    def _kernels(self, feature_map: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """Weights prediction in torch: the depthwise kernels of each branch, float64."""
+        import torch
+
+        with one_thread():
+            encoder, decoder = self._predictor(torch.from_numpy(feature_map)[None])
+        return {"Encoder": [k.double().numpy() for k in encoder], "Decoder": [k.double().numpy() for k in decoder]}
+
+
 def fold(checkpoint: Checkpoint, identity: Identity) -> FoldedIDN:
     """Run the IIN once for ``identity`` (seconds of a frame's work, never needed again)."""
-    kernels = _predict(checkpoint.tensors, identity.feature_map)
-    embedding = identity.embedding.astype(np.float64)
-    stages = {"Encoder": [], "Decoder": []}  # type: dict[str, list[Stage]]
-    for branch, built in stages.items():
-        for i, kernel in enumerate(kernels[branch]):
-            name = f"{branch}Modulation.{i}"
-            weight, style, bias = (
-                checkpoint.tensors[f"{name}.{part}"].astype(np.float64)
-                for part in ("weight", "style.weight", "style.bias")
-            )
-            built.append(Stage(kernel, weight[:, :, 0, 0], 1 + style @ embedding + bias))
-    heads = {k: v for k, v in checkpoint.tensors.items() if k.startswith(("final.", "mask."))}
-    return FoldedIDN(tuple(stages["Encoder"]), tuple(stages["Decoder"]), heads)
+    return Folder(checkpoint).fold(identity)
 
 
-def _predict(tensors: Mapping[str, np.ndarray], feature_map: np.ndarray) -> dict[str, list[np.ndarray]]:
-    """Weights prediction in torch: the depthwise kernels of each branch, float64."""
-    torch = extras.require("torch", "compile")
+def _modulation(tensors: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A pointwise conv's shared weight [O, I], and the style [I, 512] and bias [I] of its gain; float64."""
+    weight, style, bias = (
+        tensors[f"{name}.{part}"].astype(np.float64) for part in ("weight", "style.weight", "style.bias")
+    )
+    return weight[:, :, 0, 0], style, bias
+
+
+def _predictor(tensors: Mapping[str, np.ndarray]) -> Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]:
+    """The network of weights prediction."""
+    extras.require("torch", "compile")
     from mfs_edge.networks import iin, loading
 
     prefix = "predictor."
-    predictor = loading.instantiate(
-        iin.Predictor, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    )
-    with one_thread():
-        encoder, decoder = predictor(torch.from_numpy(feature_map)[None])
-    return {"Encoder": [k.double().numpy() for k in encoder], "Decoder": [k.double().numpy() for k in decoder]}
+    own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+    return loading.instantiate(iin.Predictor, own)

@@ -36,6 +36,13 @@ MASK_CHANNELS = (512, 128, 64, 32, 8, 2)
 TAIL_CHANNELS = (32, 8, 3)
 ENCODER_KERNEL = 4
 DECODER_KERNEL = 3
+# What depends on the identity in the identity-local form, by official key, in the order in which data flows.
+OWNED = (
+    *(f"Encoder.{i}.0.weight" for i in range(len(ENCODER_CHANNELS) - 1)),
+    "mask.0.1.weight",
+    *(f"Decoder.{i}.0.weight" for i in range(len(DECODER_IN))),
+    "final.1.weight",
+)
 
 # IIN: the kernel-predicting branches, from the feature map outwards.
 PREDICTOR_ENCODER = (512, 256, 128, 64, 32, 3)

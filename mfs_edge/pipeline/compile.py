@@ -17,11 +17,9 @@ from mfs_edge.base.version import __version__
 from mfs_edge.bundle.manifest import Manifest
 from mfs_edge.fold import fold
 from mfs_edge.load import checkpoint as checkpoints
-from mfs_edge.load import identity as identities
 from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
-from mfs_edge.pipeline import reading
+from mfs_edge.pipeline import crowd, reading
 from mfs_edge.pipeline.emit import Origin, emit
 from mfs_edge.pipeline.plan import Job, plan
 from mfs_edge.sample import weights
@@ -50,7 +48,8 @@ class Result:
 
 
 def compile(
-    *, identity: str | Path | Identity, target: str | Sequence[str] = "onnx", checkpoint: Weights = None,
+    *, identity: str | Path | Identity | None = None, identities: str | Path | Sequence[Identity] | None = None,
+    target: str | Sequence[str] = "onnx", checkpoint: Weights = None,
     arcface: Weights = None, sha256: str | Sequence[str] = (), size: int = 224, precision: str | None = None,
     calibration: str | Path | None = None,
     io: str | None = None, optimize: int = 1, set: Mapping[str, Any] | Sequence[str] = (), out: str | Path = "build",
@@ -60,6 +59,8 @@ def compile(
 
     Args:
         identity: ``id.npy`` in any form of :func:`mfs_edge.load.identity.load`, or a loaded one.
+        identities: instead, a folder of them, or loaded ones, whose base it is to be: what identities share is
+            decided over all, and the files hold the first; "drawn" takes the demo's faces, with a warning.
         target: names, or "all" for every installed one.
         checkpoint: the IIN's, or ``FILE#NAME`` for one of several in a file; None is
             ``$MFS_EDGE_CHECKPOINT``, ``mfs-edge.toml``, or else the demo's, with a warning.
@@ -81,31 +82,33 @@ def compile(
     """
     out, steps = Path(out), steps or Recorded()
     hashes = checkpoints.expected(sha256)
+    crowd.check(identity, identities, optimize=optimize)
     jobs = plan(
         target=target, precision=precision, io=io, set=set, size=size, optimize=optimize, min_psnr=min_psnr, steps=steps
     )
     bundle.check_folder(out, overwrite=overwrite)
-    from mfs_edge.graph import build, cost, passes  # the plan has found onnx_ir
+    from mfs_edge.graph import cost  # the plan has found onnx_ir
 
     iin = _checkpoint(checkpoint, hashes, steps)
     embedder = _arcface(arcface, hashes, steps)
     reading.check_used(hashes, iin, embedder)
-    person = _identity(identity, embedder, steps)
+    persons = crowd.gathered(identity, identities, embedder, steps)
+    person = persons[0]
     with steps.step("fold identity and build graph"):
-        folded = fold(iin, person)
-        plain = build.build(folded.weights(), size=size)
-        model = passes.optimise(plain, level=optimize)
+        base = precisions.Base.of([fold(iin, one) for one in persons], size=size, optimize=optimize)
     asked = dict.fromkeys(job.form for job in jobs)
     pictures = precisions.pictures(calibration, asked, size=size, steps=steps)
-    graphs = {p: precisions.make(model, p, pictures, min_psnr=min_psnr, steps=steps) for p in asked}
-    origin = Origin(iin, person, size=size, optimize=optimize, parameters=cost.count(model).parameters)
+    graphs = {p: precisions.make(base, p, pictures, min_psnr=min_psnr, steps=steps) for p in asked}
+    parameters = cost.count(base.model).parameters
+    folded = base.folded[0] if base.folded else {}
+    origin = Origin(iin, person, size=size, optimize=optimize, parameters=parameters, folded=folded)
     with bundle.staging(out, steps.note) as stage:
         artefacts = [emit(job, graphs[job.form], origin, stage, steps) for job in jobs]
         if verify:
             exams = judge.exams(graphs, reference_of(iin, person), pictures, size=size, steps=steps)
             written = list(zip(jobs, artefacts, strict=True))
             for job, made in written:
-                speed.remark(made, job.target, job.options, model, stage, steps=steps)
+                speed.remark(made, job.target, job.options, base.model, stage, steps=steps)
             artefacts = [
                 judge.prove(made, job.target, exams[job.form], stage, min_psnr=min_psnr, steps=steps)
                 for job, made in written
@@ -134,17 +137,6 @@ def _arcface(given: Weights, hashes: Collection[str], steps: Steps) -> Checkpoin
         return given
     with steps.step("read ArcFace"):
         return reading.read(given, expect="arcface", sha256=hashes, steps=steps)
-
-
-def _identity(given: str | Path | Identity, arcface: Checkpoint | None, steps: Steps) -> Identity:
-    """As given, or from its file with what ArcFace has to add."""
-    if isinstance(given, Identity):
-        return given
-    with steps.step("read identity"):
-        loaded = identities.load(given, None if arcface is None else Embedder(arcface))
-    for note in loaded.notes:
-        steps.note(note)
-    return loaded
 
 
 def _versions(jobs: Sequence[Job]) -> dict[str, str]:

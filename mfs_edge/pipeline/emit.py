@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mfs_edge import bundle
 from mfs_edge.base import files
 from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.progress import Steps
@@ -12,8 +15,12 @@ from mfs_edge.base.version import __version__
 from mfs_edge.bundle.manifest import ArtefactRecord, Source, Verification
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
+from mfs_edge.pack.runs import located
 from mfs_edge.pipeline.plan import Job
 from mfs_edge.precisions import Graph
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Origin:
     size: int  # pixels
     optimize: int
     parameters: int  # of the float graph
+    folded: Mapping[str, np.ndarray] = field(default_factory=dict)  # ``weights("identity-local")``, where that is emitted
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -39,7 +47,8 @@ class Origin:
             "checkpoint": self.checkpoint.source,
             "checkpoint_sha256": self.checkpoint.sha256,
             "precision": precision,
-            "notice": "synthetic media: obtain consent, disclose; this file is biometric data of the person in it",
+            "notice": "synthetic media: obtain consent, disclose; this file is biometric data: whoever has the checkpoint "
+            "can compute the face embedding of the person in it; keep it like a photograph, delete it when consent ends",
         }
         return entries | ({"warning": self.checkpoint.warning} if self.checkpoint.warning else {})
 
@@ -57,6 +66,10 @@ def emit(job: Job, graph: Graph, origin: Origin, stage: Path, steps: Steps) -> A
         with files.writing(stage / name):
             written = _write(job, graph, origin, stage, name)
         program = target.read(written.path)
+        owned = graph.owned(origin.folded)
+        runs = located(target, written.path, owned, origin.identity.sha256) if owned else ()
+        base = f"idn-{origin.size}-{job.form}.base" if runs else ""
+        base_sha256 = _coded(graph, bundle.beside(stage) / base) if base else ""
     own = tuple(target.remarks(program))
     for warning in own:
         steps.note(f"{name}: {warning}")
@@ -77,11 +90,23 @@ def emit(job: Job, graph: Graph, origin: Origin, stage: Path, steps: Steps) -> A
         operators=program.operators,
         parameters=origin.parameters,
         macs=graph.macs,
+        base=base,
+        base_sha256=base_sha256,
+        runs=runs,
         oldest_runtime=target.oldest_runtime(options),
         arithmetic=graph.arithmetic,
         verification=Verification(status="not verified", verified="no", run="not run: switched off"),
         warnings=(*origin.warnings, *graph.warnings, *own),
     )
+
+
+def _coded(graph: Graph, path: Path) -> str:
+    """How the base stores an identity, as a file; its hash. Artefacts of one precision share it."""
+    if not path.exists() and graph.coding is not None:
+        path.parent.mkdir(exist_ok=True)
+        with files.writing(path):
+            graph.coding.save(path)
+    return files.sha256(path)
 
 
 def _write(job: Job, graph: Graph, origin: Origin, stage: Path, name: str) -> Artefact:

@@ -27,11 +27,15 @@ import onnx_ir as ir
 
 from mfs_edge.base.errors import UsageError
 from mfs_edge.base.progress import Count
-from mfs_edge.quantize import layout, mixed, recipe
-from mfs_edge.quantize.calibration import CalibrationSet
+from mfs_edge.quantize import layout, mixed, recipe, scalars
+from mfs_edge.quantize.calibration import CalibrationSet, evenly
+from mfs_edge.quantize.coding import Coding
 from mfs_edge.quantize.draft import Draft
 from mfs_edge.quantize.grid import Grid
 from mfs_edge.quantize.neighbours import LIMIT
+from mfs_edge.quantize.people import People
+
+LEVELLED_ON = 8  # pictures
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class QuantisedModel:
     grids: dict[str, Grid]  # per integer tensor
     float_nodes: tuple[str, ...]
     arithmetic: str  # what holds for its integers: a line for the manifest
+    coding: Coding  # how the weights that an identity owns are stored
+    owned: dict[str, str]  # Convs that read them, by official key
 
 
 def quantise(
@@ -50,6 +56,7 @@ def quantise(
     *,
     precision: str = "int8",
     products: bool = False,
+    persons: People | None = None,
     float_nodes: Collection[str] | None = None,
     min_psnr: float | None = None,
     progress: Count | None = None,
@@ -57,11 +64,12 @@ def quantise(
     """Quantise a float32 graph.
 
     Args:
-        model: made with ``--optimize 1``, in the plain form; left as it is.
+        model: made with ``--optimize 1``; left as it is.
         calibration: from :func:`mfs_edge.quantize.calibration.load`, or pictures, float32
             [1, 3, S, S] in 0..1.
         precision: "int8" or "int8-mixed".
         products: int8 only: only the wide pointwise convs compute on integers, and no result is rounded.
+        persons: the identities that it is made for, in units of ``model``; None is the one that it holds.
         float_nodes: int8-mixed only: what stays float; None is the default choice.
         min_psnr: int8-mixed only: search for the nodes that must stay float to reach it.
         progress: told of each picture run.
@@ -79,7 +87,11 @@ def quantise(
     if precision == "int8" and float_nodes:
         raise UsageError("int8 leaves no node in float; use int8-mixed to keep some")
     pictures = calibration.images if isinstance(calibration, CalibrationSet) else list(calibration)
-    draft = Draft(model, pictures, () if float_nodes is None else tuple(float_nodes), progress=progress)
+    known = People.alone(model) if persons is None else persons
+    seen = [pictures[i] for i in evenly(len(pictures), LEVELLED_ON)]
+    levelled, known = scalars.level(model, known, seen, powers=False)
+    kept = () if float_nodes is None else tuple(float_nodes)
+    draft = Draft(levelled, pictures, kept, people=known, progress=progress)
     if products:
         draft = replace(draft, float_nodes=layout.products(model.graph), results=False)
     layout.find(model, draft.float_nodes)  # refuses unknown names
@@ -95,4 +107,6 @@ def _described(draft: Draft) -> QuantisedModel:
         f"(neighbours sum to {draft.neighbours}, at most {LIMIT}): the same sums on every CPU"
     )
     grids = {name: draft.grids[group] for name, group in draft.layout.group.items()}
-    return QuantisedModel(draft.model, grids, draft.float_nodes, arithmetic)
+    owned = {part.name: conv for conv, part in draft.parts.items()}
+    coding = Coding.ordered(draft.parts.values())
+    return QuantisedModel(draft.model, grids, draft.float_nodes, arithmetic, coding, owned)

@@ -31,43 +31,48 @@ Frames = list[np.ndarray]  # one array per picture
 
 def step(draft: Draft) -> Draft:
     """With biases corrected."""
-    return replace(draft, codes=correct(draft, evenly(len(draft.pictures), CORRECTED_ON)))
+    cases = [(person, i) for person in range(len(draft.people.weights)) for i in range(len(draft.shown))]
+    return replace(draft, codes=correct(draft, cases, evenly(len(cases), CORRECTED_ON)))
 
 
-def correct(draft: Draft, chosen: Sequence[int]) -> dict[str, Codes]:
+def correct(draft: Draft, cases: Sequence[tuple[int, int]], chosen: Sequence[int]) -> dict[str, Codes]:
     """The codes of ``draft`` with other biases.
 
     Args:
         draft: float, with samples, layout, grids and codes.
-        chosen: numbers of the pictures to correct on; they are in memory at once, with all
-            tensors that are still needed.
+        cases: numbers of identities and of the pictures that they are shown, in the order of the samples' means.
+        chosen: numbers of cases to correct on; their pictures are in memory at once, with all tensors that
+            are still needed.
     """
-    walk = _Walk(draft, [np.asarray(draft.pictures[i]) for i in chosen])
+    walk = _Walk(draft, [cases[i] for i in chosen])
     corrected = {}
     for node in draft.model.graph:
-        if str(node.name) in draft.codes:
+        if str(node.name) in draft.codes and node.name in draft.layout.integer:
             mean = draft.samples[str(node.outputs[0].name)].means[chosen].mean(axis=0)
             corrected[str(node.name)] = walk.conv(node, draft.codes[str(node.name)], mean)
         else:
             walk.other(node)
         walk.forget(node)
-    return corrected
+    return {**draft.codes, **corrected}
 
 
 class _Walk:
-    """The quantised graph, one node after another, over all pictures at once."""
+    """The quantised graph, one node after another, over all cases at once."""
 
-    def __init__(self, draft: Draft, pictures: Frames) -> None:
+    def __init__(self, draft: Draft, cases: Sequence[tuple[int, int]]) -> None:
         self.layout, self.grids = draft.layout, draft.grids
+        self.draft, self.persons = draft, [person for person, _ in cases]
         self.values: dict[ir.Value, Frames] = {}
         self.last = {value: node for node in draft.model.graph for value in layouts.operands(node)}
-        self._keep(draft.model.graph.inputs[0], pictures)
+        self._keep(draft.model.graph.inputs[0], [np.asarray(draft.shown[i]) for _, i in cases])
 
     def conv(self, node: ir.Node, codes: Codes, mean: np.ndarray) -> Codes:
         """``codes`` with the bias that gives the outputs of ``node`` this ``mean``, [O]."""
         bias = edit.conv_bias(node)
         plain = _Runner(node, [codes.real().astype(np.float32), bias.astype(np.float32)])
-        outputs = [plain(frame) for frame in self.values[layouts.operands(node)[0]]]
+        frames = self.values[layouts.operands(node)[0]]
+        weights = self._weights(node)
+        outputs = [plain(frame, weight=weight) for frame, weight in zip(frames, weights, strict=True)]
         shift = mean - np.mean([output.mean(axis=(0, 2, 3), dtype=np.float64) for output in outputs], axis=0)
         self._keep(node.outputs[0], [output + shift[:, None, None].astype(np.float32) for output in outputs])
         return codes.with_bias(bias + shift)
@@ -76,7 +81,16 @@ class _Walk:
         constants = [array for array in map(edit.constant, node.inputs) if array is not None]
         runner = _Runner(node, constants)
         operands = [self.values[value] for value in layouts.operands(node)]
-        self._keep(node.outputs[0], [runner(*frames) for frames in zip(*operands, strict=True)])
+        found = zip(zip(*operands, strict=True), self._weights(node), strict=True)
+        self._keep(node.outputs[0], [runner(*frames, weight=weight) for frames, weight in found])
+
+    def _weights(self, node: ir.Node) -> list[np.ndarray | None]:
+        """Each case's own weight of a conv, as it will be stored; None where it is the graph's."""
+        part = self.draft.parts.get(str(node.name))
+        if part is None:
+            return [None] * len(self.persons)
+        own = [part.stands_for(weights[part.name]).astype(np.float32) for weights in self.draft.people.weights]
+        return [own[person] for person in self.persons]
 
     def forget(self, node: ir.Node) -> None:
         for value in layouts.operands(node):
@@ -107,7 +121,10 @@ class _Runner:
         graph = ir.Graph([*inputs, *fixed], single.outputs, nodes=[single], opset_imports={"": 17}, name="node")
         self.session = Session(ir.Model(graph, ir_version=8))
 
-    def __call__(self, *frames: np.ndarray) -> np.ndarray:
+    def __call__(self, *frames: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+        """Its output for operands of any shape; with another ``weight`` than its own, perhaps."""
         feeds = {f"x{i}": frame for i, frame in enumerate(frames)}
         feeds |= {f"c{i}": constant for i, constant in enumerate(self.constants)}
+        if weight is not None:
+            feeds["c0"] = weight
         return self.session.run(feeds)["y"]

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
+from mfs_edge.quantize import people
 from mfs_edge.quantize.grid import BYTES, HIGHEST, LOWEST, STEPS, Grid
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 
 def step(draft: Draft) -> Draft:
-    """:func:`in_whole_steps` of the draft's graph."""
-    return replace(draft, model=in_whole_steps(draft.model, draft.float_nodes))
+    """:func:`in_whole_steps` of the draft's graph; of many identities, the mean's bias does for all."""
+    average = {name: draft.people.mean(name) for name in draft.people.weights[0]}
+    moved = in_whole_steps(people.with_weights(draft.model, average), draft.float_nodes)
+    return replace(draft, model=people.with_weights(moved, draft.people.weights[0]))
 
 
 def in_whole_steps(model: ir.Model, float_nodes: Collection[str] = ()) -> ir.Model:

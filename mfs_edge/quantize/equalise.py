@@ -24,9 +24,9 @@ import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.graph import edit
-from mfs_edge.quantize import weights
+from mfs_edge.quantize import people, weights
+from mfs_edge.quantize.rounding import MAX_CODE
 from mfs_edge.quantize.samples import Sample, complete
-from mfs_edge.quantize.weights import MAX_CODE
 
 if TYPE_CHECKING:
     from mfs_edge.quantize.draft import Draft
@@ -55,21 +55,32 @@ class Rescaling:
 
 def step(draft: Draft) -> Draft:
     """Equalised, with samples to match."""
-    model, samples = equalise(draft.model, draft.samples)
-    return replace(draft, model=model, samples=samples)
+    found = chosen(draft.model, draft.samples)
+    model, samples = equalise(draft.model, draft.samples, found)
+    owned = people.convs(draft.model.graph)
+    moved = draft.people.scaled({name: _multiplier(conv, found) for name, conv in owned.items()})
+    return replace(draft, model=model, samples=samples, people=moved)
 
 
-def equalise(model: ir.Model, samples: Mapping[str, Sample]) -> tuple[ir.Model, dict[str, Sample]]:
-    """An equalised copy of ``model``, and ``samples`` as they are there.
-
-    The copy computes the same outputs, up to float32's rounding.
-    """
+def chosen(model: ir.Model, samples: Mapping[str, Sample]) -> Rescaling:
+    """What every tensor of ``model`` is to be rescaled by."""
     found = Rescaling()
     for node in model.graph:
         if node.op_type == "Conv":
             _choose(node, samples, found)
         else:
             _carry(node, found)
+    return found
+
+
+def equalise(
+    model: ir.Model, samples: Mapping[str, Sample], found: Rescaling | None = None
+) -> tuple[ir.Model, dict[str, Sample]]:
+    """An equalised copy of ``model``, and ``samples`` as they are there.
+
+    The copy computes the same outputs, up to float32's rounding.
+    """
+    found = chosen(model, samples) if found is None else found
     copy = model.clone()
     for mine, theirs in zip(model.graph, copy.graph, strict=True):
         if mine.op_type == "Conv":
@@ -178,9 +189,13 @@ def _rewrite(graph: ir.Graph, mine: ir.Node, theirs: ir.Node, found: Rescaling) 
     if source in found.offset:
         bias = bias - np.einsum("ocij,c->o", weight, found.offset[source])
     bias = bias + found.offset.get(output, 0.0)
-    if source in found.factor:
-        weight = weight * edit.per_input(mine, 1 / found.factor[source])
-    factor = found.factor[output]
-    edit.set_weight(graph, theirs, 1, weight * factor[:, None, None, None])
+    edit.set_weight(graph, theirs, 1, weight * _multiplier(mine, found))
     if biased:
-        edit.set_weight(graph, theirs, 2, bias * factor)
+        edit.set_weight(graph, theirs, 2, bias * found.factor[output])
+
+
+def _multiplier(conv: ir.Node, found: Rescaling) -> np.ndarray:
+    """What the weight of ``conv`` is multiplied by, broadcast over it."""
+    source = conv.inputs[0]
+    factor = found.factor[conv.outputs[0]][:, None, None, None]
+    return np.asarray(factor if source not in found.factor else factor * edit.per_input(conv, 1 / found.factor[source]))

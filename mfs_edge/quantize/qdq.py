@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,24 +28,30 @@ if TYPE_CHECKING:
 
 def step(draft: Draft) -> Draft:
     """With the pairs in its graph."""
-    return replace(draft, model=insert(draft.model, draft.layout, draft.grids, draft.codes))
+    names = {conv: part.name for conv, part in draft.parts.items()}
+    return replace(draft, model=insert(draft.model, draft.layout, draft.grids, draft.codes, names))
 
 
-def insert(model: ir.Model, layout: Layout, grids: Mapping[str, Grid], codes: Mapping[str, Codes]) -> ir.Model:
+def insert(
+    model: ir.Model, layout: Layout, grids: Mapping[str, Grid], codes: Mapping[str, Codes],
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> ir.Model:  # fmt: skip
     """A QDQ copy of ``model``.
 
     Args:
         model: float32; left as it is.
         layout: from :func:`mfs_edge.quantize.layout.find` on this graph.
         grids: per group of ``layout``.
-        codes: per Conv that computes on integers.
+        codes: per Conv that computes on integers, or whose weights alone are stored as such.
+        names: what the weights of a Conv are called, if not after it.
     """
     copy = model.clone()
     graph = copy.graph
     writer = _Writer(graph)
     for node in edit.of_type(graph, "Conv"):
         if node.name in codes:
-            writer.weights(node, codes[str(node.name)])
+            name, integer = str(node.name), node.name in layout.integer
+            writer.weights(node, codes[name], names.get(name, f"{name}.weight"), with_bias=integer)
     for node in edit.of_type(graph, "Relu"):
         source = node.inputs[0]
         if source is not None and node.outputs[0].name in layout.group and layouts.saturates(source, layout.integer):
@@ -65,20 +72,22 @@ class _Writer:
     def constant(self, name: str, array: np.ndarray) -> ir.Value:
         return edit.new_initialiser(self.graph, name, array)
 
-    def weights(self, conv: ir.Node, codes: Codes) -> None:
-        """Replace the float weight and bias of ``conv`` by dequantised integers."""
+    def weights(self, conv: ir.Node, codes: Codes, called: str, *, with_bias: bool) -> None:
+        """Replace the float weight of ``conv``, and its bias, by dequantised integers."""
         name = str(conv.name)
         zero = np.zeros(len(codes.scale), np.int8)
         # A bias has no zero point: onnxruntime wants none there.
-        self._dequantised(conv, 1, "weight", codes.weight, codes.scale, self.constant(f"{name}.zero", zero))
-        self._dequantised(conv, 2, "bias", codes.bias, codes.bias_scale)
+        self._dequantised(conv, 1, called, codes.weight, codes.scale, self.constant(f"{name}.zero", zero))
+        if with_bias:
+            self._dequantised(conv, 2, f"{name}.bias", codes.bias, codes.bias_scale)
 
     def _dequantised(
-        self, conv: ir.Node, index: int, part: str, codes: np.ndarray, scale: np.ndarray, *zero: ir.Value
+        self, conv: ir.Node, index: int, called: str, codes: np.ndarray, scale: np.ndarray, *zero: ir.Value
     ) -> None:
-        name = f"{conv.name}.{part}"
-        stored = [self.constant(f"{name}.codes", codes), self.constant(f"{name}.scale", scale)]
-        node = edit.new_node(name, "DequantizeLinear", *stored, *zero, axis=0)
+        stored = [self.constant(f"{called}.codes", codes), self.constant(f"{called}.scale", scale)]
+        node = edit.new_node(
+            f"{conv.name}.{'weight' if index == 1 else 'bias'}", "DequantizeLinear", *stored, *zero, axis=0
+        )
         self.graph.insert_before(conv, node)
         self._give(conv, index, node.outputs[0])
 

@@ -10,7 +10,21 @@ DAMPING = 1e-3  # of the mean square: keeps the factorisation stable, and weight
 LEAST = 1e-30  # the damping of inputs that are always 0
 BLOCK = 32  # columns whose losses are passed on together: one matrix product instead of 32 outer ones
 
+LARGEST_HALF = float(np.finfo(np.float16).max)
+MAX_CODE = 127  # symmetric, and clear of -128 (TFLite 8-bit quantisation specification)
+
 Nearest = Callable[[np.ndarray], np.ndarray]  # values to the nearest that can be stored, elementwise
+
+
+def halves(values: np.ndarray) -> np.ndarray:
+    """The nearest float16 values, of any shape, in float64; finite."""
+    return np.clip(values, -LARGEST_HALF, LARGEST_HALF).astype(np.float16).astype(np.float64)
+
+
+def codes(values: np.ndarray) -> np.ndarray:
+    """The nearest int8 codes of ``values`` in steps, of any shape, in float64."""
+    found: np.ndarray = np.clip(np.rint(values), -MAX_CODE, MAX_CODE)
+    return found
 
 
 def compensated(exact: np.ndarray, moments: np.ndarray, nearest: Nearest, *, noise: float = 0.0) -> np.ndarray:

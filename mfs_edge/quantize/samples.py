@@ -49,22 +49,32 @@ class Sample:
 
 def step(draft: Draft) -> Draft:
     """With a sample of every tensor."""
-    return replace(draft, samples=collect(draft.model, draft.pictures, draft.progress))
+    versions = list(draft.people.versions(draft.model))
+    return replace(draft, samples=collect(versions, draft.shown, draft.progress))
 
 
-def collect(model: ir.Model, pictures: Sequence[np.ndarray], progress: Count | None = None) -> dict[str, Sample]:
-    """Run ``model`` on every picture, [1, 3, S, S] in 0..1: a sample of everything its nodes compute.
+def collect(
+    versions: Sequence[ir.Model], pictures: Sequence[np.ndarray], progress: Count | None = None
+) -> dict[str, Sample]:
+    """Run a graph on every picture, [1, 3, S, S] in 0..1: a sample of everything its nodes compute.
+
+    Args:
+        versions: the graph with the weights of one identity after another.
+        pictures: that each is shown.
+        progress: told of each picture run.
 
     Raises:
         InputError: a tensor is not finite on one of the pictures.
     """
+    model, total = versions[0], len(versions) * len(pictures)
     names = [str(node.outputs[0].name) for node in model.graph if node.op_type in _MEASURED]
-    collectors = {name: _Collector(len(pictures)) for name in names}
-    for number, values in enumerate(statistics.observe(model, pictures, names), start=1):
-        for name, value in values.items():
-            collectors[name].add(name, value[0].reshape(value.shape[1], -1), number)
-        if progress is not None:
-            progress(number, len(pictures))
+    collectors = {name: _Collector(total) for name in names}
+    for person, version in enumerate(versions):
+        for number, values in enumerate(statistics.observe(version, pictures, names), start=1):
+            for name, value in values.items():
+                collectors[name].add(name, value[0].reshape(value.shape[1], -1), number)
+            if progress is not None:
+                progress(person * len(pictures) + number, total)
     samples = {name: collector.finish() for name, collector in collectors.items()}
     for conv in edit.of_type(model.graph, "Conv"):
         if edit.is_depthwise(conv):

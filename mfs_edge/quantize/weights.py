@@ -12,15 +12,19 @@ import onnx_ir as ir
 from mfs_edge.graph import edit
 from mfs_edge.quantize import layout as layouts
 from mfs_edge.quantize import neighbours, rounding
+from mfs_edge.quantize.coding import Part
+from mfs_edge.quantize.rounding import MAX_CODE
 from mfs_edge.quantize.samples import Sample
 
 if TYPE_CHECKING:
     from mfs_edge.quantize.draft import Draft
 
-MAX_CODE = 127  # symmetric, and clear of -128 (TFLite 8-bit quantisation specification)
 # A bias stays this far inside int32, so that products can be added to it.
 MAX_BIAS = 2**30
 MIN_SCALE = 1e-12
+# An identity's weights may be that much larger than the base's largest: of one identity, or of many. A depthwise
+# conv's rounding is a hundredth of what its outputs' is, so that a bit less does no harm.
+ALONE, AMONG = 2.0, 1.25
 
 
 @dataclass(frozen=True)
@@ -45,21 +49,56 @@ class Codes:
 
 def to_nearest(draft: Draft) -> Draft:
     """With weights rounded one by one."""
-    return replace(draft, codes=_of_every_conv(draft, {}))
+    return _of_every_conv(draft, {})
 
 
 def for_outputs(draft: Draft) -> Draft:
     """With weights rounded so that what the convs compute changes least, see :mod:`rounding`."""
-    return replace(draft, codes=_of_every_conv(draft, draft.samples))
+    return _of_every_conv(draft, draft.samples)
 
 
-def _of_every_conv(draft: Draft, samples: Mapping[str, Sample]) -> dict[str, Codes]:
-    found = {}
+def _of_every_conv(draft: Draft, samples: Mapping[str, Sample]) -> Draft:
+    codes, parts, owned = {}, {}, draft.owned()
     for conv in edit.of_type(draft.model.graph, "Conv"):
-        if conv.name in draft.layout.integer:
-            scale = draft.grids[draft.layout.group[_source(conv)]].scale
-            found[str(conv.name)] = rounded(conv, scale, samples)
-    return found
+        name, integer = str(conv.name), conv.name in draft.layout.integer
+        scale = draft.grids[draft.layout.group[_source(conv)]].scale if integer else 1.0
+        if name in owned:
+            parts[name] = _part(draft, conv, owned[name], scale, samples)
+            if parts[name].scale is not None:
+                codes[name] = of_person(draft.people.weights[0], parts[name], edit.conv_bias(conv), scale)
+        elif integer:
+            codes[name] = rounded(conv, scale, samples)
+    return replace(draft, codes=codes, parts=parts)
+
+
+def _part(draft: Draft, conv: ir.Node, key: str, input_scale: float, samples: Mapping[str, Sample]) -> Part:
+    """How an owned weight is stored: as integers where its conv computes on some, or where codes are all it needs."""
+    if conv.name not in draft.layout.integer and draft.results:
+        return draft.people.part(key, conv, "float32")
+    depthwise = edit.is_depthwise(conv)
+    reach = np.max([widest(own[key], depthwise=depthwise) for own in draft.people.weights], axis=0)
+    scale = np.maximum(reach * headroom(len(draft.people.weights)), MIN_SCALE)
+    scale = np.maximum(scale, np.abs(edit.conv_bias(conv)) / (input_scale * MAX_BIAS)).astype(np.float32)
+    moments = None
+    if not depthwise and _source(conv) in samples:
+        inputs = samples[_source(conv)].values.astype(np.float64)
+        noise = input_scale**2 / 12 if conv.name in draft.layout.integer else 0.0
+        moments = (inputs.T @ inputs / len(inputs) + noise * np.eye(inputs.shape[1]))[None].astype(np.float32)
+    return draft.people.part(key, conv, "int8", scale=scale, moments=moments)
+
+
+def headroom(identities: int) -> float:
+    """How far beyond the largest weight seen a base's steps reach, for identities to come."""
+    return ALONE if identities == 1 else AMONG
+
+
+def of_person(weights: Mapping[str, np.ndarray], part: Part, bias: np.ndarray, input_scale: float) -> Codes:
+    """One identity's codes of an owned weight, and the shared bias, float [O]."""
+    if part.scale is None:
+        raise ValueError(f"{part.name} is not stored as integers")
+    codes = part.coded(weights[part.name])
+    empty = np.zeros(len(codes), np.int32)
+    return Codes(codes, part.scale, empty, (np.float64(input_scale) * part.scale).astype(np.float32)).with_bias(bias)
 
 
 def rounded(conv: ir.Node, input_scale: float, samples: Mapping[str, Sample]) -> Codes:
@@ -100,7 +139,7 @@ def quantise(
     if inputs is not None and weight.shape[1:] == (inputs.shape[1], 1, 1):
         codes = _rounded(exact[:, :, 0, 0], inputs.astype(np.float64), input_scale)[:, :, None, None]
     else:
-        codes = _nearest(exact)
+        codes = rounding.codes(exact)
     if not depthwise:
         codes = neighbours.settled(codes, exact)
     if inputs is not None:
@@ -126,9 +165,4 @@ def _mean_change(lost: np.ndarray, means: np.ndarray) -> np.ndarray:
 def _rounded(exact: np.ndarray, inputs: np.ndarray, step: float) -> np.ndarray:
     """Codes for weights in units of their rows' steps, [O, I]; ``inputs``: [n, I]; ``step``: of their own rounding."""
     moments = inputs.T @ inputs / len(inputs)
-    return rounding.compensated(exact[None], moments[None], _nearest, noise=step**2 / 12)[0]
-
-
-def _nearest(values: np.ndarray) -> np.ndarray:
-    codes: np.ndarray = np.clip(np.rint(values), -MAX_CODE, MAX_CODE)
-    return codes
+    return rounding.compensated(exact[None], moments[None], rounding.codes, noise=step**2 / 12)[0]

@@ -54,6 +54,7 @@ class CoremlTarget(Target):
         "from coremltools.libmilstoragepython import _BlobStorageReader"
     }
     # What Core ML and the Neural Engine compute in, and what an app has in its hands.
+    packs = True
     default_precision = "fp16"
     default_io = "image"
     precisions: tuple[str, ...] = ("fp16", "fp32", "int8", "int8-mixed")

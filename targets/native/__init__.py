@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,10 @@ from mfs_edge.options import TargetOptions
 from mfs_edge.target import EmitOptions, Machine, Target
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx_ir as ir
+
+    from mfs_edge.base.runs import Derived, Run
 
     from mfs_edge.program import Program
 
@@ -46,6 +50,7 @@ class NativeTarget(Target):
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     products = True
     io_forms: tuple[str, ...] = ("float32", "uint8")
+    packs = True
     default_precision = "fp32"
     default_io = "float32"
     options: type[TargetOptions] = NativeOptions
@@ -72,6 +77,18 @@ class NativeTarget(Target):
         from . import emit
 
         emit.write(model, path, options)
+
+    def runs(self, path: Path, owned: Mapping[str, np.ndarray]) -> tuple[Run, ...]:
+        """In ``idn.weights``; where the weights are the program's own constants, no pack can replace them."""
+        if not (path / "idn.weights").exists():
+            return ()
+        return super().runs(path, owned)
+
+    def derived(self, path: Path, contents: Mapping[str, bytes]) -> tuple[Derived, ...]:
+        """The checksum of an identity, and the hash of ``idn.weights`` in ``idn.json``."""
+        from . import derived
+
+        return derived.derived(path.name, contents)
 
     def vouch(self, path: Path) -> Program:
         """The C must be what this version writes for such a network: nothing else is compiled or called.

@@ -25,11 +25,15 @@ from typing import Any
 import numpy as np
 
 ALIGNMENT = 64
-FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared")
+FLAGS: tuple[str, ...] = ("-O3", "-std=gnu11", "-fPIC", "-shared")
 ZIG_FLAGS = ("-fno-sanitize=all",)  # zig cc checks for undefined behaviour unless told otherwise
 SOURCES = ("idn.c", "idn_pool.c")
 EMBEDDED = ("idn_weights.c",)  # where it is there
-CPUS = {0: {"x86_64": "SSE2", "aarch64": "NEON"}, 1: {"x86_64": "AVX2"}, 2: {"x86_64": "AVX-512"}}
+CPUS = {
+    0: {"x86_64": "SSE2", "aarch64": "NEON"},
+    1: {"x86_64": "AVX2", "aarch64": "NEON with dot products"},
+    2: {"x86_64": "AVX-512", "aarch64": "NEON in float16"},
+}
 PLANES, RGB8, GRAY8 = 0, 1, 4
 
 

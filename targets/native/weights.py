@@ -25,7 +25,6 @@ Put = Callable[[str, np.ndarray], int]  # name, array -> where it lies in what i
 VERSION = 2
 ORDER = 0x01020304
 HEADER = struct.Struct("<4sIIIQQQQ16x")
-SUM = 40  # bytes from a header's first to the checksum of what follows it
 
 
 @dataclass(frozen=True)
@@ -66,32 +65,22 @@ class Weights:
         ])  # fmt: skip
 
 
+def _lane(value: int, words: list[int]) -> int:
+    """Plain integers are faster here than numpy, which cannot do the next word before this one."""
+    for word in words:
+        value = ((value ^ word) * 1099511628211) & 0xFFFFFFFFFFFFFFFF
+        value ^= value >> 29
+    return value
+
+
 def checksum(data: bytes) -> int:
     """As ``idn_sum`` in the C: FNV-1a over 64-bit words, in four lanes, each mixed, of a multiple of 32 bytes."""
     words = np.frombuffer(data, "<u8").reshape(-1, 4)
-    lanes = np.uint64(14695981039346656037) + np.arange(4, dtype=np.uint64)
-    prime, shift = np.uint64(1099511628211), np.uint64(29)
-    for line in words:
-        lanes = (lanes ^ line) * prime
-        lanes ^= lanes >> shift
+    lanes = [_lane(14695981039346656037 + number, words[:, number].tolist()) for number in range(4)]
     total = 0
-    for lane in lanes.tolist():
+    for lane in lanes:
         total = (total * 31 + lane) % 2**64
     return total
-
-
-def resummed(data: bytes) -> bytes:
-    """``idn.weights`` whose identity's tensors were changed in place, with the checksum that they have now.
-
-    Raises:
-        ValueError: it is no ``idn.weights`` of this version.
-    """
-    magic, version, order, header, _, _, shared, _ = HEADER.unpack(data[: HEADER.size].ljust(HEADER.size, b"\0"))
-    own = HEADER.size + shared
-    if (magic, version, order, header) != (b"IDNW", VERSION, ORDER, HEADER.size) or data[own : own + 4] != b"IDNI":
-        raise ValueError(f"no idn.weights of version {VERSION}")
-    total = checksum(data[own + HEADER.size :])
-    return data[: own + SUM] + struct.pack("<Q", total) + data[own + SUM + 8 :]
 
 
 class _Packer:
@@ -133,11 +122,11 @@ def pack(plan: Plan) -> Weights:
     net = plan.network
     packer = _Packer(half=net.half, scaled=net.scaled)
     put, owned = packer.put, {id(block) for block in net.owned}
-    for side in sorted({net.size // 2, *(stage.source.side for stage in plan.stages if stage.source)}):
-        put(f"axis_{side}", axis(side))
-    half = axis(net.size // 2)
-    put("left", half[:, [2, 8]])
-    put("right", half[:, [3, 9]])
+    for name, table in _tables(plan).items():
+        put(name, table)
+        if net.halves:
+            wide = np.pad(table, ((0, 0), (0, 4))) if table.shape[1] == 12 else table  # whole vectors
+            put(f"{name}_halves", wide.astype(np.float16))
     width, taps = rounded(net.stem.weight.shape[0]), net.stem.kernel[0].size
     planes = identity.planes(len(net.stem.kernel), taps)
     packer.keep("stem_kernel", net.stem.kernel, net.stem.coded, planes, net.stem.kernel.size)
@@ -167,7 +156,7 @@ def pack(plan: Plan) -> Weights:
 def _told(plan: Plan, packer: _Packer) -> Weights:
     net, places, own = plan.network, packer.places, packer.own
     shared, stored = bytes(packer.shared), own.data()
-    kinds = (net.integers, net.half, net.slope, net.centre)
+    kinds = (net.integers, net.half, net.halves, net.slope, net.centre)
     layout = repr((VERSION, net.size, sorted(places.items()), len(shared), len(stored), own.owned, *kinds))
     network = int.from_bytes(hashlib.sha256(layout.encode()).digest()[:8], "little")
     return Weights(network, shared, stored, own.floats, places, tuple(own.owned), net.scaled)
@@ -261,6 +250,14 @@ def _panels(weight: np.ndarray, panel: int = PANEL) -> np.ndarray:
 
 def _eights(weight: np.ndarray) -> np.ndarray:
     return _panels(weight, 8)
+
+
+def _tables(plan: Plan) -> dict[str, np.ndarray]:
+    """What depends on sizes only: how upsampled rows and columns weigh what they are made of."""
+    half = plan.network.size // 2
+    sides = sorted({half, *(stage.source.side for stage in plan.stages if stage.source)})
+    picture = axis(half)
+    return {f"axis_{side}": axis(side) for side in sides} | {"left": picture[:, [2, 8]], "right": picture[:, [3, 9]]}
 
 
 def axis(side: int) -> np.ndarray:

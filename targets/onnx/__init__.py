@@ -38,6 +38,7 @@ class OnnxTarget(Target):
     # Run by tests/targets/test_oldest.py, as all of them are.
     oldest: Mapping[str, str] = MappingProxyType(dict.fromkeys(precisions, "onnxruntime 1.15.0"))
     io_forms: tuple[str, ...] = ("float32", "uint8")
+    packs = True
     default_precision = "fp32"
     default_io = "float32"
 

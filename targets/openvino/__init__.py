@@ -28,6 +28,7 @@ class OpenvinoTarget(Target):
     # Run by tests/targets/test_oldest.py, as all of them are.
     oldest: Mapping[str, str] = MappingProxyType(dict.fromkeys(precisions, "openvino 2023.1.0"))
     io_forms: tuple[str, ...] = ("float32", "uint8")
+    packs = True
     default_precision = "fp32"
     default_io = "float32"
     companions: tuple[str, ...] = (".bin",)

@@ -47,6 +47,7 @@ class TfliteTarget(Target):
     # Run by tests/targets/test_oldest.py, as all of them are.
     oldest: Mapping[str, str] = MappingProxyType(dict.fromkeys(precisions, "tflite-runtime 2.14.0"))
     io_forms: tuple[str, ...] = ("float32", "uint8")
+    packs = True
     default_precision = "fp32"
     default_io = "float32"
 

@@ -104,3 +104,17 @@ def test_reports_and_the_emulated_devices(install: Install, formats: dict[str, P
     assert "mfs-edge[emulated]" not in device["said"]
     locked = "from mfs_edge.emulation.environment import lock; from pathlib import Path\nwith lock(Path('new')): pass"
     called(there.python, "-c", locked, folder=there.folder)
+
+
+@resolutions
+def test_sealed_packs_need_the_base_and_their_extra(install: Install, resolution: str) -> None:
+    there = install("age", resolution=resolution)
+    assert COMPILER.isdisjoint(there.modules())
+    assert not there.json("doctor")["problems"]
+    script = (
+        "import pyrage; from mfs_edge.pack import sealed\n"
+        "key = pyrage.x25519.Identity.generate()\n"
+        "packed = sealed.seal(b'a pack', sealed.recipients([str(key.to_public())]))\n"
+        "assert sealed.open_(packed, [str(key)]) == b'a pack'\n"
+    )
+    called(there.python, "-c", script, folder=there.folder)

@@ -75,7 +75,7 @@ def test_half_precision_is_rounded_for_the_outputs(
     golden_iin: Checkpoint, golden_identity: Identity, optimize: int
 ) -> None:
     plain = passes.optimise(build.build(fold(golden_iin, golden_identity).weights(), size=32), level=optimize)
-    made = precisions.make(plain, "fp16", None, min_psnr=None, steps=Recorded())
+    made = precisions.make(precisions.Base(plain), "fp16", None, min_psnr=None, steps=Recorded())
     for conv in edit.of_type(made.model.graph, "Conv"):
         weight = edit.weight(conv, 1)
         assert np.array_equal(weight, weight.astype(np.float16))

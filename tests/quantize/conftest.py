@@ -38,4 +38,4 @@ def judging() -> list[np.ndarray]:
 
 @pytest.fixture(scope="session")
 def seen(small: ir.Model, calibrating: list[np.ndarray]) -> dict[str, Sample]:
-    return samples.collect(small, calibrating)
+    return samples.collect([small], calibrating)

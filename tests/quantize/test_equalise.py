@@ -55,7 +55,7 @@ def test_depthwise_outputs_are_centred(
 
 def test_samples_follow(equalised: tuple[ir.Model, dict[str, Sample]], calibrating: list[np.ndarray]) -> None:
     """What is known of the equalised graph without running it is what running it gives."""
-    measured = collect(equalised[0], calibrating)
+    measured = collect([equalised[0]], calibrating)
     for name, sample in equalised[1].items():
         if name in measured and "up" not in name:
             scale = np.abs(measured[name].high).max() + np.abs(measured[name].low).max()
@@ -70,7 +70,7 @@ def test_dead_and_quiet_channels_stay_finite(small: ir.Model, calibrating: list[
     weight[:5] = 0
     weight[5:9] *= 1e-20
     edit.set_weight(copy.graph, conv, 1, weight)
-    model, _ = equalise.equalise(copy, collect(copy, calibrating))
+    model, _ = equalise.equalise(copy, collect([copy], calibrating))
     for initialiser in model.graph.initializers.values():
         assert np.isfinite(initialiser.const_value.numpy().astype(np.float64)).all()
     (before,), (after,) = (execute.outputs(graph, calibrating[:1]) for graph in (copy, model))

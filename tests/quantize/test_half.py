@@ -13,7 +13,7 @@ from mfs_edge.base.errors import LoweringError
 from mfs_edge.base.fidelity import psnr
 from mfs_edge.graph import build, edit, passes
 from mfs_edge.graph.session import Session
-from mfs_edge.quantize import execute, half
+from mfs_edge.quantize import execute, half, taps
 from mfs_edge.target import EmitOptions, get
 from tests.graph import seeds
 from tests.quantize.conftest import SIZE
@@ -63,14 +63,16 @@ def test_random_networks_gain_on_pictures_of_another_kind(seed: int, judging: li
     """Calibrated on noise alone; judged on faces."""
     exact = passes.optimise(build.build(seeds.folded(seed).weights(), size=SIZE))
     balanced = passes.balance(exact.clone())
-    found = half.round_weights(balanced.clone(), [])
+    found = balanced.clone()
+    half.round_weights(found, [])
     assert level(found, exact, judging, "swapped") > level(nearest(balanced), exact, judging, "swapped") + 2
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_one_flat_picture_does_no_harm(small: ir.Model, judging: list[np.ndarray], value: float) -> None:
     balanced = passes.balance(small.clone())
-    found = half.round_weights(balanced.clone(), [np.full((1, 3, SIZE, SIZE), value, np.float32)])
+    found = balanced.clone()
+    half.round_weights(found, [np.full((1, 3, SIZE, SIZE), value, np.float32)])
     assert level(found, small, judging, "swapped") > level(nearest(balanced), small, judging, "swapped")
 
 
@@ -108,7 +110,7 @@ def test_patches_are_what_the_kernels_see(kernel: int, stride: int, pad: int, gr
     weight = rng.normal(0, 1, (8, 4 // groups, kernel, kernel)).astype(np.float32)
     model = convolution(value, weight, stride=stride, pad=pad, groups=groups)
     conv = next(edit.of_type(model.graph, "Conv"))
-    found = half.patches(value, conv, np.random.default_rng(1))
+    found = taps.patches(value, conv, np.random.default_rng(1))
     outputs = np.einsum("gok,gkn->gon", weight.reshape(groups, 8 // groups, -1), found).reshape(8, -1)
     image = Session(model).run({str(model.graph.inputs[0].name): value})["y"][0]
     again = np.random.default_rng(1)

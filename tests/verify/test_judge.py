@@ -26,7 +26,7 @@ def made(demo_folded: FoldedIDN) -> Made:
     plain = passes.optimise(build.build(demo_folded.weights(), size=SIZE))
     asked, steps = ("fp32", "fp16", "int8"), Recorded()
     found = precisions.pictures(None, asked, size=SIZE, steps=steps)
-    return {p: precisions.make(plain, p, found, min_psnr=None, steps=steps) for p in asked}, found
+    return {p: precisions.make(precisions.Base(plain), p, found, min_psnr=None, steps=steps) for p in asked}, found
 
 
 def test_integers_are_judged_on_pictures_that_did_not_calibrate_them(

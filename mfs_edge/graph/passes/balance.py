@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -47,12 +46,18 @@ class Balance(GraphPass):
 
     rescales = True
 
-    def __init__(self, images: Iterable[np.ndarray] | None = None) -> None:
-        """``images``: float32 [1, 3, S, S] in 0..1; drawn faces if None. Noise is always added:
-        scales learnt from a few flat pictures would overflow on the first real one.
+    def __init__(self, images: Iterable[np.ndarray] | None = None, others: Sequence[ir.Model] = ()) -> None:
+        """Prepare the pass.
+
+        Args:
+            images: float32 [1, 3, S, S] in 0..1; drawn faces if None. Noise is always added: scales learnt
+                from a few flat pictures would overflow on the first real one.
+            others: the same graph with other weights, which the scales must suit, too; left as they are.
         """
         super().__init__()
         self.images = images
+        self.others = others
+        self.exponents: dict[str, np.ndarray] = {}  # of what was rescaled, by name
 
     def requires(self, model: ir.Model) -> None:
         require_float32(model)
@@ -65,9 +70,11 @@ class Balance(GraphPass):
         size = statistics.image_size(model)
         images = statistics.drawn_faces(size, statistics.FEW_FACES) if self.images is None else self.images
         names = [str(conv.outputs[0].name) for conv in edit.of_type(model.graph, "Conv")]
-        maxima = statistics.channel_maxima(model, chain(images, statistics.noise(size)), names)
-        graph = model.graph
-        exponents = next(found for found in _candidates(graph, maxima) if _representable(graph, found))
+        pictures = [*images, *statistics.noise(size)]
+        maxima = _largest([statistics.channel_maxima(each, pictures, names) for each in (model, *self.others)])
+        graph, others = model.graph, [other.graph for other in self.others]
+        exponents = next(found for found in _candidates(graph, maxima, others) if _representable(graph, found))
+        self.exponents = {str(value.name): found for value, found in exponents.items()}
         for conv in edit.of_type(graph, "Conv"):
             weight, bias = _rescaled(conv, exponents)
             edit.set_weight(graph, conv, 1, weight)
@@ -75,20 +82,36 @@ class Balance(GraphPass):
                 edit.set_weight(graph, conv, 2, bias)
         return any(np.any(values) for values in exponents.values())
 
+    def multiplier(self, conv: ir.Node) -> np.ndarray:
+        """What the pass has multiplied the weight of ``conv`` by, broadcast over it: powers of two."""
+        output, source = str(conv.outputs[0].name), conv.inputs[0]
+        found = np.exp2(self.exponents.get(output, np.zeros(1)))[:, None, None, None]
+        if source is not None and str(source.name) in self.exponents:
+            found = found * edit.per_input(conv, np.exp2(-self.exponents[str(source.name)]))
+        return np.asarray(found)
 
-def _candidates(graph: ir.Graph, maxima: Mapping[str, np.ndarray]) -> Iterator[Exponents]:
+
+def _largest(maxima: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.max([each[name] for each in maxima], axis=0) for name in maxima[0]}
+
+
+def _candidates(
+    graph: ir.Graph, maxima: Mapping[str, np.ndarray], others: Sequence[ir.Graph] = ()
+) -> Iterator[Exponents]:
     """Every tensor's exponents, under one limit after another."""
     for limit in EXPONENT_LIMITS:
         exponents: Exponents = {}
         for node in graph:
             if node.op_type == "Conv":
-                exponents[node.outputs[0]] = _wanted(node, maxima, limit, exponents)
+                exponents[node.outputs[0]] = _wanted(node, maxima, limit, exponents, others)
             else:
                 _carry(node, exponents)
         yield exponents
 
 
-def _wanted(conv: ir.Node, maxima: Mapping[str, np.ndarray], limit: int, exponents: Exponents) -> np.ndarray:
+def _wanted(
+    conv: ir.Node, maxima: Mapping[str, np.ndarray], limit: int, exponents: Exponents, others: Sequence[ir.Graph]
+) -> np.ndarray:
     """Exponents of ``conv``'s output: [O], whole numbers."""
     output = conv.outputs[0]
     largest = maxima[str(output.name)]
@@ -97,6 +120,9 @@ def _wanted(conv: ir.Node, maxima: Mapping[str, np.ndarray], limit: int, exponen
     wanted = np.clip(PEAK - _log2(np.maximum(largest, FLOOR * largest.max())), -limit, limit)
     weight, bias = _scaled_inputs(conv, exponents)
     heaviest = np.abs(weight).max(axis=(1, 2, 3))
+    for other in others:
+        theirs = np.abs(_scaled_inputs(conv, exponents, edit.weight(other.node(str(conv.name)), 1))[0])
+        heaviest = np.maximum(heaviest, theirs.max(axis=(1, 2, 3)))
     if bias is not None:
         heaviest = np.maximum(heaviest, np.abs(bias))
     return np.minimum(wanted, np.maximum(WEIGHT_LIMIT - _log2(heaviest), -limit))
@@ -122,9 +148,11 @@ def _channels(value: ir.Value) -> int:
     return value.shape[1]
 
 
-def _scaled_inputs(conv: ir.Node, exponents: Exponents) -> tuple[np.ndarray, np.ndarray | None]:
-    """``conv``'s weight, compensated for its input's scale, and its bias; float64."""
-    weight = edit.weight(conv, 1)
+def _scaled_inputs(
+    conv: ir.Node, exponents: Exponents, weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """``conv``'s weight (or another for it), compensated for its input's scale, and its bias; float64."""
+    weight = edit.weight(conv, 1) if weight is None else weight
     source = conv.inputs[0]
     if source is not None and source in exponents:
         weight = weight * edit.per_input(conv, np.exp2(-exponents[source]))

@@ -72,6 +72,7 @@ def compilers() -> list[str]:
     )
 
 
+@pytest.mark.usefixtures("as_shipped")
 @pytest.mark.parametrize("size", [224, 256])
 @pytest.mark.parametrize(
     "compiler", compilers(), ids=lambda command: command.split()[-2] if " " in command else command

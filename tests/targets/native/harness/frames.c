@@ -1,6 +1,6 @@
 /* One frame, computed three times in an arena that holds something else each time, with guards around everything.
 
-   usage: frames idn.weights in.raw out.raw [cpu]
+   usage: frames idn.weights in.raw out.raw [cpu [turns]]; a cpu of -1 is the best, turns are 3 or fewer
    in.raw: float32 planes [3][S][S]; out.raw: the swapped planes and then the mask. It prints the instruction set in use.
    Exit codes: 0, or 2 usage and files, 3 a frame differs from the first, 4 something outside was touched, 5 a status. */
 #include "idn.h"
@@ -48,7 +48,7 @@ static void read_all(const char *name, void *into, size_t bytes) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 4) return fprintf(stderr, "usage: frames idn.weights in.raw out.raw [cpu]\n"), 2;
+  if (argc < 4) return fprintf(stderr, "usage: frames idn.weights in.raw out.raw [cpu [turns]]\n"), 2;
   const size_t room = IDN_ARENA_BYTES(1);
   unsigned char *weights = guarded(IDN_WEIGHTS_BYTES), *held = malloc(IDN_WEIGHTS_BYTES), *arena = guarded(room), *memory = guarded(IDN_EXPANDED_BYTES);
   unsigned char *in = guarded(PICTURE), *out = guarded(PICTURE), *mask = guarded(PLANE);
@@ -61,11 +61,12 @@ int main(int argc, char **argv) {
 
   idn_model model;
   int status = idn_open(&model, weights, IDN_WEIGHTS_BYTES, memory, IDN_EXPANDED_BYTES);
-  if (!status && argc > 4) status = idn_set_cpu(&model, atoi(argv[4]));
+  if (!status && argc > 4 && atoi(argv[4]) >= 0) status = idn_set_cpu(&model, atoi(argv[4]));
   if (status) return fprintf(stderr, "%s\n", idn_error(status)), 5;
   const idn_image picture = {in, STRIDE, IDN_PLANES}, swapped = {out, STRIDE, IDN_PLANES}, shown = {mask, STRIDE, IDN_PLANES};
   const unsigned char poison[3] = {0xFF, 0x7F, 0x00}; /* NaN, 3.4e38, zero */
-  for (int turn = 0; turn < 3; turn++) {
+  const int turns = argc > 5 ? atoi(argv[5]) : 3;
+  for (int turn = 0; turn < turns && turn < 3; turn++) {
     memset(arena, poison[turn], room);
     status = idn_run(&model, &picture, &swapped, &shown, arena, room);
     if (status) return fprintf(stderr, "%s\n", idn_error(status)), 5;

@@ -49,7 +49,12 @@ def _kinds(held: Mapping[str, Any]) -> None:
     others = [block["integer"] for block in (*held["encoder"], *held["decoder"], *held["mask"][:-2])]
     _require(all(type(flag) is bool for flag in (*floats, *others, held["half"])), "its kinds are not booleans")
     _require(not any(floats), "what planes are made of is never rounded")
-    _require(not (any(others) and held["half"]), "it is rounded twice")
+    owned = (held["stem"], *held["encoder"], *held["decoder"], held["mask"][0], held["squeeze"])
+    shared = (*held["mask"][1:], *held["face"], held["mask_out"])
+    coded = [block["coded"] for block in owned]
+    _require(all(type(flag) is bool for flag in coded), "its kinds are not booleans")
+    _require(all(block["coded"] is False for block in shared), "what is shared has no codes of its own")
+    _require(not ((any(others) or any(coded)) and held["half"]), "it is rounded twice")
 
 
 def _geometry(held: Mapping[str, Any]) -> None:

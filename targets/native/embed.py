@@ -48,7 +48,8 @@ def _titles(packed: Weights) -> dict[int, str]:
     """Where each tensor begins, in words of the file; of two that begin together, all are named."""
     blocks = {"shared": HEADER.size // 4, "identity": HEADER.size // 2 + packed.shared_bytes // 4}
     found = {blocks["shared"] - HEADER.size // 4: "header", blocks["identity"] - HEADER.size // 4: "header: identity"}
-    for name, (block, offset) in packed.places.items():
-        at = blocks[block] + offset
+    starts = [(blocks[block] + offset, name) for name, (block, offset) in packed.places.items() if block == "shared"]
+    starts += [(blocks["identity"] + tensor.start // 4, tensor.name) for tensor in packed.owned]
+    for at, name in starts:
         found[at] = f"{found[at]}, {name}" if at in found else name
     return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mfs_edge.base.errors import InputError, LoweringError
 from mfs_edge.base.version import __version__
-from mfs_edge.program import IntegerTensor, Tensor
+from mfs_edge.program import WEIGHT, IntegerTensor, Tensor
 from mfs_edge.target import EmitOptions
 
 from . import NativeOptions, described, embed, plan, read, schedule, text, weights
@@ -116,6 +116,11 @@ def _integers(network: Network) -> Iterator[IntegerTensor]:
         yield IntegerTensor.activation(pair.nodes[0], "int8", product.step, product.zero)
         yield IntegerTensor.constant(pair.nodes[1], product.codes, product.scale / product.step)
         yield IntegerTensor.constant(f"{pair.nodes[1]}.bias", product.bias, product.scale)
+    for block in network.owned:
+        if block.coded is not None:  # all that its codes can hold: the index is the same for every identity
+            scales = tuple(map(float, block.coded.scale))
+            reach = 127 * max(scales)
+            yield IntegerTensor(block.nodes[0], WEIGHT, "int8", scales, 0, -reach, reach)
 
 
 def _tensors(size: int, io: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -59,7 +59,9 @@ class Engine:
         self.lib.idn_pool_new.restype = ctypes.c_void_p
         self.weights = self._weights(folder)
         self.model = _Model()
-        self._check(self.lib.idn_open(ctypes.byref(self.model), _at(self.weights), ctypes.c_size_t(self.weights.size)))
+        self.lib.idn_expanded_bytes.restype = ctypes.c_size_t
+        self.memory = _aligned(bytes(self.lib.idn_expanded_bytes()))
+        self._check(self.lib.idn_open(ctypes.byref(self.model), *_sized(self.weights), *_sized(self.memory)))
         if forced := os.environ.get("MFS_EDGE_IDN_CPU"):
             self._check(self.lib.idn_set_cpu(ctypes.byref(self.model), int(forced)))
         self.pool = self.lib.idn_pool_new(threads or os.cpu_count() or 1)
@@ -117,10 +119,9 @@ class Engine:
         return f"{self.about['precision']} on {name}, compiled by {self.version}"
 
     def set_identity(self, data: bytes) -> None:
-        """Another identity of the same base, between two frames."""
-        held = _aligned(data)
-        self._check(self.lib.idn_set_identity(ctypes.byref(self.model), _at(held), ctypes.c_size_t(held.size)))
-        self.identity = held  # the library reads it in place
+        """Another identity of the same base, between two frames; the library keeps nothing of ``data``."""
+        held = np.frombuffer(data, np.uint8)
+        self._check(self.lib.idn_set_identity(ctypes.byref(self.model), *_sized(held), *_sized(self.memory)))
 
     def _pictures(self) -> tuple[Any, ...]:
         size, wide = self.about["size"], 1 if self.bytes else 4
@@ -238,3 +239,7 @@ def _aligned(data: bytes) -> Any:
 
 def _at(array: Any) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
+
+
+def _sized(array: Any) -> tuple[ctypes.c_void_p, ctypes.c_size_t]:
+    return _at(array), ctypes.c_size_t(array.nbytes)

@@ -27,25 +27,63 @@ class Integer:
     zero: int
 
 
+@dataclass(frozen=True)
+class Coded:
+    """A weight that is stored as codes, of a conv that multiplies real numbers."""
+
+    codes: np.ndarray  # int8, of the weight's shape
+    scale: np.ndarray  # float64 [O], per index of the weight's first axis: real = code * scale
+
+
 def none(outputs: int, inputs: int) -> Integer:
     """Zeros of that shape."""
     codes, bias = np.zeros((outputs, inputs), np.int8), np.zeros(outputs, np.int32)
     return Integer(codes, bias, np.zeros(outputs), 1.0, 0)
 
 
-def told_apart(model: ir.Model) -> tuple[ir.Model, dict[str, Integer]]:
-    """``model`` with real weights and nothing rounded, and the integers of each pointwise conv that has some.
+def uncoded(*shape: int) -> Coded:
+    """Zeros of that shape."""
+    return Coded(np.zeros(shape, np.int8), np.zeros(shape[0]))
+
+
+def told_apart(model: ir.Model) -> tuple[ir.Model, dict[str, Integer], dict[str, Coded]]:
+    """``model`` with real weights and nothing rounded, the integers of each conv of integers, and other codes.
 
     Raises:
         LoweringError: something else than what a pointwise conv reads is rounded; names the node.
     """
     copy = model.clone()
-    graph, found = copy.graph, dict[str, Integer]()
+    graph, found, coded = copy.graph, dict[str, Integer](), dict[str, Coded]()
     for conv in list(edit.of_type(graph, "Conv")):
         weight = edit.producer(conv.inputs[1], "DequantizeLinear")
-        if weight is not None:
+        if weight is None:
+            continue
+        if edit.producer(conv.inputs[0], "DequantizeLinear") is None and not _rounds_bias(conv):
+            coded[str(conv.name)] = _decoded(graph, conv, weight)
+        else:
             found[str(conv.name)] = _taken(graph, conv, weight)
-    return copy, found
+    return copy, found, coded
+
+
+def _rounds_bias(conv: ir.Node) -> bool:
+    return len(conv.inputs) > 2 and edit.producer(conv.inputs[2], "DequantizeLinear") is not None
+
+
+def _decoded(graph: ir.Graph, conv: ir.Node, weight: ir.Node) -> Coded:
+    """The codes of ``conv``'s weight, which becomes real: as the runtimes have it, code * scale in float32."""
+    codes, scale = edit.constant(weight.inputs[0]), edit.constant(weight.inputs[1])
+    zero = edit.constant(weight.inputs[2]) if len(weight.inputs) > 2 else None
+    axis = weight.attributes["axis"].as_int() if "axis" in weight.attributes else 1  # as ONNX has it
+    if codes is None or scale is None or codes.dtype != np.int8 or (zero is not None and zero.any()):
+        raise LoweringError(f"node {weight.name}: target c takes a weight's codes as int8 constants around zero")
+    if scale.size > 1 and (axis % codes.ndim != 0 or scale.shape != codes.shape[:1]):
+        raise LoweringError(f"node {weight.name}: target c takes one scale per output channel of a weight, or one")
+    each = np.broadcast_to(scale.reshape(-1), codes.shape[:1]).astype(np.float32)
+    real = codes * each.reshape(-1, *[1] * (codes.ndim - 1))
+    conv.replace_input_with(1, edit.new_initialiser(graph, f"{conv.name}.weight.real", real))
+    if not weight.outputs[0].uses():
+        graph.remove([weight], safe=True)
+    return Coded(codes.copy(), each.astype(np.float64))
 
 
 def _taken(graph: ir.Graph, conv: ir.Node, weight: ir.Node) -> Integer:

@@ -13,7 +13,7 @@ static void *room(size_t bytes) {
 #define PICTURES 1 /* the first argument that is one */
 static int open_model(idn_model *model, const char *name) {
   (void)name;
-  return idn_open(model, idn_weights, sizeof idn_weights);
+  return idn_open(model, idn_weights, sizeof idn_weights, room(IDN_EXPANDED_BYTES), IDN_EXPANDED_BYTES);
 }
 #else
 #define PICTURES 2
@@ -22,7 +22,7 @@ static int open_model(idn_model *model, const char *name) {
   FILE *file = fopen(name, "rb");
   const size_t got = file && weights ? fread(weights, 1, IDN_WEIGHTS_BYTES, file) : 0;
   if (file) fclose(file);
-  return idn_open(model, weights, got);
+  return idn_open(model, weights, got, room(IDN_EXPANDED_BYTES), IDN_EXPANDED_BYTES); /* as is this memory */
 }
 #endif
 

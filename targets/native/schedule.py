@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -18,7 +18,7 @@ from mfs_edge.base.errors import LoweringError
 from mfs_edge.graph import edit
 
 from . import integers
-from .integers import Integer
+from .integers import Coded, Integer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -36,9 +36,9 @@ class Pair:
     kernel: np.ndarray  # [C, k, k]
     weight: np.ndarray  # [N, C]
     bias: np.ndarray  # [N]; with what the depthwise conv's own bias becomes behind the weight
-    tensors: tuple[str, str]  # what the graph calls kernel and weight
     offset: np.ndarray  # [C]: the depthwise conv's own bias; read where what it computes is rounded
     integer: Integer | None = None  # where the product is one of integers
+    coded: Coded | None = None  # the kernel [C, k, k], where the graph has codes for it
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Dense:
     nodes: tuple[str, ...]
     weight: np.ndarray  # [O, I, k, k]
     bias: np.ndarray  # [O]
-    tensor: str
+    coded: Coded | None = None  # the weight, where the graph has codes for it
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,25 @@ class Network:
     mask: tuple[Pair, ...]  # the last one computes on planes
     mask_out: Dense
     blend: tuple[str, ...]  # nodes
-    half: bool = False  # whether the weights of pointwise convs are stored in float16, which must hold them
+    half: bool = False  # whether weights of pointwise convs and an identity's are stored in float16, which holds them
+
+    @property
+    def owned(self) -> tuple[Pair | Dense, ...]:
+        """What one identity owns: the kernels of these, and of the last the weight; all else is shared by a base.
+
+        In names of the folded weights: Encoder.*.0, Decoder.*.0, mask.0.1 and final.1.
+        """
+        return (self.stem, *self.encoder, *self.decoder, self.mask[0], self.squeeze)
 
     @property
     def integers(self) -> bool:
         """Whether any product is one of integers."""
         return any(pair.integer is not None for pair in (*self.encoder, *self.decoder, *self.mask))
+
+    @property
+    def scaled(self) -> bool:
+        """Whether what an identity owns is stored in units: of codes, or of the steps that results are rounded to."""
+        return self.integers or any(block.coded is not None for block in self.owned)
 
 
 def describe(network: Network) -> dict[str, Any]:
@@ -103,20 +116,20 @@ def blank(held: dict[str, Any]) -> Network:
 
 
 def _described(block: Pair | Dense) -> dict[str, Any]:
-    """Arrays as their shapes, and of integers that they are some."""
+    """Arrays as their shapes, and of integers and codes that they are some."""
     held = {k: list(v.shape) if isinstance(v, np.ndarray) else v for k, v in vars(block).items()}
-    return held | {"integer": held["integer"] is not None} if "integer" in held else held
+    return held | {key: held[key] is not None for key in ("integer", "coded") if key in held}
 
 
 def _blank(held: dict[str, Any]) -> Any:
     names = ("kernel", "weight", "bias", "offset")
     arrays: dict[str, Any] = {k: np.zeros(_shape(held[k])) for k in names if k in held}
     named: dict[str, Any] = {"name": str(held["name"]), "nodes": tuple(map(str, held["nodes"]))}
+    coded = integers.uncoded(*arrays["kernel" if "kernel" in held else "weight"].shape) if held["coded"] else None
     if "kernel" in held:
-        kernel, weight = held["tensors"]
         integer = integers.none(*arrays["weight"].shape) if held["integer"] else None
-        return Pair(**named, **arrays, tensors=(str(kernel), str(weight)), integer=integer)
-    return Dense(**named, **arrays, tensor=str(held["tensor"]))
+        return Pair(**named, **arrays, integer=integer, coded=coded)
+    return Dense(**named, **arrays, coded=coded)
 
 
 def _shape(sizes: Sequence[int]) -> tuple[int, ...]:
@@ -131,14 +144,15 @@ def read(model: ir.Model) -> Network:
     Raises:
         LoweringError: it is not of the family; names the first node that does not fit.
     """
-    plain, products = integers.told_apart(model)
-    return _Reader(plain.graph, products).network()
+    plain, products, coded = integers.told_apart(model)
+    return _Reader(plain.graph, products, coded).network()
 
 
 class _Reader:
-    def __init__(self, graph: ir.Graph, products: Mapping[str, Integer]) -> None:
+    def __init__(self, graph: ir.Graph, products: Mapping[str, Integer], coded: Mapping[str, Coded]) -> None:
         self.graph, self.seen = graph, dict[str, None]()
         self.products = products  # per pointwise conv
+        self.coded = coded  # per conv
         self.slope: float | None = None
 
     def network(self) -> Network:
@@ -176,22 +190,16 @@ class _Reader:
         kernel, weight = edit.weight(depthwise, 1)[:, 0], edit.weight(pointwise, 1)[:, :, 0, 0]
         bias = edit.conv_bias(pointwise) + weight @ edit.conv_bias(depthwise)  # nothing bends in between
         nodes = tuple(list(self.seen)[before:])
-        tensors = (str(depthwise.inputs[1].name), str(pointwise.inputs[1].name))  # type: ignore[union-attr]
         name = ".".join(nodes[0].split(".")[:2])
-        product = self.products.get(str(pointwise.name))
-        return Pair(name, nodes, kernel, weight, bias, tensors, edit.conv_bias(depthwise), product), output
+        product, codes = self.products.get(str(pointwise.name)), self.coded.get(str(depthwise.name))
+        coded = Coded(codes.codes[:, 0], codes.scale) if codes else None
+        return Pair(name, nodes, kernel, weight, bias, edit.conv_bias(depthwise), product, coded), output
 
     def dense(self, value: ir.Value, side: int) -> tuple[Dense, ir.Value]:
         node = self.take(value, "Conv", lambda node: _is_dense(node, side))
         name = str(node.name)
-        found = Dense(
-            ".".join(name.split(".")[:2]),
-            (name,),
-            edit.weight(node, 1),
-            edit.conv_bias(node),
-            str(node.inputs[1].name),  # type: ignore[union-attr]
-        )
-        return found, node.outputs[0]
+        short, codes = ".".join(name.split(".")[:2]), self.coded.get(name) if side == 1 else None
+        return Dense(short, (name,), edit.weight(node, 1), edit.conv_bias(node), codes), node.outputs[0]
 
     def leaky(self, value: ir.Value) -> ir.Value:
         node = self.take(value, "LeakyRelu")
@@ -247,7 +255,7 @@ class _Reader:
         pairs: list[Pair] = []
         while True:
             pair, value = self.branch_pair(value, self.mask_start if not pairs else None)
-            pairs.append(pair)
+            pairs.append(replace(pair, coded=None) if pairs else pair)  # the others' are shared, and kept real
             if _one(value, lambda node: node.op_type == "Resize") is None:
                 break
             value = self.up(value)

@@ -1,26 +1,31 @@
-"""``idn.weights``: what all identities share, then what is one identity's, each behind a header with its checksum."""
+"""``idn.weights``: what all identities share, then what is one identity's, each behind a header with its checksum.
+
+What is shared lies as kernels read it; what is an identity's lies compact, see :mod:`identity`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mfs_edge.base.errors import LoweringError
 
-from .integers import Integer, saturates
+from . import identity
+from .identity import Block, Owned, Span
+from .integers import Coded, Integer, saturates
 from .plan import LINE, Map, Plan, rounded
 from .schedule import Pair
 from .tiles import PANEL
 
-Put = Callable[..., None]  # name, array, what the graph calls the tensor that it comes from
-VERSION = 1
+Put = Callable[[str, np.ndarray], int]  # name, array -> where it lies in what is shared, in floats
+VERSION = 2
 ORDER = 0x01020304
 HEADER = struct.Struct("<4sIIIQQQQ16x")
-IDENTITY = ("Encoder.", "Decoder.")  # what the graph calls the tensors that an identity decides
+SUM = 40  # bytes from a header's first to the checksum of what follows it
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,10 @@ class Weights:
     network: int  # tells this layout from any other
     shared: bytes
     identity: bytes
-    places: dict[str, tuple[str, int]]  # name -> block, floats from its first
+    expanded: int  # floats that the identity becomes
+    places: dict[str, tuple[str, int]]  # name -> what is shared or what is expanded, floats from its first
+    owned: tuple[Owned, ...]
+    scaled: bool  # whether each channel of them is multiplied by a number of what is shared
 
     @property
     def shared_bytes(self) -> int:
@@ -40,6 +48,10 @@ class Weights:
     def identity_bytes(self) -> int:
         """With its header."""
         return HEADER.size + len(self.identity)
+
+    @property
+    def expanded_bytes(self) -> int:
+        return 4 * rounded(self.expanded)
 
     @property
     def total(self) -> int:
@@ -72,70 +84,124 @@ def checksum(data: bytes) -> int:
     return total
 
 
-def pack(plan: Plan) -> Weights:
-    """Every tensor of ``plan``'s network in the order and form that the kernels read: float32, or codes."""
-    blocks = {"shared": bytearray(), "identity": bytearray()}
-    places: dict[str, tuple[str, int]] = {}
-    net = plan.network
-    # Codes are balanced and rounded for one identity: nothing of them is shared.
-    owned = ("",) if net.integers else IDENTITY
+def resummed(data: bytes) -> bytes:
+    """``idn.weights`` whose identity's tensors were changed in place, with the checksum that they have now.
 
-    def put(name: str, array: np.ndarray, tensor: str | None = None) -> None:
-        block = "identity" if tensor is not None and tensor.startswith(owned) else "shared"
-        places[name.replace(".", "_")] = (block, len(blocks[block]) // 4)
+    Raises:
+        ValueError: it is no ``idn.weights`` of this version.
+    """
+    magic, version, order, header, _, _, shared, _ = HEADER.unpack(data[: HEADER.size].ljust(HEADER.size, b"\0"))
+    own = HEADER.size + shared
+    if (magic, version, order, header) != (b"IDNW", VERSION, ORDER, HEADER.size) or data[own : own + 4] != b"IDNI":
+        raise ValueError(f"no idn.weights of version {VERSION}")
+    total = checksum(data[own + HEADER.size :])
+    return data[: own + SUM] + struct.pack("<Q", total) + data[own + SUM + 8 :]
+
+
+class _Packer:
+    """Collects the tensors of both blocks."""
+
+    def __init__(self, *, half: bool, scaled: bool) -> None:
+        self.half, self.scaled, self.shared, self.own = half, scaled, bytearray(), Block()
+        self.places: dict[str, tuple[str, int]] = {}
+
+    def put(self, name: str, array: np.ndarray) -> int:
+        """Append what is shared: int8, int32 and float16 as they are, else float32. -> floats from the first."""
+        at = len(self.shared) // 4
+        self.places[name.replace(".", "_")] = ("shared", at)
         stored = array if array.dtype in (np.int8, np.int32, np.float16) else array.astype("<f4")
         data = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).tobytes()
-        blocks[block].extend(data.ljust(rounded(len(data), 4 * LINE), b"\0"))
+        self.shared.extend(data.ljust(rounded(len(data), 4 * LINE), b"\0"))
+        return at
 
+    def keep(
+        self, name: str, array: np.ndarray, coded: Coded | None, spans: Sequence[Span], floats: int,
+        step: float = 1.0,
+    ) -> None:  # fmt: skip
+        """Append an identity's ``array`` [channels, ...], or its codes, computed with in units of ``step``."""
+        scale = coded.scale if coded is not None else np.ones(len(array))
+        unit = self.put(f"{name}.unit", scale / step) if self.scaled else None
+        rows = (array if coded is None else coded.codes).reshape(len(array), -1).T
+        if coded is None:
+            rows = _halves(name, rows) if self.half else rows.astype(np.float32)
+        self.places[name.replace(".", "_")] = ("identity", self.own.floats)
+        self.own.put(name, rows, spans, floats, unit)
+
+
+def pack(plan: Plan) -> Weights:
+    """Every tensor of ``plan``'s network: in the order and form that kernels read, but for what an identity owns.
+
+    Raises:
+        LoweringError: a weight is beyond the type that it is stored in; names it.
+    """
+    net = plan.network
+    packer = _Packer(half=net.half, scaled=net.scaled)
+    put, owned = packer.put, {id(block) for block in net.owned}
     for side in sorted({net.size // 2, *(stage.source.side for stage in plan.stages if stage.source)}):
         put(f"axis_{side}", axis(side))
     half = axis(net.size // 2)
     put("left", half[:, [2, 8]])
     put("right", half[:, [3, 9]])
-    width = rounded(net.stem.weight.shape[0])
-    put("stem_kernel", net.stem.kernel, net.stem.tensors[0])
-    put("stem_weight", _wide(net.stem.weight.T, width), net.stem.tensors[1])
-    put("stem_bias", _wide(net.stem.bias[None], width), net.stem.tensors[1])
+    width, taps = rounded(net.stem.weight.shape[0]), net.stem.kernel[0].size
+    planes = identity.planes(len(net.stem.kernel), taps)
+    packer.keep("stem_kernel", net.stem.kernel, net.stem.coded, planes, net.stem.kernel.size)
+    put("stem_weight", _wide(net.stem.weight.T, width))
+    put("stem_bias", _wide(net.stem.bias[None], width))
     for stage in plan.stages:
         if stage.pair is not None:
-            _put_pair(put, stage.pair, _read_by(plan, stage.pair), half=net.half)
+            _put_pair(packer, stage.pair, _read_by(plan, stage.pair), owned=id(stage.pair) in owned)
     hidden = net.mask[-2]
-    _put_pair(put, hidden, _places(plan.stages[-1].target), planes=True)
+    _put_pair(packer, hidden, _places(plan.stages[-1].target), owned=id(hidden) in owned, planes=True)
     squeeze = net.squeeze
-    decoded = _wide(squeeze.weight[:, :, 0, 0], rounded(squeeze.weight.shape[1]))
-    put("squeeze_weight", _eights(decoded), squeeze.tensor)
-    put("squeeze_bias", _wide(squeeze.bias[None], rounded(squeeze.bias.size, 8)), squeeze.tensor)
+    outputs, inputs = squeeze.weight.shape[:2]
+    floats = rounded(outputs, 8) * rounded(inputs)
+    panels = identity.panels(outputs, rounded(inputs))
+    packer.keep("squeeze_weight", squeeze.weight, squeeze.coded, panels, floats)
+    put("squeeze_bias", _wide(squeeze.bias[None], rounded(squeeze.bias.size, 8)))
     last = net.mask[-1]
-    put("tail_mask_kernel", last.kernel, last.tensors[0])
-    put("tail_mask_weight", last.weight.T, last.tensors[1])
-    put("tail_mask_bias", last.bias, last.tensors[1])
+    put("tail_mask_kernel", last.kernel)
+    put("tail_mask_weight", last.weight.T)
+    put("tail_mask_bias", last.bias)
     for name, dense in (("tail_face", net.face[0]), ("tail_blend", net.face[1]), ("tail_shade", net.mask_out)):
-        put(f"{name}_weight", dense.weight.transpose(1, 2, 3, 0), dense.tensor)
-        put(f"{name}_bias", dense.bias, dense.tensor)
-    shared, identity = (bytes(blocks[name]) for name in ("shared", "identity"))
+        put(f"{name}_weight", dense.weight.transpose(1, 2, 3, 0))
+        put(f"{name}_bias", dense.bias)
+    return _told(plan, packer)
+
+
+def _told(plan: Plan, packer: _Packer) -> Weights:
+    net, places, own = plan.network, packer.places, packer.own
+    shared, stored = bytes(packer.shared), own.data()
     kinds = (net.integers, net.half, net.slope, net.centre)
-    layout = repr((VERSION, net.size, sorted(places.items()), len(shared), len(identity), *kinds))
+    layout = repr((VERSION, net.size, sorted(places.items()), len(shared), len(stored), own.owned, *kinds))
     network = int.from_bytes(hashlib.sha256(layout.encode()).digest()[:8], "little")
-    return Weights(network, shared, identity, places)
+    return Weights(network, shared, stored, own.floats, places, tuple(own.owned), net.scaled)
 
 
-def _put_pair(put: Put, pair: Pair, places: tuple[list[int], int], *, planes: bool = False, half: bool = False) -> None:
+def _put_pair(
+    packer: _Packer, pair: Pair, places: tuple[list[int], int], *, owned: bool, planes: bool = False
+) -> None:
     where, width = places
-    kernel = np.zeros((pair.kernel.shape[1] * pair.kernel.shape[2], width))
-    kernel[:, where] = pair.kernel.reshape(pair.kernel.shape[0], -1).T
+    taps = pair.kernel[0].size
+    if pair.integer is not None and planes:
+        raise LoweringError(f"{pair.name}: target c computes it on planes, in float; use fp32")
+    step = 1.0 if pair.integer is None else pair.integer.step
+    name = f"{pair.name}_kernel"
+    if owned:
+        packer.keep(name, pair.kernel, pair.coded, identity.at(where, width), taps * width, step)
+    else:
+        kernel = np.zeros((taps, width))
+        kernel[:, where] = pair.kernel.reshape(len(pair.kernel), -1).T
+        packer.put(name, kernel / step)
     if pair.integer is not None:
-        if planes:
-            raise LoweringError(f"{pair.name}: target c computes it on planes, in float; use fp32")
-        _put_integers(put, pair, pair.integer, kernel, where)
+        _put_integers(packer.put, pair, pair.integer, places)
         return
     weight = np.zeros((pair.weight.shape[0], width))
     weight[:, where] = pair.weight
     outputs = rounded(pair.bias.size, 8 if planes else PANEL)
-    if half and not planes:
+    if packer.half and not planes:
         weight = _halves(pair.name, weight)
-    put(f"{pair.name}_kernel", kernel, pair.tensors[0])
-    put(f"{pair.name}_weight", _eights(weight) if planes else _panels(weight), pair.tensors[1])
-    put(f"{pair.name}_bias", _wide(pair.bias[None], outputs), pair.tensors[1])
+    packer.put(f"{pair.name}_weight", _eights(weight) if planes else _panels(weight))
+    packer.put(f"{pair.name}_bias", _wide(pair.bias[None], outputs))
 
 
 def _halves(name: str, weight: np.ndarray) -> np.ndarray:
@@ -147,12 +213,12 @@ def _halves(name: str, weight: np.ndarray) -> np.ndarray:
     return half
 
 
-def _put_integers(put: Put, pair: Pair, product: Integer, kernel: np.ndarray, where: list[int]) -> None:
-    """The depthwise conv in steps of what it is rounded to; codes by fours of K; and what undoes both.
+def _put_integers(put: Put, pair: Pair, product: Integer, places: tuple[list[int], int]) -> None:
+    """Codes by fours of K, and what undoes their rounding and the depthwise conv's, which is in steps.
 
     Activations are bytes: code + 128, or the codes themselves where instructions want both signs.
     """
-    width = kernel.shape[1]
+    where, width = places
     codes = np.zeros((rounded(pair.bias.size, PANEL), width), np.int8)
     codes[: pair.bias.size, where] = product.codes
     if saturates(codes):
@@ -161,13 +227,12 @@ def _put_integers(put: Put, pair: Pair, product: Integer, kernel: np.ndarray, wh
     offset[0, where] = pair.offset / product.step + product.zero + 128
     sums = codes.sum(axis=1, dtype=np.int64)
     bias = np.pad(product.bias.astype(np.int64), (0, len(codes) - pair.bias.size))
-    put(f"{pair.name}_kernel", kernel / product.step, pair.tensors[0])
-    put(f"{pair.name}_offset", offset, pair.tensors[0])
+    put(f"{pair.name}_offset", offset)
     fours = codes.reshape(-1, PANEL, width // 4, 4).transpose(0, 2, 1, 3)
-    put(f"{pair.name}_weight", fours, pair.tensors[1])
-    put(f"{pair.name}_bytes", (bias - (product.zero + 128) * sums).astype(np.int32), pair.tensors[1])
-    put(f"{pair.name}_codes", (bias - product.zero * sums).astype(np.int32), pair.tensors[1])
-    put(f"{pair.name}_scale", _wide(product.scale[None], len(codes)), pair.tensors[1])
+    put(f"{pair.name}_weight", fours)
+    put(f"{pair.name}_bytes", (bias - (product.zero + 128) * sums).astype(np.int32))
+    put(f"{pair.name}_codes", (bias - product.zero * sums).astype(np.int32))
+    put(f"{pair.name}_scale", _wide(product.scale[None], len(codes)))
 
 
 def _read_by(plan: Plan, pair: Pair) -> tuple[list[int], int]:

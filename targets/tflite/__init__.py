@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from mfs_edge.base.runs import Derived
-
     from mfs_edge.program import Program
 
 

@@ -15,9 +15,9 @@ from mfs_edge.base.runs import DERIVED, TEXT
 from mfs_edge.bundle.manifest import ArtefactRecord, Source, Verification
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.load.identity import Identity
+from mfs_edge.networks import spec
 from mfs_edge.pack import container
 from mfs_edge.pack.base import BaseArtefact
-from mfs_edge.networks import spec
 from mfs_edge.pack.runs import located
 
 from .conftest import SIZE, Bases
@@ -97,9 +97,7 @@ def test_applied_is_what_compiling_writes(
     assert sum(run.bytes for run in base.record.runs) - sum(run.bytes for run in own) <= HASHES
     for number, (identity, folded) in enumerate(strangers):
         mine = graph.owned(folded.weights("identity-local"))
-        whole = emitted(
-            kind, precision, with_owned(graph, mine), tmp_path / f"whole{number}", identity
-        )
+        whole = emitted(kind, precision, with_owned(graph, mine), tmp_path / f"whole{number}", identity)
         file = tmp_path / f"{number}.pack"
         file.write_bytes(container.dumps(base.pack(mine, identity.sha256)))
         out = tmp_path / f"out{number}"

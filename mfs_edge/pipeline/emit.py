@@ -32,7 +32,7 @@ class Origin:
     size: int  # pixels
     optimize: int
     parameters: int  # of the float graph
-    folded: Mapping[str, np.ndarray] = field(default_factory=dict)  # ``weights("identity-local")``, where that is emitted
+    folded: Mapping[str, np.ndarray] = field(default_factory=dict)  # "identity-local", where that is emitted
 
     @property
     def warnings(self) -> tuple[str, ...]:

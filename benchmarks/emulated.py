@@ -35,9 +35,9 @@ from mfs_edge.sample import weights
 from tests.measure import plant
 
 BASELINE = Path(__file__).parent / "baselines" / "emulated.json"
-TARGETS = ("c", "onnx", "tflite")
+TARGETS = {"fp32": ("c", "onnx", "tflite"), "fp16": ("c",), "int8": ("c", "onnx", "tflite")}  # by precision
 PLANTED = ("onnx", "tflite")  # target c takes no graph with a conv too many
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = tuple(TARGETS)
 SIZE = 224
 Place = tuple[str, str]  # a file, on a device
 FRAMES = count.SHORT  # of each process
@@ -68,7 +68,7 @@ def compiled(folder: Path, precisions: Sequence[str]) -> list[Path]:
         made = pipeline.compile(
             checkpoint=weights.checkpoint("iin"),
             identity=weights.identity(0),
-            target=TARGETS,
+            target=TARGETS[precision],
             precision=precision,
             size=SIZE,
             out=folder,

@@ -162,8 +162,9 @@ class Manifest(_Record):
     schema_version: Literal[1] = 1
     notice: str = (
         "Synthetic media: obtain the consent of whoever is shown and disclose that faces were swapped. "
-        "Every artefact is biometric data of the person folded into it, who can be recovered from the file; the hash "
-        "of the identity traces consent and hides nobody."
+        "Every artefact and pack is biometric data: whoever has the checkpoint can compute the face embedding of the "
+        "person in it back (measured: fp32, fp16 and int8), so keep it like a photograph and delete it when consent "
+        "ends; the hash of the identity traces consent and hides nobody."
     )
     versions: dict[str, str]  # mfs-edge, Python and the libraries that took part
     artefacts: tuple[ArtefactRecord, ...]

@@ -45,4 +45,6 @@ class Session:
     def run(self, feeds: Mapping[str, np.ndarray], names: Iterable[str] | None = None) -> Arrays:
         """The tensors ``names`` (all outputs if None), for the inputs by name; of any shape and type that it has."""
         wanted = self.outputs if names is None else list(names)
+        if not wanted:  # for which onnxruntime gives everything
+            return {}
         return dict(zip(wanted, self._session.run(wanted, dict(feeds)), strict=True))

@@ -47,7 +47,10 @@ def _kinds(held: Mapping[str, Any]) -> None:
     """Which products are of integers; never those whose results are planes."""
     floats = [block["integer"] for block in (held["stem"], *held["mask"][-2:])]
     others = [block["integer"] for block in (*held["encoder"], *held["decoder"], *held["mask"][:-2])]
-    _require(all(type(flag) is bool for flag in (*floats, *others, held["half"])), "its kinds are not booleans")
+    _require(
+        all(type(flag) is bool for flag in (*floats, *others, held["half"], held["halves"])),
+        "its kinds are not booleans",
+    )
     _require(not any(floats), "what planes are made of is never rounded")
     owned = (held["stem"], *held["encoder"], *held["decoder"], held["mask"][0], held["squeeze"])
     shared = (*held["mask"][1:], *held["face"], held["mask_out"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,7 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     """
     from mfs_edge.graph import ir_program  # onnx_ir: who runs a folder vouches for it without
 
-    network = replace(schedule.read(model), half=options.precision == "fp16")
+    network = schedule.for_precision(schedule.read(model), options.precision)
     try:
         described.check(schedule.describe(network), options.precision)
     except ValueError as error:

@@ -25,11 +25,16 @@ from typing import Any
 import numpy as np
 
 ALIGNMENT = 64
-FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared")
+FLAGS: tuple[str, ...] = ("-O3", "-std=gnu11", "-fPIC", "-shared")
 ZIG_FLAGS = ("-fno-sanitize=all",)  # zig cc checks for undefined behaviour unless told otherwise
 SOURCES = ("idn.c", "idn_pool.c")
 EMBEDDED = ("idn_weights.c",)  # where it is there
-CPUS = {0: {"x86_64": "SSE2", "aarch64": "NEON"}, 1: {"x86_64": "AVX2"}, 2: {"x86_64": "AVX-512"}}
+CPUS = {
+    0: {"x86_64": "SSE2", "aarch64": "NEON"},
+    1: {"x86_64": "AVX2", "aarch64": "NEON with dot products"},
+    2: {"x86_64": "AVX-512", "aarch64": "NEON in float16"},
+    3: {"x86_64": "AVX2 with VNNI"},
+}
 PLANES, RGB8, GRAY8 = 0, 1, 4
 
 
@@ -117,6 +122,13 @@ class Engine:
         machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
         name = CPUS[self.model.cpu].get(machine, "the compiler's own vectors")
         return f"{self.about['precision']} on {name}, compiled by {self.version}"
+
+    def cpus(self) -> list[int]:
+        """The instruction sets that it can be told to use, see ``CPUS``; the best stays in use."""
+        told, best = ctypes.byref(self.model), self.model.cpu
+        found = [code for code in sorted(CPUS) if not self.lib.idn_set_cpu(told, ctypes.c_int(code))]
+        self._check(self.lib.idn_set_cpu(told, ctypes.c_int(best)))
+        return found
 
     def set_identity(self, data: bytes) -> None:
         """Another identity of the same base, between two frames; the library keeps nothing of ``data``."""

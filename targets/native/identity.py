@@ -1,7 +1,8 @@
 """What one identity owns: its tensors, compact in the file, and where the C expands each for its kernels.
 
 In the file a tensor is [rows][channels], in the network's order and without gaps: the taps of a depthwise conv by its
-channels, the inputs of the tail's 1x1 by its outputs. Nothing else of ``idn.weights`` is an identity's, scales included.
+channels, the inputs of the tail's 1x1 by its outputs. Nothing else of ``idn.weights`` is an identity's: scales are
+shared, too.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class Block:
 
     def put(self, name: str, array: np.ndarray, spans: Sequence[Span], floats: int, unit: int | None) -> None:
         """Append ``array`` [rows, channels], float32, float16 or int8, which is expanded to ``floats`` floats."""
-        kind = KINDS[array.dtype]
-        self.owned.append(Owned(name, kind, len(self.stored), *array.shape, self.floats, unit, tuple(spans)))
+        (rows, channels), kind = array.shape, KINDS[array.dtype]
+        self.owned.append(Owned(name, kind, len(self.stored), rows, channels, self.floats, unit, tuple(spans)))
         data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
         self.stored.extend(data.ljust(rounded(len(data), 4), b"\0"))
         self.floats += rounded(floats)

@@ -77,12 +77,21 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Small:
+    """A tensor of the tail, where the tail computes in float16: at which of its halves, how many."""
+
+    at: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """Every stage in order, every map in its place."""
 
     network: Network
     stages: tuple[Stage, ...]
     maps: tuple[Map, ...]
+    small: dict[str, Small]  # by name; what the tail keeps of the weights in halves, if anything computes so
 
     @property
     def arena(self) -> int:
@@ -135,7 +144,28 @@ def make(network: Network) -> Plan:
     stages.append(_tail(network, value, shown))
     _live(stages, maps, (value, shown))
     _place(maps)
-    return Plan(network, tuple(stages), tuple(maps))
+    return Plan(network, tuple(stages), tuple(maps), small(network, shown.width))
+
+
+def small(network: Network, shown: int) -> dict[str, Small]:
+    """The tail's weights, as :mod:`weights` puts them; ``shown`` places are read of the mask's map."""
+    hidden, last, squeeze = network.mask[-2], network.mask[-1], network.squeeze
+    sizes = {
+        f"{hidden.name}_weight": rounded(hidden.bias.size, 8) * shown,
+        f"{hidden.name}_bias": hidden.bias.size,
+        "squeeze_weight": rounded(squeeze.bias.size, 8) * rounded(squeeze.weight.shape[1]),
+        "squeeze_bias": squeeze.bias.size,
+        "tail_mask_kernel": last.kernel.size,
+        "tail_mask_weight": last.weight.size,
+        "tail_mask_bias": last.bias.size,
+    }
+    for name, dense in (("face", network.face[0]), ("blend", network.face[1]), ("shade", network.mask_out)):
+        sizes |= {f"tail_{name}_weight": dense.weight.size, f"tail_{name}_bias": dense.bias.size}
+    found, at = {}, 0
+    for name, count in sizes.items():
+        found[name] = Small(at, rounded(count))
+        at += rounded(count)
+    return found
 
 
 def _first(network: Network, target: Map) -> Stage:
@@ -191,6 +221,7 @@ def _tail(network: Network, value: Map, shown: Map) -> Stage:
         "taps": 18 * max(value.width, shown.width),
         "tile": max(4 * face * (value.width + MARGIN), 4 * masked * (shown.width + MARGIN)),
         "decoded": 2 * face * rounded(pair.weight.shape[0]),
+        "small": sum(held.count for held in small(network, shown.width).values()) // 2 if network.halves else 0,
         "squeezed": drawn * 4 * narrow,
         "hidden": hidden * 4 * narrow,
         "face_up": 4 * drawn * wide,

@@ -69,6 +69,7 @@ class Network:
     mask_out: Dense
     blend: tuple[str, ...]  # nodes
     half: bool = False  # whether weights of pointwise convs and an identity's are stored in float16, which holds them
+    halves: bool = False  # whether processors that compute in float16 do so
 
     @property
     def owned(self) -> tuple[Pair | Dense, ...]:
@@ -89,6 +90,29 @@ class Network:
         return self.integers or any(block.coded is not None for block in self.owned)
 
 
+def for_precision(network: Network, precision: str) -> Network:
+    """``network`` as it is written for ``precision``: float16 is computed in unless a weight is beyond it."""
+    narrow = precision != "fp32" and _largest(network) <= float(np.finfo(np.float16).max)
+    return replace(network, half=precision == "fp16", halves=narrow)
+
+
+def _largest(network: Network) -> float:
+    """The largest number that a kernel reads, as it reads it, or that a product of integers could give."""
+    found = [0.0]
+    for pair in (network.stem, *network.encoder, *network.decoder, *network.mask):
+        product = pair.integer
+        step = product.step if product is not None else 1.0
+        found += [np.abs(pair.kernel).max() / step, np.abs(pair.offset).max() / step]
+        if product is None:
+            found += [np.abs(pair.weight).max(), np.abs(pair.bias).max()]
+        else:
+            sums = 255.0 * np.abs(product.codes.astype(float)).sum(axis=1) + np.abs(product.bias.astype(float))
+            found.append((sums * product.scale).max())
+    for dense in (network.squeeze, *network.face, network.mask_out):
+        found += [np.abs(dense.weight).max(), np.abs(dense.bias).max()]
+    return float(max(found))
+
+
 def describe(network: Network) -> dict[str, Any]:
     """All of ``network`` but its numbers, for JSON: what decides every line of the C."""
     held: dict[str, Any] = {"size": network.size, "centre": network.centre, "slope": network.slope}
@@ -96,7 +120,13 @@ def describe(network: Network) -> dict[str, Any]:
         held[field] = _described(getattr(network, field))
     for field in ("encoder", "decoder", "face", "mask"):
         held[field] = [_described(block) for block in getattr(network, field)]
-    return {**held, "skips": list(network.skips), "blend": list(network.blend), "half": network.half}
+    return {
+        **held,
+        "skips": list(network.skips),
+        "blend": list(network.blend),
+        "half": network.half,
+        "halves": network.halves,
+    }
 
 
 def blank(held: dict[str, Any]) -> Network:
@@ -112,7 +142,8 @@ def blank(held: dict[str, Any]) -> Network:
         raise ValueError(f"no network of this family takes {held['size']} px")
     skips = tuple(None if skip is None else int(skip) for skip in held["skips"])
     blend = tuple(map(str, held["blend"]))
-    return Network(size=int(held["size"]), skips=skips, blend=blend, half=bool(held["half"]), **numbers, **one, **many)
+    numbers |= {field: bool(held[field]) for field in ("half", "halves")}
+    return Network(size=int(held["size"]), skips=skips, blend=blend, **numbers, **one, **many)
 
 
 def _described(block: Pair | Dense) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from mfs_edge.base import extras
 from mfs_edge.base.version import __version__
 
 from .plan import Plan, Stage, rounded
+from .schedule import Network
 from .tiles import ISAS, Isa, split
 from .weights import Weights
 
@@ -35,7 +36,7 @@ def environment() -> Any:
 def source(plan: Plan, weights: Weights) -> str:
     """``idn.c``."""
     made = environment()
-    isas = [isa for isa in ISAS if plan.network.integers or not isa.integers]
+    isas = used(plan.network)
     sections = [(isa, section(made, isa, plan)) for isa in isas]
     about = {"net": plan.network, "plan": plan, "weights": weights, "rounded": rounded, "version": __version__}
     text: str = made.get_template("idn.c.j2").render(sections=sections, isas=isas, **about)
@@ -51,7 +52,6 @@ def header(plan: Plan, weights: Weights, precision: str, *, embedded: bool) -> s
 
 def section(made: Any, isa: Isa, plan: Plan) -> str:
     """All functions for one instruction set."""
-    ragged = any(n % isa.columns for n in _outputs(plan))
     counts = split(plan.network.size // isa.lanes, isa.row)
 
     def along(kernel: str, arguments: str) -> str:
@@ -66,21 +66,36 @@ def section(made: Any, isa: Isa, plan: Plan) -> str:
     about = {
         "isa": isa, "plan": plan, "net": plan.network, "attribute": _attribute(isa, plan), "rounded": rounded,
         "along": along,
-        "vectors": sorted({isa.vectors} | ({1} if ragged else set()), reverse=True), "counts": sorted(set(counts)),
-        "grouped": lambda pair: isa.by_lane and not pair.integer, "used": _vectors_of_column,
-        "axis": lambda side: f"IDN_axis_{side}(j)", "source": lambda stage: _at(stage.source, _skip(stage)),
-        "target": lambda stage: _at(stage.target, stage.part.offset),
+        "counts": sorted(set(counts)), "grouped": lambda pair: isa.by_lane and not pair.integer,
+        "used": lambda q, outputs: _vectors_of_column(q, outputs, isa.lanes),
+        "source": lambda stage: _at(isa, stage.source, _skip(stage)),
+        "target": lambda stage: _at(isa, stage.target, stage.part.offset),
         "floats": _kinds(plan, integers=False) | {"up"},  # the mask's last but one is always of floats
         "bytes": _kinds(plan, integers=True),
     }  # fmt: skip
     tiles = {
-        "pointwise": _pixels(plan, isa.pixels, integers=False),
-        "products": _pixels(plan, isa.dot_pixels, integers=True),
+        "pointwise": _tiles(plan, isa.pixels, isa.vectors, isa.columns, integers=False),
+        "products": _tiles(plan, isa.dot_pixels, isa.dot_vectors, isa.dot_columns, integers=True),
     }
-    kernels = [name for name in KERNELS if tiles.get(name, True)]
+    kernels = [name for name in KERNELS if tiles.get(name, {"pixels": [0]})["pixels"]]
     return "\n".join(
-        made.get_template(f"kernels/{name}.c.j2").render(pixels=tiles.get(name), **about) for name in kernels
+        made.get_template(f"kernels/{name}.c.j2").render(**tiles.get(name, {}), **about) for name in kernels
     )
+
+
+def used(network: Network) -> list[Isa]:
+    """The instruction sets that such a network has sections for."""
+    precision = "int8" if network.integers else "fp16" if network.half else "fp32"
+    return [isa for isa in ISAS if precision in isa.precisions and (network.halves or not isa.half)]
+
+
+def _tiles(plan: Plan, pixels: int, vectors: int, columns: int, *, integers: bool) -> dict[str, list[int]]:
+    """Heights and widths of the tiles of one kind of products."""
+    ragged = any(n % columns for n in _outputs(plan))
+    return {
+        "pixels": _pixels(plan, pixels, integers=integers),
+        "vectors": sorted({vectors} | ({1} if ragged else set()), reverse=True),
+    }
 
 
 def _pixels(plan: Plan, most: int, *, integers: bool) -> list[int]:
@@ -104,9 +119,9 @@ def _attribute(isa: Isa, plan: Plan) -> str:
     return isa.attribute.replace('"avx512f', f'"{more[0]}avx512f').replace('"avx2', f'"{more[1]}avx2')
 
 
-def _vectors_of_column(q: int, outputs: int) -> list[int]:
-    """Which fours of a kernel's [3][3][outputs] weights hold column ``q``'s."""
-    return sorted({((row * 3 + q) * outputs + o) // 4 for row in range(3) for o in range(outputs)})
+def _vectors_of_column(q: int, outputs: int, lanes: int) -> list[int]:
+    """Which vectors of a kernel's [3][3][outputs] weights hold column ``q``'s."""
+    return sorted({((row * 3 + q) * outputs + o) // lanes for row in range(3) for o in range(outputs)})
 
 
 def _pixels_at_once(stage: Stage) -> set[int]:
@@ -128,7 +143,10 @@ def _skip(stage: Stage) -> int:
     return stage.source.parts[-1].offset if stage.kind == "down" and stage.source else 0
 
 
-def _at(map_: Any, offset: int) -> str:
+def _at(isa: Isa, map_: Any, offset: int) -> str:
+    """Where a map lies; one of halves in the first half of its place."""
+    if isa.half:
+        return f"({isa.real} *)(void *)(j->arena + {map_.offset}) + {offset}"
     return f"j->arena + {map_.offset + offset}"
 
 

@@ -19,7 +19,7 @@ class Isa:
     title: str
     guard: str  # of the preprocessor
     code: str  # the enumerator that a caller may force
-    lanes: int  # float32 in a vector
+    lanes: int  # numbers in a vector: float32, or float16 where it computes in halves
     pixels: int  # rows of the pointwise tile
     vectors: int  # columns of it
     row: int  # vectors of a row that the 3x3 kernels compute at once, for two rows
@@ -29,17 +29,39 @@ class Isa:
     header: str = ""
     dot: str = "quarters"  # how integers are multiplied, see kernels/products.c.j2
     dot_pixels: int = 4  # rows of that tile
+    dot_vectors: int = 2  # columns of it
     halves: str = ""  # the intrinsic for the sums of two products of 16 bits
     signed: bool = False  # bytes that are multiplied have both signs
-    integers: bool = False  # of use for integers only
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")  # that it is of use for
+    half: bool = False  # floats are float16, in memory and in registers
     own: str = ""  # what intrinsics call a vector
     madd: str = ""  # the intrinsic for x * y + sum, ARG of each
     madd_guard: str = ""  # of the preprocessor, where that intrinsic may be missing
 
     @property
+    def words(self) -> int:
+        """Integers of 32 bits in a vector."""
+        return self.lanes // 2 if self.half else self.lanes
+
+    @property
+    def real(self) -> str:
+        """The C's type of an activation."""
+        return "idn_f16" if self.half else "float"
+
+    @property
+    def axis(self) -> int:
+        """Numbers of a row of the tables of positions: twelve, filled up to whole vectors of halves."""
+        return 16 if self.half else 12
+
+    @property
     def columns(self) -> int:
-        """Output channels of a tile."""
+        """Output channels of a tile of floats."""
         return self.lanes * self.vectors
+
+    @property
+    def dot_columns(self) -> int:
+        """Output channels of a tile of integers."""
+        return self.words * self.dot_vectors
 
 
 X86 = "defined(IDN_X86)"
@@ -48,6 +70,9 @@ ISAS = (
         'target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")',
         "(v16f)_mm512_max_ps((__m512)(a), (__m512)(b))", "immintrin.h", dot="vnni", dot_pixels=14,
         own="__m512", madd="_mm512_fmadd_ps(ARG(x), ARG(y), ARG(sum))"),
+    Isa("avxvnni", "x86-64 with AVX2 and VNNI for it", X86, "IDN_AVXVNNI", 8, 6, 2, 2, False,
+        'target("avxvnni,avx2,fma")', "(v8f)_mm256_max_ps((__m256)(a), (__m256)(b))", "immintrin.h",
+        dot="vnni", dot_pixels=6, precisions=("int8",), own="__m256", madd="_mm256_fmadd_ps(ARG(x), ARG(y), ARG(sum))"),
     Isa("avx2", "x86-64 with AVX2 and FMA", X86, "IDN_AVX2", 8, 6, 2, 2, False,
         'target("avx2,fma")', "(v8f)_mm256_max_ps((__m256)(a), (__m256)(b))", "immintrin.h", dot="pairs", dot_pixels=4,
         own="__m256", madd="_mm256_fmadd_ps(ARG(x), ARG(y), ARG(sum))"),
@@ -56,11 +81,15 @@ ISAS = (
         dot="halves", halves="_mm_madd_epi16((__m128i)(x), (__m128i)(w))"),
     Isa("neon", "64-bit Arm", "defined(IDN_ARM64)", "IDN_BASE", 4, 5, 4, 4, True,
         "", "(v4f)vmaxq_f32((float32x4_t)(a), (float32x4_t)(b))", "arm_neon.h",
-        dot="widening", dot_pixels=2, signed=True, own="float32x4_t", madd="vfmaq_f32(ARG(sum), ARG(x), ARG(y))"),
+        dot="widening", dot_pixels=2, dot_vectors=4, signed=True,
+        own="float32x4_t", madd="vfmaq_f32(ARG(sum), ARG(x), ARG(y))"),
     Isa("dotprod", "64-bit Arm with dot products", "defined(IDN_ARM64)", "IDN_DOTPROD", 4, 5, 4, 4, True,
         "IDN_TARGET_DOTPROD", "(v4f)vmaxq_f32((float32x4_t)(a), (float32x4_t)(b))", "arm_neon.h",
-        dot="lanes", dot_pixels=5, signed=True, integers=True,
+        dot="lanes", dot_pixels=5, dot_vectors=4, signed=True, precisions=("int8",),
         own="float32x4_t", madd="vfmaq_f32(ARG(sum), ARG(x), ARG(y))"),
+    Isa("fp16", "64-bit Arm with float16 arithmetic", "defined(IDN_ARM64)", "IDN_FP16", 8, 4, 2, 4, True,
+        "IDN_TARGET_FP16", "F(fmax)(a, b)", "arm_neon.h",
+        dot="lanes", dot_pixels=5, dot_vectors=4, signed=True, precisions=("fp16", "int8"), half=True),
     Isa("wasm", "WebAssembly with SIMD", "defined(IDN_WASM)", "IDN_BASE", 4, 6, 2, 2, False,
         "", "(v4f)wasm_f32x4_pmax((v128_t)(b), (v128_t)(a))", "wasm_simd128.h",
         dot="halves", halves="wasm_i32x4_dot_i16x8((v128_t)(x), (v128_t)(w))",

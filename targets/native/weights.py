@@ -25,7 +25,6 @@ Put = Callable[[str, np.ndarray], int]  # name, array -> where it lies in what i
 VERSION = 2
 ORDER = 0x01020304
 HEADER = struct.Struct("<4sIIIQQQQ16x")
-SUM = 40  # bytes from a header's first to the checksum of what follows it
 
 
 @dataclass(frozen=True)
@@ -84,20 +83,6 @@ def checksum(data: bytes) -> int:
     return total
 
 
-def resummed(data: bytes) -> bytes:
-    """``idn.weights`` whose identity's tensors were changed in place, with the checksum that they have now.
-
-    Raises:
-        ValueError: it is no ``idn.weights`` of this version.
-    """
-    magic, version, order, header, _, _, shared, _ = HEADER.unpack(data[: HEADER.size].ljust(HEADER.size, b"\0"))
-    own = HEADER.size + shared
-    if (magic, version, order, header) != (b"IDNW", VERSION, ORDER, HEADER.size) or data[own : own + 4] != b"IDNI":
-        raise ValueError(f"no idn.weights of version {VERSION}")
-    total = checksum(data[own + HEADER.size :])
-    return data[: own + SUM] + struct.pack("<Q", total) + data[own + SUM + 8 :]
-
-
 class _Packer:
     """Collects the tensors of both blocks."""
 
@@ -137,11 +122,11 @@ def pack(plan: Plan) -> Weights:
     net = plan.network
     packer = _Packer(half=net.half, scaled=net.scaled)
     put, owned = packer.put, {id(block) for block in net.owned}
-    for side in sorted({net.size // 2, *(stage.source.side for stage in plan.stages if stage.source)}):
-        put(f"axis_{side}", axis(side))
-    half = axis(net.size // 2)
-    put("left", half[:, [2, 8]])
-    put("right", half[:, [3, 9]])
+    for name, table in _tables(plan).items():
+        put(name, table)
+        if net.halves:
+            wide = np.pad(table, ((0, 0), (0, 4))) if table.shape[1] == 12 else table  # whole vectors
+            put(f"{name}_halves", wide.astype(np.float16))
     width, taps = rounded(net.stem.weight.shape[0]), net.stem.kernel[0].size
     planes = identity.planes(len(net.stem.kernel), taps)
     packer.keep("stem_kernel", net.stem.kernel, net.stem.coded, planes, net.stem.kernel.size)
@@ -171,15 +156,13 @@ def pack(plan: Plan) -> Weights:
 def _told(plan: Plan, packer: _Packer) -> Weights:
     net, places, own = plan.network, packer.places, packer.own
     shared, stored = bytes(packer.shared), own.data()
-    kinds = (net.integers, net.half, net.slope, net.centre)
+    kinds = (net.integers, net.half, net.halves, net.slope, net.centre)
     layout = repr((VERSION, net.size, sorted(places.items()), len(shared), len(stored), own.owned, *kinds))
     network = int.from_bytes(hashlib.sha256(layout.encode()).digest()[:8], "little")
     return Weights(network, shared, stored, own.floats, places, tuple(own.owned), net.scaled)
 
 
-def _put_pair(
-    packer: _Packer, pair: Pair, places: tuple[list[int], int], *, owned: bool, planes: bool = False
-) -> None:
+def _put_pair(packer: _Packer, pair: Pair, places: tuple[list[int], int], *, owned: bool, planes: bool = False) -> None:
     where, width = places
     taps = pair.kernel[0].size
     if pair.integer is not None and planes:
@@ -267,6 +250,14 @@ def _panels(weight: np.ndarray, panel: int = PANEL) -> np.ndarray:
 
 def _eights(weight: np.ndarray) -> np.ndarray:
     return _panels(weight, 8)
+
+
+def _tables(plan: Plan) -> dict[str, np.ndarray]:
+    """What depends on sizes only: how upsampled rows and columns weigh what they are made of."""
+    half = plan.network.size // 2
+    sides = sorted({half, *(stage.source.side for stage in plan.stages if stage.source)})
+    picture = axis(half)
+    return {f"axis_{side}": axis(side) for side in sides} | {"left": picture[:, [2, 8]], "right": picture[:, [3, 9]]}
 
 
 def axis(side: int) -> np.ndarray:

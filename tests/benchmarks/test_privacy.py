@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import mfs_edge
-from benchmarks import peerlib, privacy, privacy_features, privacy_held, privacy_links, privacy_local
+from benchmarks import peerlib, privacy, privacy_features, privacy_held, privacy_links, privacy_local, privacy_regressor
 from mfs_edge import target
 from mfs_edge.fold import FoldedIDN, fold
 from mfs_edge.load.checkpoint import Checkpoint
@@ -138,6 +138,20 @@ def test_rounding_is_that_of_files() -> None:
     np.testing.assert_array_equal(privacy_held.rounded(values, "fp16"), values.astype(np.float16))
     coded = privacy_held.rounded(values, "int8")
     np.testing.assert_allclose(coded, [[13 / 127, -1, 64 / 127], [0, 0, 0], [3e-9, 42 * 3e-9 / 127, -85 * 3e-9 / 127]])
+
+
+def test_a_regression_learns_it_too(
+    golden_iin: Checkpoint, golden_identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From few identities less; from none of the right ones nothing: they are drawn anew and held out."""
+    monkeypatch.setattr(privacy_regressor, "MAPS", 8)
+    monkeypatch.setattr(privacy_regressor, "TEST", 20)
+    found = []
+    for count in (100, 800):
+        monkeypatch.setattr(privacy_regressor, "TRAIN", count)
+        found.append(privacy_regressor.row("", golden_iin, golden_identity.feature_map)["median"])
+    assert found[0] < found[1] - 0.1
+    assert found[1] > 0.4
 
 
 def test_a_feature_map_is_the_shortest_that_fits(golden_iin: Checkpoint, golden_identity: Identity) -> None:

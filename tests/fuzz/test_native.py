@@ -40,9 +40,10 @@ def test_what_was_found_once(fuzzer: harness.Fuzzer, tmp_path: Path) -> None:
     [
         ("!in->data || !out->data", "!in->data"),
         ("if (bytes < IDN_ARENA_BYTES(workers)) return IDN_EARENA;", ""),
+        ("if (memory_bytes < IDN_EXPANDED_BYTES) return IDN_EMEMORY;", ""),
         ("*model = found;\n  return status;", "*model = found;\n  else model->cpu = 0;\n  return status;"),
     ],
-    ids=["null", "arena", "written on error"],
+    ids=["null", "arena", "memory", "written on error"],
 )
 def test_a_planted_fault_is_found(tools: None, tmp_path: Path, check: str, without: str) -> None:
     planted = harness.build(tmp_path, edit=lambda source: source.replace(check, without), expected=check)

@@ -26,7 +26,7 @@ def test_every_wide_pointwise_conv_behind_a_depthwise_one_multiplies_integers(pl
     integer = {
         str(conv.name)
         for conv in edit.of_type(model.graph, "Conv")
-        if edit.producer(conv.inputs[1], "DequantizeLinear") is not None
+        if edit.producer(conv.inputs[0], "DequantizeLinear") is not None
     }
     wide = set()
     for conv in edit.of_type(plain.graph, "Conv"):
@@ -43,7 +43,9 @@ def test_nothing_but_what_they_read_is_rounded(model: ir.Model) -> None:
         assert restored is not None
         reader = edit.only_consumer(restored.outputs[0])
         assert reader is not None
-        assert edit.is_depthwise(edit.producer(rounded.inputs[0], "Conv"))  # type: ignore[arg-type]
+        source = edit.producer(rounded.inputs[0], "Conv")
+        assert source is not None
+        assert edit.group(source) > 1
         assert edit.producer(reader.inputs[1], "DequantizeLinear") is not None
     assert len(list(edit.of_type(model.graph, "QuantizeLinear"))) == 11
 

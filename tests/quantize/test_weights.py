@@ -70,7 +70,8 @@ def test_bias_correction_keeps_every_mean(
     """Of the written graph's conv outputs, on the pictures corrected on."""
     draft = recipe.run(Draft(small, calibrating, samples=seen), recipe.between("layout", "rounding"))
     rounded = weights.for_outputs(draft)
-    corrected = bias_correction.correct(rounded, list(range(len(calibrating))))
+    pictures = range(len(calibrating))
+    corrected = bias_correction.correct(rounded, [(0, i) for i in pictures], list(pictures))
     drift = []
     for codes in (draft.codes, corrected):
         model = qdq.insert(small, draft.layout, draft.grids, codes)

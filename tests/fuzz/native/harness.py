@@ -23,7 +23,7 @@ WIDTHS = ([5, 7, 18, 6, 9], [8, 20, 4, 6], [5, 4, 7, 3, 2], 4)  # small, and no 
 # much of that is in memory differs from run to run. Leaks it tells by itself.
 MEMORY = ("-malloc_limit_mb=256", "-rss_limit_mb=4096")
 ASAN = "quarantine_size_mb=32"
-PLAN = struct.Struct("<4B3bB5H4B")  # as in idn_fuzz.c
+PLAN = struct.Struct("<4B3bB5H6B")  # as in idn_fuzz.c
 OPEN, FIXED = 0, 1 | 2 | 64  # of ``kind``: as edited; with sums, bases and headers put right
 
 
@@ -81,10 +81,12 @@ def seeds() -> list[bytes]:
     for kind in (OPEN, FIXED, FIXED | 4, FIXED | 4 | 32, FIXED | 8, FIXED | 16, FIXED | 4 | 16):
         for cpu in range(3):
             formats = (drawn.randrange(4), drawn.randrange(4), drawn.choice((0, 4)))
-            plan = PLAN.pack(kind, drawn.randrange(12), cpu, drawn.randrange(4), *formats, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+            plan = PLAN.pack(
+                kind, drawn.randrange(12), cpu, drawn.randrange(4), *formats, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+            )
             edits = b"".join(struct.pack("<If", drawn.randrange(2**20), drawn.uniform(-2, 2)) for _ in range(3))
             made += [plan, plan + edits]
     for value in (float("nan"), float("inf"), 3e38, 1e-42, 0.0):
-        plan = PLAN.pack(FIXED, 0, 2, 0, 1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        plan = PLAN.pack(FIXED, 0, 2, 0, 1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
         made.append(plan + b"".join(struct.pack("<If", 97 * i, value) for i in range(40)))
     return made

@@ -18,8 +18,8 @@ typedef struct {
   int8_t format[3];                      /* of in, out, mask */
   uint8_t missing;                       /* bits: which pointers are null */
   uint16_t stride[3];                    /* added to a row; 0xffff: shorter, 0xfffe: beyond memory */
-  uint16_t arena_less, weights_less;     /* bytes */
-  uint8_t arena_off, weights_off, identity_off, image_off;
+  uint16_t arena_less, weights_less;     /* bytes, as memory_less */
+  uint8_t arena_off, weights_off, identity_off, image_off, memory_off, memory_less;
 } plan;
 enum { SUMS = 1, BASES = 2, IDENTITY = 4, BY_STAGE = 8, PARALLEL = 16, SECOND = 32, HEADERS = 64 };
 
@@ -59,7 +59,7 @@ static void repair(unsigned char *data, int kind) {
 }
 
 static void check(int status) {
-  if (status > 0 || status < IDN_ESTAGE || !strcmp(idn_error(status), "unknown")) abort();
+  if (status > 0 || status < IDN_EMEMORY || !strcmp(idn_error(status), "unknown")) abort();
 }
 
 /* A block of `bytes` whose start is `off` behind a multiple of 64, and its end the end of what was allocated. */
@@ -133,12 +133,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(weights + place % (IDN_WEIGHTS_BYTES / 4) * 4, data + at + 4, 4);
   }
   repair(weights, p.kind);
+  const size_t small = IDN_EXPANDED_BYTES - p.memory_less % 80;
+  unsigned char *room, *memory = block(small, p.memory_off % 3 ? 0 : p.memory_off % 64, &room), *held = malloc(small);
+  if (!held) exit(0);
+  memcpy(held, memory, small);
   idn_model model, before;
   memset(&model, 0x11, sizeof model);
   before = model;
-  int status = idn_open(p.missing & 64 ? 0 : &model, p.missing & 128 ? 0 : weights, IDN_WEIGHTS_BYTES - p.weights_less % 128);
+  int status = idn_open(p.missing & 64 ? 0 : &model, p.missing & 128 ? 0 : weights, IDN_WEIGHTS_BYTES - p.weights_less % 128, memory, small);
   check(status);
-  if (status && memcmp(&before, &model, sizeof model)) abort();
+  if (status && (memcmp(&before, &model, sizeof model) || memcmp(held, memory, small))) abort();
   if (!status) {
     before = model;
     status = idn_set_cpu(&model, (int8_t)p.cpu);
@@ -148,13 +152,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       before = model;
       unsigned char *own, *identity = block(IDN_IDENTITY_BYTES, p.identity_off % 3 ? 0 : p.identity_off % 64, &own);
       memcpy(identity, (p.kind & SECOND ? sound : weights) + HEADER + SHARED, IDN_IDENTITY_BYTES);
-      status = idn_set_identity(&model, identity, IDN_IDENTITY_BYTES - p.identity_off / 64);
+      memcpy(held, memory, small);
+      status = idn_set_identity(&model, identity, IDN_IDENTITY_BYTES - p.identity_off / 64, memory, small);
       check(status);
-      if (status && memcmp(&before, &model, sizeof model)) abort();
+      if (status && (memcmp(&before, &model, sizeof model) || memcmp(held, memory, small))) abort();
       frames(&p, &model);
       free(own);
     } else frames(&p, &model);
   }
-  free(owner);
+  free(owner), free(room), free(held);
   return 0;
 }

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import functools
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mfs_edge.targets.native import NativeTarget
+from mfs_edge.targets.native import NativeTarget, engine
 
 from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, passes
 from mfs_edge.target import EmitOptions
 
 SETUP = Path(__file__).parent / "setup_tools.sh"
+SHIPPED = engine.FLAGS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly_compiled() -> Iterator[None]:
+    """-O1 takes half as long as -O3 to compile, and most tests are not about speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "FLAGS", ("-O1", *(flag for flag in SHIPPED if flag != "-O3")))
+        yield
+
+
+@pytest.fixture
+def as_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled as users' are."""
+    monkeypatch.setattr(engine, "FLAGS", SHIPPED)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import mfs_edge
 from mfs_edge import sample
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError
-from mfs_edge.fold import FoldedIDN
+from mfs_edge.fold import FoldedIDN, fold
 from mfs_edge.graph import build, passes
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
@@ -30,7 +30,7 @@ EMBEDDED = NativeOptions(embed=True)
 
 
 def graph(folded: FoldedIDN, size: int) -> ir.Model:
-    return passes.optimise(build.build(folded.weights(), size=size))
+    return passes.optimise(build.build(folded.weights("identity-local"), size=size))
 
 
 @pytest.fixture
@@ -77,8 +77,10 @@ def test_the_words_are_the_files(golden_folded: FoldedIDN, embedded: Path) -> No
     assert len(text) < 3 * len(packed.dumps())
 
 
-def test_another_identity_may_take_its_place(golden_folded: FoldedIDN, demo_folded: FoldedIDN, embedded: Path) -> None:
-    other = FoldedIDN(demo_folded.encoder, demo_folded.decoder, golden_folded.heads)
+def test_another_identity_may_take_its_place(
+    golden_iin: Checkpoint, demo_identities: list[Identity], embedded: Path
+) -> None:
+    other = fold(golden_iin, demo_identities[0])
     packed = weights.pack(plan.make(schedule.read(graph(other, 32))))
     made = engine.Engine(str(embedded), threads=1)
     made.feed({"image": np.full((1, 3, 32, 32), 0.25, np.float32)})

@@ -14,6 +14,7 @@ from mfs_edge.base.fidelity import psnr
 from mfs_edge.graph import edit
 from mfs_edge.quantize import execute, quantise
 from mfs_edge.target import EmitOptions
+from tests.targets.native import toolchains
 from tests.targets.native.test_family import Builder
 
 TARGET = NativeTarget()
@@ -50,8 +51,7 @@ def test_every_instruction_set_computes_what_the_graph_does(
     TARGET.emit(quantised, tmp_path / "a.idn", EmitOptions("int8", io))
     shown = [np.rint(picture * 255) / np.float32(255) for picture in pictures(3, seed=1)]
     expected = execute.outputs(quantised, shown, as_written=True)
-    best = engine.Engine(str(tmp_path / "a.idn"), threads=1).model.cpu
-    for cpu in range(best + 1):
+    for cpu in engine.Engine(str(tmp_path / "a.idn"), threads=1).cpus():
         monkeypatch.setenv("MFS_EDGE_IDN_CPU", str(cpu))
         loaded = TARGET.load(tmp_path / "a.idn", threads=1 + cpu)
         for picture, wanted in zip(shown, expected, strict=True):
@@ -88,6 +88,28 @@ def test_any_width(seed: int, tmp_path: Path) -> None:
         assert psnr(found[name] - value) > BOUND_DB
 
 
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "zig"])
+@pytest.mark.usefixtures("tools")
+def test_avx_vnni_is_encoded_for_processors_without_avx512(quantised: ir.Model, tmp_path: Path, compiler: str) -> None:
+    """No emulator here has it: what is compiled is looked at."""
+    TARGET.emit(quantised, tmp_path / "a.idn", EmitOptions("int8"))
+    command = (*toolchains.ZIG, "-target", "x86_64-linux-musl") if compiler == "zig" else (compiler,)
+    toolchains.call(
+        [*command, *toolchains.QUICK, "-c", str(tmp_path / "a.idn" / "idn.c"), "-o", str(tmp_path / "idn.o")]
+    )
+    seen = dict.fromkeys(("avxvnni", "avx512"), "")
+    for function in toolchains.call(["objdump", "-d", str(tmp_path / "idn.o")]).stdout.split("\n\n"):
+        name = next((name for name in seen if f"_{name}>:" in function and "<product_" in function), None)
+        if name:
+            seen[name] += function
+    for name, first in (("avxvnni", "c4"), ("avx512", "62")):
+        found = [line.split("\t")[1] for line in seen[name].splitlines() if "vpdpbusd" in line]
+        assert len(found) > 10
+        assert all(code.startswith(first) for code in found)
+    assert "%zmm" not in seen["avxvnni"]
+    assert all(f"%ymm{number}" not in seen["avxvnni"] for number in range(16, 32))
+
+
 def test_lists_what_is_rounded(quantised: ir.Model, tmp_path: Path) -> None:
     TARGET.emit(quantised, tmp_path / "a.idn", EmitOptions("int8"))
     tensors = TARGET.read(tmp_path / "a.idn").quantised()
@@ -119,7 +141,12 @@ def test_codes_that_could_saturate_are_refused(quantised: ir.Model, pair: tuple[
         weights.pack(plan.make(network))
 
 
-def test_an_identity_is_all_that_was_rounded_for_it(quantised: ir.Model) -> None:
+def test_what_was_rounded_is_shared(quantised: ir.Model) -> None:
+    """Codes of pointwise convs, scales and offsets belong to the base; an identity's kernels stay as they are."""
     packed = weights.pack(plan.make(schedule.read(quantised)))
-    shared = {name for name, (block, _) in packed.places.items() if block == "shared"}
-    assert all(name.startswith(("axis_", "left", "right")) for name in shared)
+    owned = {name for name, (block, _) in packed.places.items() if block == "identity"}
+    assert owned == {
+        "stem_kernel", "squeeze_weight", "mask_0_kernel", *(f"encoder_{i}_kernel" for i in range(1, 5)),
+        *(f"decoder_{i}_kernel" for i in range(4)),
+    }  # fmt: skip
+    assert {tensor.kind for tensor in packed.owned} == {"float"}

@@ -19,8 +19,10 @@ import pytest
 from mfs_edge.targets.native import NativeTarget, emit, engine, plan, read, schedule, weights
 
 from mfs_edge.base.errors import InputError, LoweringError
-from mfs_edge.fold import FoldedIDN
+from mfs_edge.fold import FoldedIDN, fold
 from mfs_edge.graph import build, passes
+from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.load.identity import Identity
 from mfs_edge.target import EmitOptions
 
 TARGET = NativeTarget()
@@ -70,6 +72,7 @@ def compilers() -> list[str]:
     )
 
 
+@pytest.mark.usefixtures("as_shipped")
 @pytest.mark.parametrize("size", [224, 256])
 @pytest.mark.parametrize(
     "compiler", compilers(), ids=lambda command: command.split()[-2] if " " in command else command
@@ -214,11 +217,13 @@ def test_a_lying_description_never_reaches_a_compiler(broken: Path, key: str, va
         TARGET.load(broken)
 
 
-def test_an_identity_is_data(golden_folded: FoldedIDN, demo_folded: FoldedIDN, tmp_path: Path, frame: Any) -> None:
+def test_an_identity_is_data(
+    golden_folded: FoldedIDN, golden_iin: Checkpoint, demo_identities: list[Identity], tmp_path: Path, frame: Any
+) -> None:
     """Two identities of one checkpoint share all that is not theirs: one call changes the face."""
-    other = FoldedIDN(demo_folded.encoder, demo_folded.decoder, golden_folded.heads)
+    other = fold(golden_iin, demo_identities[0])
     image = frame(224)[:, :, :64, :64]
-    models = [passes.optimise(build.build(f.weights(), size=64)) for f in (golden_folded, other)]
+    models = [passes.optimise(build.build(f.weights("identity-local"), size=64)) for f in (golden_folded, other)]
     folders = [tmp_path / f"{i}.idn" for i in range(2)]
     for model, folder in zip(models, folders, strict=True):
         TARGET.emit(model, folder, EmitOptions())
@@ -250,7 +255,7 @@ def put(at: int, value: bytes) -> Edit:
         (lambda data: bytes(data[:40]), "short"),
         (lambda data: bytes(data[:-64]), "short"),
         (put(0, b"XXXX"), "magic"),
-        (put(4, b"\2\0\0\0"), "version"),
+        (put(4, b"\1\0\0\0"), "version"),
         (put(8, b"\1\2\3\4"), "endian"),
         (put(16, b"\0" * 8), "network"),
         (put(5000, b"\x55\xaa\x55"), "checksum"),
@@ -260,7 +265,7 @@ def test_weights_that_are_refused(written: Writer, edit: Edit, status: str) -> N
     made = engine.Engine(str(written(size=32)), threads=1)
     data = engine._aligned(edit(bytearray((written(size=32) / "idn.weights").read_bytes())))
     model = engine._Model(shared=1, identity=2)
-    found = made.lib.idn_open(ctypes.byref(model), engine._at(data), ctypes.c_size_t(data.size))
+    found = made.lib.idn_open(ctypes.byref(model), *engine._sized(data), *engine._sized(made.memory))
     assert found == STATUS[status]
     assert (model.shared, model.identity) == (1, 2)  # untouched
 

@@ -86,9 +86,9 @@ def test_webassembly_is_golden(
 
 def test_a_processor_that_is_none_of_these_computes_the_same(made: Made, raw: Made, tmp_path: Path) -> None:
     """RISC-V: the section for any other."""
-    flags = (*toolchains.FLAGS, "-target", "riscv64-linux-musl", "-static")
+    flags = (*toolchains.QUICK, "-target", "riscv64-linux-musl", "-static")
     program = toolchains.compile_c(made(32), "frames.c", tmp_path / "frames", flags=flags)
-    here = toolchains.compile_c(made(32), "frames.c", tmp_path / "here", compiler=("gcc",))
+    here = toolchains.compile_c(made(32), "frames.c", tmp_path / "here", compiler=("gcc",), flags=toolchains.QUICK)
     for command, out in (((toolchains.emulator("riscv64"), program), "there.raw"), ((here,), "here.raw")):
         toolchains.call([*command, made(32) / "idn.weights", raw(32), tmp_path / out])
     there, here_too = (np.fromfile(tmp_path / name, np.float32) for name in ("there.raw", "here.raw"))
@@ -96,7 +96,7 @@ def test_a_processor_that_is_none_of_these_computes_the_same(made: Made, raw: Ma
 
 
 def test_the_other_byte_order_refuses_the_weights(made: Made, raw: Made, tmp_path: Path) -> None:
-    flags = (*toolchains.FLAGS, "-target", "s390x-linux-musl", "-static")
+    flags = (*toolchains.QUICK, "-target", "s390x-linux-musl", "-static")
     program = toolchains.compile_c(made(32), "frames.c", tmp_path / "frames", flags=flags)
     command = (toolchains.emulator("s390x"), program, made(32) / "idn.weights", raw(32), tmp_path / "out.raw")
     assert "other byte order" in toolchains.call(command, code=5).stderr
@@ -116,7 +116,7 @@ def test_the_other_byte_order_refuses_the_weights(made: Made, raw: Made, tmp_pat
 def test_shared_libraries_for_other_systems(made: Made, target: str, kind: bytes, tmp_path: Path) -> None:
     """Compiled only: there is nothing here that runs them."""
     into = tmp_path / "library"
-    command = [*toolchains.ZIG, *toolchains.FLAGS, "-target", target, "-shared", "-fPIC", str(made(32) / "idn.c")]
+    command = [*toolchains.ZIG, *toolchains.QUICK, "-target", target, "-shared", "-fPIC", str(made(32) / "idn.c")]
     toolchains.call([*command, "-o", str(into)])
     assert into.read_bytes().startswith(kind)
 
@@ -133,7 +133,7 @@ def test_shared_libraries_for_other_systems(made: Made, target: str, kind: bytes
 def test_objects_for_phones_need_no_c_library(made: Made, target: str, kind: bytes, tmp_path: Path) -> None:
     into = tmp_path / "idn.o"
     flags = ("-target", target, "-ffreestanding", "-nostdinc", *_own_headers(), "-c")
-    toolchains.call([*toolchains.ZIG, *toolchains.FLAGS, *flags, str(made(32) / "idn.c"), "-o", str(into)])
+    toolchains.call([*toolchains.ZIG, *toolchains.QUICK, *flags, str(made(32) / "idn.c"), "-o", str(into)])
     assert into.read_bytes().startswith(kind)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 HARNESS = Path(__file__).parent / "harness"
 ZIG = (sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=all")
 FLAGS = ("-std=c11", "-O3")
+QUICK = ("-std=c11", "-O1")  # takes half as long; for what is not about speed
 
 
 def compile_c(

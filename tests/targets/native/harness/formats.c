@@ -88,12 +88,12 @@ static void one(const idn_model *model, int from, int to, int shown, size_t gap,
 }
 
 int main(int argc, char **argv) {
-  void *weights = aligned_alloc(64, IDN_WEIGHTS_BYTES), *arena = aligned_alloc(64, IDN_ARENA_BYTES(1));
+  void *weights = aligned_alloc(64, IDN_WEIGHTS_BYTES), *arena = aligned_alloc(64, IDN_ARENA_BYTES(1)), *memory = aligned_alloc(64, IDN_EXPANDED_BYTES);
   FILE *file = argc > 1 ? fopen(argv[1], "rb") : 0;
   idn_model model;
-  if (!weights || !arena || !file || fread(weights, 1, IDN_WEIGHTS_BYTES, file) != IDN_WEIGHTS_BYTES) return 101;
+  if (!weights || !arena || !memory || !file || fread(weights, 1, IDN_WEIGHTS_BYTES, file) != IDN_WEIGHTS_BYTES) return 101;
   fclose(file);
-  if (idn_open(&model, weights, IDN_WEIGHTS_BYTES)) return 102;
+  if (idn_open(&model, weights, IDN_WEIGHTS_BYTES, memory, IDN_EXPANDED_BYTES)) return 102;
   for (int cpu = model.cpu; cpu >= 0; cpu--) {
     if (idn_set_cpu(&model, cpu)) return 103;
     have_reference = 0;
@@ -105,6 +105,6 @@ int main(int argc, char **argv) {
           if (from == to) one(&model, from, to, mask, 4, 1, arena);
         }
   }
-  free(weights), free(arena);
+  free(weights), free(memory), free(arena);
   return failures > 99 ? 99 : failures;
 }

@@ -1,6 +1,6 @@
 /* One frame, computed three times in an arena that holds something else each time, with guards around everything.
 
-   usage: frames idn.weights in.raw out.raw [cpu]
+   usage: frames idn.weights in.raw out.raw [cpu [turns]]; a cpu of -1 is the best, turns are 3 or fewer
    in.raw: float32 planes [3][S][S]; out.raw: the swapped planes and then the mask. It prints the instruction set in use.
    Exit codes: 0, or 2 usage and files, 3 a frame differs from the first, 4 something outside was touched, 5 a status. */
 #include "idn.h"
@@ -48,9 +48,9 @@ static void read_all(const char *name, void *into, size_t bytes) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 4) return fprintf(stderr, "usage: frames idn.weights in.raw out.raw [cpu]\n"), 2;
+  if (argc < 4) return fprintf(stderr, "usage: frames idn.weights in.raw out.raw [cpu [turns]]\n"), 2;
   const size_t room = IDN_ARENA_BYTES(1);
-  unsigned char *weights = guarded(IDN_WEIGHTS_BYTES), *held = malloc(IDN_WEIGHTS_BYTES), *arena = guarded(room);
+  unsigned char *weights = guarded(IDN_WEIGHTS_BYTES), *held = malloc(IDN_WEIGHTS_BYTES), *arena = guarded(room), *memory = guarded(IDN_EXPANDED_BYTES);
   unsigned char *in = guarded(PICTURE), *out = guarded(PICTURE), *mask = guarded(PLANE);
   float *rows = malloc(3 * IDN_SIZE * IDN_SIZE * sizeof(float)), *first = malloc(4 * IDN_SIZE * IDN_SIZE * sizeof(float));
   if (!held || !rows || !first) return 2;
@@ -60,12 +60,13 @@ int main(int argc, char **argv) {
   for (int y = 0; y < 3 * IDN_SIZE; y++) memcpy(in + y * STRIDE, rows + y * IDN_SIZE, IDN_SIZE * sizeof(float));
 
   idn_model model;
-  int status = idn_open(&model, weights, IDN_WEIGHTS_BYTES);
-  if (!status && argc > 4) status = idn_set_cpu(&model, atoi(argv[4]));
+  int status = idn_open(&model, weights, IDN_WEIGHTS_BYTES, memory, IDN_EXPANDED_BYTES);
+  if (!status && argc > 4 && atoi(argv[4]) >= 0) status = idn_set_cpu(&model, atoi(argv[4]));
   if (status) return fprintf(stderr, "%s\n", idn_error(status)), 5;
   const idn_image picture = {in, STRIDE, IDN_PLANES}, swapped = {out, STRIDE, IDN_PLANES}, shown = {mask, STRIDE, IDN_PLANES};
   const unsigned char poison[3] = {0xFF, 0x7F, 0x00}; /* NaN, 3.4e38, zero */
-  for (int turn = 0; turn < 3; turn++) {
+  const int turns = argc > 5 ? atoi(argv[5]) : 3;
+  for (int turn = 0; turn < turns && turn < 3; turn++) {
     memset(arena, poison[turn], room);
     status = idn_run(&model, &picture, &swapped, &shown, arena, room);
     if (status) return fprintf(stderr, "%s\n", idn_error(status)), 5;
@@ -74,7 +75,7 @@ int main(int argc, char **argv) {
       if (turn == 0) memcpy(first + y * IDN_SIZE, row, IDN_SIZE * sizeof(float));
       if (memcmp(first + y * IDN_SIZE, row, IDN_SIZE * sizeof(float))) return fprintf(stderr, "row %d differs\n", y), 3;
     }
-    const int fine = intact(weights, IDN_WEIGHTS_BYTES) && intact(arena, room) && intact(in, PICTURE) && intact(out, PICTURE) &&
+    const int fine = intact(weights, IDN_WEIGHTS_BYTES) && intact(memory, IDN_EXPANDED_BYTES) && intact(arena, room) && intact(in, PICTURE) && intact(out, PICTURE) &&
                      intact(mask, PLANE) && gaps(in, 3 * IDN_SIZE) && gaps(out, 3 * IDN_SIZE) && gaps(mask, IDN_SIZE);
     if (!fine || memcmp(held, weights, IDN_WEIGHTS_BYTES)) return fprintf(stderr, "something else was touched\n"), 4;
   }
@@ -82,7 +83,7 @@ int main(int argc, char **argv) {
   if (!file || fwrite(first, sizeof(float), 4 * IDN_SIZE * IDN_SIZE, file) != 4 * IDN_SIZE * IDN_SIZE || fclose(file)) return 2;
   printf("%d\n", model.cpu);
   free(held), free(rows), free(first);
-  unsigned char *const owned[] = {weights, arena, in, out, mask};
-  for (int i = 0; i < 5; i++) free(owned[i] - GUARD);
+  unsigned char *const owned[] = {weights, memory, arena, in, out, mask};
+  for (int i = 0; i < 6; i++) free(owned[i] - GUARD);
   return 0;
 }

@@ -41,12 +41,12 @@ static void *caller(void *given) {
 }
 
 int main(int argc, char **argv) {
-  void *weights = room(IDN_WEIGHTS_BYTES), *arena = room(IDN_ARENA_BYTES(1));
+  void *weights = room(IDN_WEIGHTS_BYTES), *arena = room(IDN_ARENA_BYTES(1)), *memory = room(IDN_EXPANDED_BYTES);
   FILE *file = argc > 1 ? fopen(argv[1], "rb") : 0;
   if (!file || fread(weights, 1, IDN_WEIGHTS_BYTES, file) != IDN_WEIGHTS_BYTES) return 101;
   fclose(file);
   for (int i = 0; i < PIXELS; i++) image[i] = (float)(i * 37 % 256) / 255;
-  if (idn_open(&model, weights, IDN_WEIGHTS_BYTES)) return 102;
+  if (idn_open(&model, weights, IDN_WEIGHTS_BYTES, memory, IDN_EXPANDED_BYTES)) return 102;
   const idn_image a = {image, IDN_SIZE * sizeof(float), IDN_PLANES}, b = {expected, IDN_SIZE * sizeof(float), IDN_PLANES}, none = {0};
   if (idn_run(&model, &a, &b, &none, arena, IDN_ARENA_BYTES(1))) return 103;
   pthread_t threads[CALLERS];
@@ -54,6 +54,11 @@ int main(int argc, char **argv) {
   long wrong = 0;
   for (int i = 0; i < CALLERS; i++)
     if (pthread_create(threads + i, 0, caller, counts + i)) return 104;
+  void *more = room(IDN_EXPANDED_BYTES);
+  idn_model next = model; /* another identity is made ready while frames are computed */
+  const char *identity = (const char *)weights + IDN_WEIGHTS_BYTES - IDN_IDENTITY_BYTES;
+  for (int i = 0; i < 20; i++) wrong += idn_set_identity(&next, identity, IDN_IDENTITY_BYTES, more, IDN_EXPANDED_BYTES) != IDN_OK;
+  wrong += memcmp(model.identity, next.identity, IDN_EXPANDED_BYTES) != 0;
   for (int i = 0; i < CALLERS; i++) {
     void *told;
     pthread_join(threads[i], &told);
@@ -61,7 +66,7 @@ int main(int argc, char **argv) {
   }
   for (int i = 0; i < 20; i++) idn_pool_free(idn_pool_new(i)); /* ended before it has begun */
   idn_pool_free(0);
-  free(weights), free(arena);
+  free(weights), free(memory), free(more), free(arena);
   if (wrong) printf("%ld pictures differ\n", wrong);
   return wrong != 0;
 }

@@ -11,7 +11,7 @@
 #define ROW (IDN_SIZE * sizeof(float))
 #define HEADER 64
 
-enum { WEIGHTS, OTHER, ARENA, IN, OUT, MASK, MODEL, BLOCKS };
+enum { WEIGHTS, OTHER, MEMORY, ARENA, IN, OUT, MASK, MODEL, BLOCKS };
 static unsigned char *block[BLOCKS];
 static size_t length[BLOCKS];
 static int failures, cases;
@@ -76,9 +76,11 @@ static void edited(const char *what, size_t start, int (*open)(void)) {
 }
 
 static idn_model *model;
-static int open_all(void) { return idn_open(model, block[WEIGHTS], length[WEIGHTS]); }
+static int opened(idn_model *m, const void *weights, size_t bytes) { return idn_open(m, weights, bytes, block[MEMORY], length[MEMORY]); }
+static int set(idn_model *m, const void *identity, size_t bytes) { return idn_set_identity(m, identity, bytes, block[MEMORY], length[MEMORY]); }
+static int open_all(void) { return opened(model, block[WEIGHTS], length[WEIGHTS]); }
 static unsigned char *own;
-static int open_identity(void) { return idn_set_identity(model, own, IDN_IDENTITY_BYTES); }
+static int open_identity(void) { return set(model, own, IDN_IDENTITY_BYTES); }
 
 static void never(void *user, idn_task task, void *work, int count) {
   (void)user, (void)task, (void)work, (void)count;
@@ -162,24 +164,47 @@ static void read_all(const char *name, int which) {
   fclose(file);
 }
 
+static void wrong_memory(void) {
+  expect("open: no memory", idn_open(model, block[WEIGHTS], IDN_WEIGHTS_BYTES, 0, IDN_EXPANDED_BYTES), IDN_ENULL);
+  expect("identity: no memory", idn_set_identity(model, own, IDN_IDENTITY_BYTES, 0, IDN_EXPANDED_BYTES), IDN_ENULL);
+  const size_t steps[] = {1, 4, 16, 32}, less[] = {0, 64, IDN_EXPANDED_BYTES - 1};
+  for (int i = 0; i < 4; i++) {
+    unsigned char *at = block[MEMORY] + steps[i];
+    expect("open: memory misaligned", idn_open(model, block[WEIGHTS], IDN_WEIGHTS_BYTES, at, IDN_EXPANDED_BYTES), IDN_EALIGN);
+    expect("identity: memory misaligned", idn_set_identity(model, own, IDN_IDENTITY_BYTES, at, IDN_EXPANDED_BYTES), IDN_EALIGN);
+  }
+  for (int i = 0; i < 3; i++) {
+    expect("open: memory small", idn_open(model, block[WEIGHTS], IDN_WEIGHTS_BYTES, block[MEMORY], less[i]), IDN_EMEMORY);
+    expect("identity: memory small", idn_set_identity(model, own, IDN_IDENTITY_BYTES, block[MEMORY], less[i]), IDN_EMEMORY);
+  }
+  /* What is not wrong: an identity may lie anywhere, and the same one expands to the same bytes. */
+  unsigned char *copy = malloc(IDN_IDENTITY_BYTES + 3);
+  if (!copy) exit(100);
+  memcpy(copy + 3, own, IDN_IDENTITY_BYTES);
+  expect("identity: at any address", set(model, copy + 3, IDN_IDENTITY_BYTES), IDN_OK);
+  free(copy);
+}
+
 static void wrong_weights(void) {
   const size_t bytes = IDN_WEIGHTS_BYTES;
-  expect("open: null model", idn_open(0, block[WEIGHTS], bytes), IDN_ENULL);
-  expect("open: null weights", idn_open(model, 0, bytes), IDN_ENULL);
+  expect("open: null model", opened(0, block[WEIGHTS], bytes), IDN_ENULL);
+  expect("open: null weights", opened(model, 0, bytes), IDN_ENULL);
   const size_t shorter[] = {0, 1, HEADER - 1, HEADER, bytes / 2, bytes - 1};
-  for (int i = 0; i < 6; i++) expect("open: short", idn_open(model, block[WEIGHTS], shorter[i]), IDN_ESHORT);
+  for (int i = 0; i < 6; i++) expect("open: short", opened(model, block[WEIGHTS], shorter[i]), IDN_ESHORT);
   const size_t steps[] = {1, 4, 16, 32};
-  for (int i = 0; i < 4; i++) expect("open: misaligned", idn_open(model, block[WEIGHTS] + steps[i], bytes - 64), IDN_EALIGN);
+  for (int i = 0; i < 4; i++) expect("open: misaligned", opened(model, block[WEIGHTS] + steps[i], bytes - 64), IDN_EALIGN);
   edited("weights", 0, open_all);
   edited("the identity in weights", bytes - IDN_IDENTITY_BYTES, open_all);
-  expect("identity: null model", idn_set_identity(0, own, IDN_IDENTITY_BYTES), IDN_ENULL);
-  expect("identity: null", idn_set_identity(model, 0, IDN_IDENTITY_BYTES), IDN_ENULL);
+  expect("identity: null model", set(0, own, IDN_IDENTITY_BYTES), IDN_ENULL);
+  expect("identity: null", set(model, 0, IDN_IDENTITY_BYTES), IDN_ENULL);
   const size_t less[] = {0, 63, 64, IDN_IDENTITY_BYTES - 1};
-  for (int i = 0; i < 4; i++) expect("identity: short", idn_set_identity(model, own, less[i]), IDN_ESHORT);
-  expect("identity: misaligned", idn_set_identity(model, own + 4, IDN_IDENTITY_BYTES), IDN_EALIGN);
-  expect("identity: whole weights", idn_set_identity(model, block[WEIGHTS], bytes), IDN_EMAGIC);
+  for (int i = 0; i < 4; i++) expect("identity: short", set(model, own, less[i]), IDN_ESHORT);
+  idn_model unset = {0};
+  expect("identity: a model that was never opened", set(&unset, own, IDN_IDENTITY_BYTES), IDN_ENULL);
+  wrong_memory();
+  expect("identity: whole weights", set(model, block[WEIGHTS], bytes), IDN_EMAGIC);
   edited("identity", bytes - IDN_IDENTITY_BYTES, open_identity);
-  expect("identity: of another base", idn_set_identity(model, block[OTHER] + bytes - IDN_IDENTITY_BYTES, IDN_IDENTITY_BYTES), IDN_EBASE);
+  expect("identity: of another base", set(model, block[OTHER] + bytes - IDN_IDENTITY_BYTES, IDN_IDENTITY_BYTES), IDN_EBASE);
   const int cpus[] = {-1, 3, 1 << 30};
   for (int i = 0; i < 3; i++) expect("cpu", idn_set_cpu(model, cpus[i]), IDN_ECPU);
   expect("cpu: null", idn_set_cpu(0, 0), IDN_ENULL);
@@ -188,6 +213,7 @@ static void wrong_weights(void) {
 int main(int argc, char **argv) {
   if (argc != 3) return 102;
   new_block(WEIGHTS, IDN_WEIGHTS_BYTES), new_block(OTHER, IDN_WEIGHTS_BYTES), new_block(ARENA, IDN_ARENA_BYTES(1));
+  new_block(MEMORY, IDN_EXPANDED_BYTES);
   new_block(IN, 3 * IDN_SIZE * ROW), new_block(OUT, 3 * IDN_SIZE * ROW), new_block(MASK, IDN_SIZE * ROW), new_block(MODEL, sizeof *model);
   read_all(argv[1], WEIGHTS), read_all(argv[2], OTHER);
   model = (idn_model *)(void *)block[MODEL];

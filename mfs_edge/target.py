@@ -35,11 +35,19 @@ PRECISIONS = ("fp32", "fp16", "int8", "int8-mixed")
 NICKNAMES = {"Darwin": "macOS"}
 
 
+SWAP, ENROL = "swap", "enrol"
+
+
 @dataclass(frozen=True)
 class EmitOptions:
-    """What a backend is asked for."""
+    """What a backend is asked for.
+
+    A graph that swaps computes in ``precision``, as far as the target does; one that enrols keeps
+    only its weights in it, and computes in float32.
+    """
 
     precision: str = "fp32"
+    task: str = SWAP
     io: str = "float32"
     metadata: Mapping[str, str] = field(default_factory=dict)  # written into the file
     own: TargetOptions | None = None  # of the target's ``options``, resolved; None takes its defaults

@@ -15,10 +15,15 @@ from mfs_edge.base.version import __version__
 if TYPE_CHECKING:
     from mfs_edge.measure.run import bench
     from mfs_edge.pipeline.compile import compile
+    from mfs_edge.pipeline.enrol import enrol
 
-__all__ = ["__version__", "bench", "compile"]
+__all__ = ["__version__", "bench", "compile", "enrol"]
 
-_HOMES = {"bench": "mfs_edge.measure.run", "compile": "mfs_edge.pipeline.compile"}
+_HOMES = {
+    "bench": "mfs_edge.measure.run",
+    "compile": "mfs_edge.pipeline.compile",
+    "enrol": "mfs_edge.pipeline.enrol",
+}
 
 
 def __getattr__(name: str) -> Any:

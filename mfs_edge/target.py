@@ -36,6 +36,7 @@ NICKNAMES = {"Darwin": "macOS"}
 
 
 SWAP, ENROL = "swap", "enrol"
+CROP, PAYLOAD = "crop", "payload"  # what an enrolment takes and gives
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class EmitOptions:
     """
 
     precision: str = "fp32"
-    task: str = SWAP
     io: str = "float32"
+    task: str = SWAP
     metadata: Mapping[str, str] = field(default_factory=dict)  # written into the file
     own: TargetOptions | None = None  # of the target's ``options``, resolved; None takes its defaults
 
@@ -136,6 +137,7 @@ class Target(abc.ABC):
     products: bool = False  # whether its int8 rounds only what products of matrices read, and no result
     companions: tuple[str, ...] = ()  # suffixes of what lies beside an artefact, where it is several files
     options: type[TargetOptions] = TargetOptions
+    enrolment: tuple[str, ...] = ()  # precisions of the graphs that read an identity, see mfs_edge.enrolment
     compiled: bool = False  # a machine needs what ``built`` makes for it, and no package of the engine's
 
     def check(self, options: EmitOptions) -> None:
@@ -273,6 +275,23 @@ class Loaded:
             raise InputError(str(error)) from error
         self._infer(self.engine)
         return frames.as_told(self.engine.fetch())
+
+    def enrol(self, crop: np.ndarray) -> np.ndarray:
+        """A pack's payload [N], of what the file gives, from an aligned crop, float32 [1, 3, 224, 224] in 0..1.
+
+        Raises:
+            InputError: the file takes another picture, or gives something else.
+        """
+        name, (shape, dtype) = self.input
+        try:
+            self.engine.feed({name: frames.as_taken(crop, shape, dtype)})
+        except ValueError as error:
+            raise InputError(f"{self.path}: {error}") from error
+        self._infer(self.engine)
+        given = self.engine.fetch()
+        if given.keys() != {PAYLOAD}:
+            raise InputError(f"{self.path}: gives {', '.join(given)}, not a {PAYLOAD}; give a file of mfs-edge enrol")
+        return given[PAYLOAD].ravel()
 
     def _infer(self, engine: Engine) -> None:
         try:

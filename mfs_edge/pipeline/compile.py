@@ -23,8 +23,9 @@ from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
 from mfs_edge.pipeline import reading
 from mfs_edge.pipeline.emit import Origin, emit
-from mfs_edge.pipeline.plan import Job, plan
+from mfs_edge.pipeline.plan import plan
 from mfs_edge.sample import weights
+from mfs_edge.target import Target
 from mfs_edge.verify import judge, speed
 from mfs_edge.verify.reference import reference_of
 
@@ -87,7 +88,7 @@ def compile(
     bundle.check_folder(out, overwrite=overwrite)
     from mfs_edge.graph import build, cost, passes  # the plan has found onnx_ir
 
-    iin = _checkpoint(checkpoint, hashes, steps)
+    iin = iin_of(checkpoint, hashes, steps)
     embedder = _arcface(arcface, hashes, steps)
     reading.check_used(hashes, iin, embedder)
     person = _identity(identity, embedder, steps)
@@ -110,12 +111,12 @@ def compile(
                 judge.prove(made, job.target, exams[job.form], stage, min_psnr=min_psnr, steps=steps)
                 for job, made in written
             ]
-        manifest = Manifest(versions=_versions(jobs), artefacts=tuple(artefacts))
+        manifest = Manifest(versions=versions([job.target for job in jobs]), artefacts=tuple(artefacts))
         bundle.publish(stage, out, manifest)
     return Result(out, manifest)
 
 
-def _checkpoint(given: Weights, hashes: Collection[str], steps: Steps) -> Checkpoint:
+def iin_of(given: Weights, hashes: Collection[str], steps: Steps) -> Checkpoint:
     """The IIN's: as given, where the settings say, or the demo's."""
     with steps.step("read checkpoint"):
         if isinstance(given, Checkpoint):
@@ -147,10 +148,10 @@ def _identity(given: str | Path | Identity, arcface: Checkpoint | None, steps: S
     return loaded
 
 
-def _versions(jobs: Sequence[Job]) -> dict[str, str]:
+def versions(targets: Sequence[Target]) -> dict[str, str]:
     """Of everything that took part and is installed as a distribution."""
     modules = ["numpy", "torch", "onnx", "onnx_ir"]
-    modules += [module for job in jobs for module in (*job.target.emit_needs, *job.target.run_needs)]
+    modules += [module for kind in targets for module in (*kind.emit_needs, *kind.run_needs)]
     found = {"mfs-edge": __version__, "python": platform.python_version()}
     for module in dict.fromkeys(modules):
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -59,7 +59,9 @@ def _laid_out(low: Lowering, node: ir.Node, x: int, order: list[int]) -> int:
 
 @lowers("Cast")
 def _cast(low: Lowering, node: ir.Node) -> None:
-    """To half precision, behind everything else: XNNPACK has no such operator."""
+    """Nothing for a weight that is kept small; else to half precision, for which XNNPACK has no operator."""
+    if quantised.half(node.outputs[0]) is not None:
+        return
     if node.attributes["to"].as_int() != ir.DataType.FLOAT16.value:
         raise LoweringError(f"Cast node {node.name}: is lowered to float16 only")
     x, output = low.activation(node), node.outputs[0]

@@ -43,7 +43,9 @@ def lowers(op_type: str, *, integer: bool = False) -> Callable[[Rule], Rule]:
     return register
 
 
-def lower(graph: ir.Graph, *, half: bool, as_bytes: bool, keep_codes: bool = False) -> tuple[Lowering, dict[str, int], dict[str, int]]:
+def lower(
+    graph: ir.Graph, *, half: bool, as_bytes: bool, keep_codes: bool = False
+) -> tuple[Lowering, dict[str, int], dict[str, int]]:
     """Lower a whole graph.
 
     Args:

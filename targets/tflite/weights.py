@@ -52,15 +52,22 @@ def constants(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> 
 
 def _float(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> tuple[int, int]:
     bias = _bias(node) + (fill * kernel_of(node).astype(np.float64).sum(axis=(1, 2, 3)) if fill else 0)
-    stored = quantised.codes(node.inputs[1]) if low.keep_codes else None
-    filters = low.weight(_name(node, 1), _laid_out(kernel_of(node), form)) if stored is None else _kept(low, node, stored, form)
+    filters = _kept(low, node, form) if low.keep_codes else None
+    if filters is None:
+        filters = low.weight(_name(node, 1), _laid_out(kernel_of(node), form))
     return filters, low.builder.constant(_name(node, 2), np.tile(bias, form.pixels).astype(np.float32))
 
 
-def _kept(low: Lowering, node: ir.Node, stored: quantised.Codes, form: Form) -> int:
-    """int8 in the file, made real when it is loaded."""
-    codes = low.builder.constant(_name(node, 1), _laid_out(stored.integers, form), quantisation=_along(node, stored, form))
-    return low.dequantised(f"{_name(node, 1)}.real", codes)
+def _kept(low: Lowering, node: ir.Node, form: Form) -> int | None:
+    """A weight that the graph keeps in int8 or float16, made real when the file is loaded; None for any other."""
+    name, value = _name(node, 1), node.inputs[1]
+    small, stored = quantised.half(value), quantised.codes(value)
+    if small is not None:
+        return low.dequantised(f"{name}.real", low.builder.constant(name, _laid_out(small, form)))
+    if stored is None:
+        return None
+    held = low.builder.constant(name, _laid_out(stored.integers, form), quantisation=_along(node, stored, form))
+    return low.dequantised(f"{name}.real", held)
 
 
 def _along(node: ir.Node, stored: quantised.Codes, form: Form) -> Quantisation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.enrol.layers import Layers, Tensors, affine
+from mfs_edge.enrolment.layers import Layers, Tensors, affine
 from mfs_edge.networks import spec
 
 NORM_EPS = 1e-24  # torch divides by no less than 1e-12

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from mfs_edge.enrol import arcface, injection
-from mfs_edge.enrol.layers import Layers, Tensors
+from mfs_edge.enrolment import arcface, injection
+from mfs_edge.enrolment.layers import Layers, Tensors
 from mfs_edge.networks import spec
+from mfs_edge.target import CROP
 
-CROP, PAYLOAD = "crop", "payload"
 SIDE = 224  # pixels of the crop
 
 

@@ -6,10 +6,12 @@ demodulations need of them, their squares.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import onnx_ir as ir
 
-from mfs_edge.enrol.layers import Layers, Tensors
+from mfs_edge.enrolment.layers import Layers, Tensors
 from mfs_edge.networks import spec
 
 UNITS = (2.0**-40, 2.0**20)  # of pointwise weights, where they are brought near 1
@@ -103,7 +105,7 @@ def _incoming(net: Layers, demodulations: dict[str, ir.Value]) -> dict[str, ir.V
     """Per stage, what the demodulations left out upstream scale its input channels by; none for the image."""
     encoder = [f"Encoder.{i}" for i in range(len(spec.ENCODER_CHANNELS) - 1)]
     found: dict[str, ir.Value | None] = {encoder[0]: None}
-    for before, stage in zip(encoder, encoder[1:], strict=False):
+    for before, stage in pairwise(encoder):
         found[stage] = demodulations[before]
     incoming = demodulations[encoder[-1]]
     for i, skip in enumerate(spec.DECODER_SKIP):

@@ -15,10 +15,11 @@ from onnx_ir.passes.common import ShapeInferencePass
 
 from mfs_edge.base.errors import InputError
 from mfs_edge.base.version import __version__
-from mfs_edge.enrol.build import PAYLOAD, Trunk
-from mfs_edge.enrol.layers import Layers
+from mfs_edge.enrolment.build import Trunk
+from mfs_edge.enrolment.layers import Layers
 from mfs_edge.graph.build import IR_VERSION, OPSET
 from mfs_edge.networks import spec
+from mfs_edge.target import PAYLOAD
 
 DTYPES = ("float32", "float16")
 KEPT = (1, 0, 2, 3)  # a depthwise kernel [C, 1, k, k] is computed as [1, C, k, k]

@@ -3,7 +3,7 @@
 ArcFace, the IIN and the fold's arithmetic, all written as the few operators that every target has.
 """
 
-from mfs_edge.enrol.build import Trunk, trunk
-from mfs_edge.enrol.coding import Plan, Run, coded, decoded, plain
+from mfs_edge.enrolment.build import Trunk, trunk
+from mfs_edge.enrolment.coding import Plan, Run, coded, decoded, plain
 
 __all__ = ["Plan", "Run", "Trunk", "coded", "decoded", "plain", "trunk"]

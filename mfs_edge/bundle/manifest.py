@@ -65,6 +65,7 @@ class ArtefactRecord(_Record):
     options: dict[str, str | int | float | bool | None] = {}  # the target's own, as they were used
     checkpoint: Source
     arcface: Source | None = None  # enrolment only
+    fits: Source | None = None  # enrolment only: the base's artefact whose runs its payloads fill, in their order
     identity_sha256: str  # empty for an enrolment, which holds nobody
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]

@@ -14,6 +14,7 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, sha256_option, s
 @click.option(
     "--base", type=PATH, default=Path("build"), show_default=True, help="Folder of the base that packs are for."
 )
+@click.option("--artefact", metavar="FILE", help="Which of its files payloads are for, where they differ.")
 @click.option("--arcface", type=PATH, required=True, help="ArcFace checkpoint, or FILE#NAME.")
 @click.option("--checkpoint", type=PATH, help="MobileFaceSwap checkpoint that the base was compiled from.")
 @sha256_option

@@ -4,6 +4,6 @@ ArcFace, the IIN and the fold's arithmetic, all written as the few operators tha
 """
 
 from mfs_edge.enrolment.build import Trunk, trunk
-from mfs_edge.enrolment.coding import Plan, Run, coded, decoded, plain
+from mfs_edge.enrolment.coding import Plan, Run, coded, decoded, of_base, plain
 
-__all__ = ["Plan", "Run", "Trunk", "coded", "decoded", "plain", "trunk"]
+__all__ = ["Plan", "Run", "Trunk", "coded", "decoded", "of_base", "plain", "trunk"]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mfs_edge.enrolment import Plan
 
+PAYLOADS = {"float32": "fp32", "float16": "fp16", "int8": "int8"}  # what a payload's numbers are, as a precision
 NOTICE = "this file reads identities from faces: what it gives is biometric data, to be kept like a photograph"
 
 
@@ -37,6 +38,7 @@ class _Origin:
     arcface: Checkpoint
     iin: Checkpoint
     precision: str
+    fits: Source  # the base's artefact that payloads are for
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -53,28 +55,32 @@ class _Origin:
             "checkpoint": self.iin.source,
             "checkpoint_sha256": self.iin.sha256,
             "precision": self.precision,
+            "payload_for": self.fits.name,
+            "payload_for_sha256": self.fits.sha256,
             "notice": NOTICE,
         }
         return entries | ({"warning": self.iin.warning} if self.iin.warning else {})
 
 
 def enrol(
-    *, base: str | Path = "build", arcface: str | Path | Checkpoint, checkpoint: Weights = None,
-    target: str | Sequence[str] = "onnx", precision: str = "fp32", sha256: str | Sequence[str] = (),
-    out: str | Path = "enrol", overwrite: bool = False, min_psnr: float | None = None, verify: bool = True,
-    steps: Steps | None = None,
+    *, base: str | Path = "build", artefact: str | None = None, arcface: str | Path | Checkpoint,
+    checkpoint: Weights = None, target: str | Sequence[str] = "onnx", precision: str = "fp32",
+    sha256: str | Sequence[str] = (), out: str | Path = "enrol", overwrite: bool = False,
+    min_psnr: float | None = None, verify: bool = True, steps: Steps | None = None,
 ) -> Result:  # fmt: skip
     """Emit what reads an identity on a device: an aligned face crop in, the payload of a base's pack out.
 
     Args:
         base: the folder of a compiled base, whose packs the payload is for.
+        artefact: the one of it, by its file's name, where they differ in how an identity is stored.
         arcface: ArcFace's checkpoint, or ``FILE#NAME`` for one of several in a file.
         checkpoint: the IIN's, that the base was compiled from; None as for :func:`mfs_edge.compile`.
         target: names, or "all" for every installed one.
         precision: "fp32", "fp16" or "int8": of the weights; it computes in float32.
         sha256: hashes that the checkpoint files must have, in any order; none leaves them unchecked.
         out: the folder for artefacts and ``manifest.json``; ``overwrite`` allows one that holds other files.
-        min_psnr: dB that the swapped pictures must reach on average; None is the precision's default.
+        min_psnr: dB that the swapped pictures must reach on average; None is the precision's default, or that of the
+            payload's numbers, if they are coarser.
         verify: False leaves the files unproven, and says so in the manifest.
         steps: told of progress.
 
@@ -90,8 +96,8 @@ def enrol(
     _check_base(base, recorded, iin)
     network = _arcface(arcface, hashes, steps)
     reading.check_used(hashes, iin, network)
-    origin = _Origin(network, iin, precision)
-    plan = _plan()
+    fits, plan = _plan(base, recorded, artefact)
+    origin = _Origin(network, iin, precision, Source(name=fits.file, sha256=fits.files[fits.file]))
     with steps.step("build the enrolment graph"):
         model = _graph(origin, plan)
     with bundle.staging(out, steps.note) as stage:
@@ -145,11 +151,35 @@ def _arcface(given: str | Path | Checkpoint, hashes: frozenset[str], steps: Step
         return reading.read(given, expect="arcface", sha256=hashes, steps=steps)
 
 
-def _plan() -> Plan:
-    """How the payload of a base's packs is laid out: the numbers as they are."""
-    from mfs_edge import enrolment
+def _plan(base: Path, recorded: Manifest, wanted: str | None) -> tuple[ArtefactRecord, Plan]:
+    """The artefact of a base that payloads are for, and how its packs are laid out.
 
-    return enrolment.plain()
+    Raises:
+        UsageError: several artefacts differ in that, and none of them is named; or none takes packs.
+    """
+    from mfs_edge import enrolment
+    from mfs_edge.quantize.coding import Coding
+
+    taking = [record for record in recorded.artefacts if record.base]
+    names = ", ".join(record.file for record in taking)
+    if not taking:
+        raise UsageError(f"{base}: none of its artefacts takes packs; compile it with --optimize 1")
+    chosen = [record for record in taking if wanted in (None, record.file)]
+    if not chosen:
+        raise UsageError(f"--artefact {wanted}: {base} holds no such artefact that takes packs; it has {names}")
+    first = chosen[0]
+    if any(_laid_out(record) != _laid_out(first) for record in chosen):
+        raise UsageError(f"{base}: its artefacts ({names}) take different payloads; choose one with --artefact")
+    path = files.require_file(files.confined(base, first.base, source=base / bundle.MANIFEST), "base")
+    if files.sha256(path) != first.base_sha256:
+        raise InputError(f"{path}: is not the base that {first.file} was compiled with; compile it again")
+    return first, enrolment.of_base(Coding.load(path), first.runs, first.file)
+
+
+def _laid_out(record: ArtefactRecord) -> list[tuple[str, ...]]:
+    """What a payload for the artefact depends on."""
+    held = sorted((run.file, run.offset, run.tensor, run.dtype, str(run.axes)) for run in record.runs)
+    return [(record.base, *map(str, run[2:])) for run in held]
 
 
 def _graph(origin: _Origin, plan: Plan) -> ir.Model:
@@ -188,6 +218,7 @@ def _emit(kind: Target, model: ir.Model, origin: _Origin, stage: Path, steps: St
         task="enrol",
         checkpoint=Source(name=origin.iin.source, sha256=origin.iin.sha256),
         arcface=Source(name=origin.arcface.source, sha256=origin.arcface.sha256),
+        fits=origin.fits,
         identity_sha256="",
         inputs=program.takes,
         outputs=program.gives,
@@ -208,6 +239,8 @@ def _proven(
     from mfs_edge import enrolment
     from mfs_edge.verify import enrolment as judge
 
+    if min_psnr is None:  # rounded numbers are no nearer than that, however exactly they were computed
+        min_psnr = min(judge.MIN_PSNR[origin.precision], judge.MIN_PSNR[PAYLOADS[plan.dtype]])
     with steps.step("run the torch reference on drawn faces"):
         exam = judge.examined(origin.arcface, origin.iin, partial(enrolment.decoded, plan=plan))
     return [

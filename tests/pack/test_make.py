@@ -151,7 +151,7 @@ def test_another_checkpoint_or_an_edited_base_is_refused(
     other = tmp_path / "other.safetensors"
     save_safetensors(golden_iin, other)  # type: ignore[arg-type]
     person = crowd / "person00.npy"
-    with pytest.raises(InputError, match="is not the checkpoint that .* was compiled for"):
+    with pytest.raises(InputError, match=r"is not the checkpoint that .* was compiled for"):
         packs.make(base=built, identity=person, out=tmp_path / "out", checkpoint=other)
     for name in ("idn-64-fp16.base", "idn-64-fp16.onnx", "idn-64-fp16.bin"):
         copy = tmp_path / name / "base"
@@ -208,8 +208,8 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "5"}
     announced = tmp_path / "scheduler.json"
     run = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
-    running = [_started([*run, "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(announced)],
-                        environment)]  # fmt: skip
+    there = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(announced)]
+    running = [_started([*run, *there], environment)]
     try:
         _wait(announced.exists)
         address = json.loads(announced.read_text())["address"]

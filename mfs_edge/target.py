@@ -219,7 +219,7 @@ class Target(abc.ABC):
 
         Args:
             path: of what was emitted for that identity.
-            owned: name -> float32, float16 or int8 array, in ONNX's layout.
+            owned: name -> float32, float16 or int8 array, in ONNX's layout: [C, 1, k, k] or [O, I, 1, 1].
 
         Raises:
             LoweringError: one is not found, or at several places.

@@ -208,8 +208,8 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "5"}
     announced = tmp_path / "scheduler.json"
     run = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
-    run += ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(announced)]
-    running = [_started(run, environment)]
+    there = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(announced)]
+    running = [_started([*run, *there], environment)]
     try:
         _wait(announced.exists)
         address = json.loads(announced.read_text())["address"]

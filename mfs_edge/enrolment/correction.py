@@ -15,7 +15,7 @@ from mfs_edge import sample
 from mfs_edge.base import extras, images
 from mfs_edge.graph import edit, statistics
 
-FACES = statistics.FACES[::2]  # of the drawn ones
+FACES = statistics.FACES  # of the drawn ones
 NOISE = 1  # picture that leaves no channel idle
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from mfs_edge.base.errors import CheckpointError
 from mfs_edge.graph.net import Net
 from mfs_edge.networks import spec
 
@@ -32,9 +33,17 @@ class Layers(Net):
         stride: int = 1,
         pad: int = 0,
     ) -> ir.Value:
-        """A dense convolution, weight [O, I, h, w], bias [O]; rounded here."""
-        stored = self.constant(f"{name}.weight", weight)
-        biases = [] if bias is None else [self.constant(f"{name}.bias", bias)]
+        """A dense convolution, weight [O, I, h, w], bias [O]; rounded here.
+
+        Raises:
+            CheckpointError: a weight is beyond float32.
+        """
+        with np.errstate(over="ignore"):
+            stored = self.constant(f"{name}.weight", weight)
+            biases = [] if bias is None else [self.constant(f"{name}.bias", bias)]
+        for value in (stored, *biases):
+            if value.const_value is None or not np.isfinite(value.const_value.numpy()).all():
+                raise CheckpointError(f"folded weight {value.name} overflows float32; the checkpoint is not usable")
         return self.op(
             name,
             "Conv",
@@ -79,6 +88,7 @@ def affine(tensors: Tensors, key: str) -> tuple[np.ndarray, np.ndarray]:
 def scaled(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """A float32 weight [O, I, h, w] times ``scale`` [O], rounded once; a channel at a time, as weights are large."""
     product = np.empty_like(weight, order="C")
-    for channel, factor in enumerate(scale):
-        product[channel] = weight[channel] * factor
+    with np.errstate(over="ignore"):  # whoever stores it looks
+        for channel, factor in enumerate(scale):
+            product[channel] = weight[channel] * factor
     return product

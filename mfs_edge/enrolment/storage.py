@@ -96,8 +96,9 @@ def quantised(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     least = np.full(len(rows), np.inf)
     for share in _SHARES:
         tried = (widest * share).astype(np.float32)
-        rounded = np.rint(rows / tried[:, None]).clip(-_STEPS, _STEPS)
-        error = np.square(rows - rounded * tried[:, None]).sum(axis=1)
+        exact = rows / tried[:, None]
+        rounded = np.rint(exact).clip(-_STEPS, _STEPS)
+        error = share**2 * np.square(exact - rounded).sum(axis=1)  # in units of the widest step, which cannot overflow
         better = error < least
         codes[better], scale[better], least[better] = rounded[better], tried[better], error[better]
     return codes.reshape(weight.shape), scale

@@ -134,8 +134,19 @@ def _real(net: Layers, part: Part, value: ir.Value, scalars: dict[str, ir.Value]
 
 
 def _clipped(net: Layers, name: str, value: ir.Value) -> ir.Value:
-    limits = (net.constant(f"code.{kind}", sign * MAX_CODE) for kind, sign in (("least", -1), ("most", 1)))
-    return net.op(name, "Clip", value, *limits)
+    """What an int8 code can be, -128 apart."""
+    return net.op(name, "Sub", value, _beyond(net, name, value))
+
+
+def _beyond(net: Layers, name: str, value: ir.Value) -> ir.Value:
+    """How far values lie outside of codes, in operators that every target has: relu(x - 127) - relu(-x - 127)."""
+    most = net.constant("code.most", float(MAX_CODE))
+    turned = net.op(f"{name}.turned", "Mul", value, net.constant("minus", -1.0))
+    above, below = (
+        net.leaky(f"{name}.{side}", net.op(f"{name}.{side}.by", "Sub", x, most), 0.0)
+        for side, x in (("above", value), ("below", turned))
+    )
+    return net.op(f"{name}.beyond", "Sub", above, below)
 
 
 def _settled(net: Layers, part: Part, value: ir.Value) -> ir.Value:
@@ -148,7 +159,7 @@ def _settled(net: Layers, part: Part, value: ir.Value) -> ir.Value:
     member = np.zeros((pairs.shape[1], inputs, 1, 1))
     member[np.arange(pairs.shape[1]), pairs] = 1
     sums = net.conv(f"{part.name}.pairs", value, member)
-    excess = net.op(f"{part.name}.excess", "Sub", sums, _clipped(net, f"{part.name}.pairs.clipped", sums))
+    excess = _beyond(net, f"{part.name}.pairs", sums)
     halves = net.conv(f"{part.name}.halves", excess, member.swapaxes(0, 1) / 2)
     return net.op(f"{part.name}.settled", "Sub", value, halves)
 

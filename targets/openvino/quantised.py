@@ -72,6 +72,8 @@ def _join_pair(quantise: Any) -> None:
     from openvino import opset13 as ops
 
     behind = list(_dequantising(quantise))
+    if _gives_codes(quantise):
+        return
     if not behind or behind[-1].get_type_name() != "Multiply":
         raise LoweringError(
             f"{quantise.get_friendly_name()}: OpenVINO has read this quantisation in another form; "
@@ -91,6 +93,14 @@ def _join_pair(quantise: Any) -> None:
     for reader in list(result.get_target_inputs()):
         reader.replace_source_output(joined.output(0))
     joined.output(0).set_names(names)
+
+
+def _gives_codes(quantise: Any) -> bool:
+    """Whether all that follows is a conversion to the codes' type, and an output: they are what is asked for."""
+    (reader, *others) = [use.get_node() for use in quantise.output(0).get_target_inputs()]
+    while not others and reader.get_type_name() == "Convert":
+        (reader, *others) = [use.get_node() for use in reader.output(0).get_target_inputs()]
+    return not others and bool(reader.get_type_name() == "Result")
 
 
 def _dequantising(quantise: Any) -> Iterator[Any]:

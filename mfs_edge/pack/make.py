@@ -77,7 +77,7 @@ def make(
         raise UsageError("--jobs 0: nobody would work; give 1 or more, or -1 for one on each CPU")
     from mfs_edge.pack import work
 
-    people = [Path(identity)] if identity is not None else _listed(Path(str(identities)), steps)
+    people = [_only(Path(identity))] if identity is not None else _listed(Path(str(identities)), steps)
     task = work.plan(base, out, checkpoint, [recipient] if isinstance(recipient, str) else recipient)
     if task.alone and len(people) > 1:
         raise UsageError(f"-o {out}: is one pack, of {len(people)} identities; give a folder")
@@ -94,6 +94,18 @@ def make(
     failed = {str(one.identity): str(one.wrong) for one in done if one.wrong}
     paths = tuple(path for one in done for path in one.packs)
     return Made(out, paths, sum(one.kept for one in done), failed)
+
+
+def _only(path: Path) -> Path:
+    """``path``, if an identity is in it; before anything that takes seconds.
+
+    Raises:
+        IdentityError: it cannot be used.
+    """
+    from mfs_edge.load import identity
+
+    identity.load(path)
+    return path
 
 
 def _listed(folder: Path, steps: Steps) -> list[Path]:

@@ -122,7 +122,13 @@ class Engine:
         name = CPUS[self.model.cpu].get(machine, "the compiler's own vectors")
         return f"{self.about['precision']} on {name}, compiled by {self.version}"
 
-    def set_identity(self, data: bytes) -> None:
+    def switch(self, contents: dict[str, bytes]) -> None:
+        """The artefact with another identity in its weights; ``contents`` are its files, by their names."""
+        (weights,) = (data for name, data in contents.items() if name.endswith("idn.weights"))
+        self.lib.idn_identity_bytes.restype = ctypes.c_size_t
+        self.set_identity(memoryview(weights)[-self.lib.idn_identity_bytes() :])
+
+    def set_identity(self, data: bytes | memoryview) -> None:
         """Another identity of the same base, between two frames; the library keeps nothing of ``data``."""
         held = np.frombuffer(data, np.uint8)
         self._check(self.lib.idn_set_identity(ctypes.byref(self.model), *_sized(held), *_sized(self.memory)))

@@ -146,8 +146,7 @@ def variants(backend: target.Target, path: Path) -> Mapping[str, Mapping[str, st
     if backend.name != "c":
         return {backend.title: {}}
     loaded = engine.Engine(str(path), 1)
-    codes = range(loaded.model.cpu + 1)
-    return {f"C, {engine.CPUS[code].get('x86_64', 'NEON')}": {FORCED: str(code)} for code in codes}
+    return {f"C, {engine.CPUS[code].get('x86_64', 'NEON')}": {FORCED: str(code)} for code in loaded.cpus()}
 
 
 def instruction_sets(children: Contenders) -> dict[str, int]:

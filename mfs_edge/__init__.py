@@ -1,8 +1,8 @@
 """mfs-edge: compile MobileFaceSwap to edge devices.
 
 ``mfs_edge.compile(...)`` is ``mfs-edge compile ...`` and ``mfs_edge.bench(...)`` is ``mfs-edge
-bench ...``, with the same names. Both are plain functions, imported on first use (PEP 562): the
-command line must start fast.
+bench ...``, with the same names; ``mfs_edge.pack.make(...)`` and ``mfs_edge.pack.apply(...)`` are ``mfs-edge
+pack``. All are plain functions, imported on first use (PEP 562): the command line must start fast.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 from mfs_edge.base.version import __version__
 
 if TYPE_CHECKING:
+    from mfs_edge import pack
     from mfs_edge.measure.run import bench
     from mfs_edge.pipeline.compile import compile
 
-__all__ = ["__version__", "bench", "compile"]
+__all__ = ["__version__", "bench", "compile", "pack"]
 
 _HOMES = {"bench": "mfs_edge.measure.run", "compile": "mfs_edge.pipeline.compile"}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "pack":
+        return importlib.import_module("mfs_edge.pack")
     if name not in _HOMES:
         raise AttributeError(f"module 'mfs_edge' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

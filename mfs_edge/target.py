@@ -23,6 +23,7 @@ from mfs_edge.base.artefact import Artefact
 from mfs_edge.base.errors import InputError, MissingDependency, UsageError, nearest
 from mfs_edge.base.fidelity import Outputs, Swapper
 from mfs_edge.base.reasons import reason_of
+from mfs_edge.base.runs import Derived, Run
 from mfs_edge.options import Option, TargetOptions
 from mfs_edge.program import IntegerTensor, Program, sound
 
@@ -214,7 +215,7 @@ class Target(abc.ABC):
         """
         return {}
 
-    def runs(self, path: Path, owned: Mapping[str, np.ndarray]) -> tuple[runs.Run, ...]:
+    def runs(self, path: Path, owned: Mapping[str, np.ndarray]) -> tuple[Run, ...]:
         """Where the arrays of an identity stand in the artefact at ``path``; nothing for a form that takes no packs.
 
         Args:
@@ -226,7 +227,7 @@ class Target(abc.ABC):
         """
         return runs.search(self.contents(path), owned)
 
-    def derived(self, path: Path, contents: Mapping[str, bytes]) -> tuple[runs.Derived, ...]:
+    def derived(self, path: Path, contents: Mapping[str, bytes]) -> tuple[Derived, ...]:
         """What follows from an artefact's other bytes and is stored in it, such as checksums; for ``packs``.
 
         Args:

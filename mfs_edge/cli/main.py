@@ -24,8 +24,9 @@ from mfs_edge.cli.demo import demo
 from mfs_edge.cli.doctor import doctor
 from mfs_edge.cli.identity import identity
 from mfs_edge.cli.inspect import inspect
+from mfs_edge.cli.pack import pack
 
-COMMANDS = (compile, identity, inspect, demo, bench, doctor)
+COMMANDS = (compile, identity, pack, inspect, demo, bench, doctor)
 INTERRUPTED = 130  # the shell's convention for Ctrl-C
 
 

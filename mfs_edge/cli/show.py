@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from mfs_edge.about.doctor import Diagnosis
     from mfs_edge.about.inspection import Inspection
+    from mfs_edge.base.artefact import Artefact
     from mfs_edge.base.fidelity import Fidelity
     from mfs_edge.measure.results import Report
+    from mfs_edge.pack.make import Made
     from mfs_edge.pipeline.compile import Result
     from mfs_edge.pipeline.demo import DemoResult
     from mfs_edge.pipeline.identify import Identified
@@ -124,6 +126,31 @@ def identified(found: Identified, out: Path, *, seconds: Mapping[str, float], no
         console.print(styled("Look at ", (str(found.preview), "bold"), ": this is the face that was read."))
     console.print(styled(("An identity is biometric data: store it as you would a photograph of the person.", "dim")))
     console.print(styled(_NEXT, f"mfs-edge compile --identity {out} --target onnx"))
+
+
+def packed(made: Made, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
+    """The result of ``pack make``."""
+    if json:
+        told = {"out": str(made.out), "packs": [str(path) for path in made.packs], "kept": made.kept}
+        _print_json({**told, "failed": made.failed, "notes": list(notes), "seconds": dict(seconds)})
+        return
+    console = _console()
+    size = sum(path.stat().st_size for path in made.packs)
+    kept = f", {made.kept} of them kept from before" if made.kept else ""
+    console.print(styled(f"{made.out}: ", (f"{len(made.packs)} packs", "bold"), f", {size / 1e6:.2f} MB{kept}"))
+    console.print(styled(("A pack is biometric data: store it as you would a photograph of the person.", "dim")))
+    if made.packs:
+        console.print(styled(_NEXT, f"mfs-edge pack apply BASE {made.packs[0]} -o FILE"))
+
+
+def applied(artefact: Artefact, *, json: bool) -> None:
+    """The result of ``pack apply``."""
+    if json:
+        _print_json({"out": str(artefact.path), "files": artefact.sha256s})
+        return
+    console = _console()
+    beside = f", with {', '.join(artefact.companions)}" if artefact.companions else ""
+    console.print(styled(f"{artefact.path}: ", (artefact.sha256[:12], "bold"), beside))
 
 
 def inspected(inspection: Inspection, *, json: bool) -> None:

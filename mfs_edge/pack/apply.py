@@ -14,7 +14,9 @@ from mfs_edge.pack import container
 from mfs_edge.pack.container import Pack
 
 
-def apply(base: str | Path, pack: str | Path, out: str | Path, *, overwrite: bool = False, key: str | Path | None = None) -> Artefact:
+def apply(
+    base: str | Path, pack: str | Path, out: str | Path, *, overwrite: bool = False, key: str | Path | None = None
+) -> Artefact:
     """Write the artefact ``base`` with the identity of ``pack`` in it.
 
     The result is, bit for bit, what compiling that identity against that base writes. Everything is checked

@@ -64,7 +64,7 @@ class Pack:
     artefact: str  # the name by which a runtime opens it; a file or a folder
     identity_sha256: str
     checkpoint_sha256: str
-    files: Mapping[str, Part]  # every file of the artefact, relative to the folder in which it lies
+    files: Mapping[str, Part]  # every file of the artefact by name, relative to the folder in which it lies
     patches: tuple[Patch, ...]
 
     @property
@@ -99,8 +99,9 @@ def dumps(pack: Pack) -> bytes:
 
 
 def _metadata(pack: Pack) -> dict[str, str]:
-    parts = {n: {"bytes": p.bytes, "sha256": p.sha256, "result": p.result} for n, p in sorted(pack.files.items())}
-    runs = [{"file": patch.file, "offset": patch.offset, "bytes": len(patch.data)} for patch in pack.patches]
+    parts = [[name, *_said(part)] for name, part in pack.files.items()]
+    numbers = {name: number for number, name in enumerate(pack.files)}
+    runs = [[numbers[patch.file], patch.offset, len(patch.data)] for patch in pack.patches]
     told = {name: str(getattr(pack, name)) for name in _TEXTS if name not in ("format", "notice")}
     return told | {
         "format": FORMAT,
@@ -108,6 +109,11 @@ def _metadata(pack: Pack) -> dict[str, str]:
         "files": json.dumps(parts, separators=(",", ":")),
         "runs": json.dumps(runs, separators=(",", ":")),
     }
+
+
+def _said(part: Part) -> list[int | str]:
+    """Bytes and hash; and the result's, where that is another."""
+    return [part.bytes, part.sha256, *([part.result] if part.result != part.sha256 else [])]
 
 
 def _digest(metadata: Mapping[str, str], payload: bytes) -> str:
@@ -157,7 +163,9 @@ def _loads(data: bytes) -> Pack:
     tensors = _tensors(header, [run[2] for run in runs], len(payload))
     _check(_digest(metadata, payload) == metadata["sha256"], "it was edited or damaged: its hash is another")
     parts = _parts(metadata["files"])
-    patches = tuple(Patch(file, at, payload[a:b]) for (file, at, _), (a, b) in zip(runs, tensors, strict=True))
+    names = list(parts)
+    _check(all(run[0] < len(names) for run in runs), "a run lies in no file of the artefact")
+    patches = tuple(Patch(names[run[0]], run[1], payload[a:b]) for run, (a, b) in zip(runs, tensors, strict=True))
     _placed(patches, parts)
     _check(_NUMBER.fullmatch(metadata["size"]), "its size is no number of pixels")
     hashes = ("identity_sha256", "checkpoint_sha256")
@@ -186,14 +194,16 @@ def _json(text: str) -> Any:
     return json.loads(text, object_pairs_hook=once)
 
 
-def _runs(text: str) -> list[tuple[str, int, int]]:
+def _runs(text: str) -> list[tuple[int, int, int]]:
+    """Number of the file, first byte, and how many; of each."""
     listed = _json(text)
     _check(isinstance(listed, list) and 0 < len(listed) <= MOST_RUNS, "it has no runs, or too many")
     for run in listed:
-        _check(isinstance(run, dict) and set(run) == {"file", "offset", "bytes"}, "a run is described otherwise")
-        _check(isinstance(run["file"], str), "a run names no file")
-        _check(_whole(run["offset"], 0, MOST_BYTES) and _whole(run["bytes"], 1, LARGEST), "a run lies nowhere")
-    return [(run["file"], run["offset"], run["bytes"]) for run in listed]
+        _check(isinstance(run, list) and len(run) == 3, "a run is described otherwise")
+        file, at, length = run
+        placed = _whole(file, 0, MOST_RUNS) and _whole(at, 0, MOST_BYTES) and _whole(length, 1, LARGEST)
+        _check(placed, "a run lies nowhere")
+    return [(file, at, length) for file, at, length in listed]
 
 
 def _tensors(header: dict[str, Any], lengths: list[int], held: int) -> list[tuple[int, int]]:
@@ -211,19 +221,22 @@ def _tensors(header: dict[str, Any], lengths: list[int], held: int) -> list[tupl
 
 def _parts(text: str) -> dict[str, Part]:
     listed = _json(text)
-    _check(isinstance(listed, dict) and 0 < len(listed) <= MOST_RUNS, "it names no files, or too many")
-    for name, part in listed.items():
-        _check(_inside(name), f"it names {name[:80]!a}, which is not inside of the artefact")
-        _check(isinstance(part, dict) and set(part) == {"bytes", "sha256", "result"}, "a file is described otherwise")
-        _check(_whole(part["bytes"], 0, MOST_BYTES), "a file has no size")
-        _check(all(_is_hash(part[key]) for key in ("sha256", "result")), "a file has no hashes")
-    return {name: Part(part["bytes"], part["sha256"], part["result"]) for name, part in listed.items()}
+    _check(isinstance(listed, list) and 0 < len(listed) <= MOST_RUNS, "it names no files, or too many")
+    found: dict[str, Part] = {}
+    for entry in listed:
+        _check(isinstance(entry, list) and len(entry) in (3, 4), "a file is described otherwise")
+        name, size, *hashes = entry
+        inside = isinstance(name, str) and _inside(name) and name not in found
+        _check(inside, f"it names {str(name)[:80]!a} twice, or as what is not inside of the artefact")
+        _check(_whole(size, 0, MOST_BYTES), "a file has no size")
+        _check(all(map(_is_hash, hashes)) and len({*hashes}) == len(hashes), "a file has no hashes")
+        found[name] = Part(size, hashes[0], hashes[-1])
+    return found
 
 
 def _placed(patches: Sequence[Patch], parts: Mapping[str, Part]) -> None:
-    """Every run lies inside of a file, and none in another; each file that changes is changed by one."""
+    """Every run lies inside of its file, and in no other; each file that changes is changed by one."""
     for patch in patches:
-        _check(patch.file in parts, f"a run lies in {patch.file[:80]!a}, which is no file of the artefact")
         _check(patch.offset + len(patch.data) <= parts[patch.file].bytes, f"a run lies behind {patch.file[:80]!a}")
     for first, second in pairwise(sorted(patches, key=lambda patch: (patch.file, patch.offset))):
         apart = first.file != second.file or first.offset + len(first.data) <= second.offset

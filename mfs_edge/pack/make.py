@@ -122,9 +122,7 @@ def _sweep(out: Path) -> None:
                 path.unlink()
 
 
-def _all(
-    task: Task, people: list[Path], *, jobs: int, dask: str | None, steps: Steps, count: Count
-) -> list[Done]:
+def _all(task: Task, people: list[Path], *, jobs: int, dask: str | None, steps: Steps, count: Count) -> list[Done]:
     """Every identity's, in the order of ``people``; what a killed worker had begun is begun again."""
     done: dict[Path, Done] = {}
     for left in reversed(range(WITNESSES)):
@@ -170,7 +168,7 @@ def _backend(joblib: Any, dask: str | None) -> Iterator[None]:
     try:
         client = distributed.Client(dask, timeout="10s", set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
-        raise UsageError(f"--dask {dask}: no scheduler answers there ({error}); start one with: dask scheduler") from error
+        raise UsageError(f"--dask {dask}: no scheduler answers there ({error}); start one: dask scheduler") from error
     with client, joblib.parallel_config("dask", client=client, wait_for_workers_timeout=30):
         yield
 
@@ -186,6 +184,6 @@ def _as_told(error: Exception, task: Task, done: int, everyone: int) -> Exceptio
     if isinstance(error, MfsEdgeError) or not _was_killed(error):
         return error
     return OutputError(
-        f"{task.out}: workers were killed again and again, with {done} of {everyone} identities done (memory?); run the "
-        "same command again with fewer --jobs: what is finished is kept"
+        f"{task.out}: workers were killed again and again, with {done} of {everyone} identities done (memory?); run "
+        "the same command again with fewer --jobs: what is finished is kept"
     )

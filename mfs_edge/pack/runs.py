@@ -57,7 +57,7 @@ def filled(run: Run, owned: Mapping[str, np.ndarray], identity_sha256: str) -> b
         raise LoweringError(f"{run.file}: the base's coding has no tensor {run.tensor}; compile the base again")
     if len(data) != run.bytes:
         raise LoweringError(
-            f"{run.file}: tensor {run.tensor} has {len(data)} bytes in the base's coding, the manifest says {run.bytes}; "
-            "compile the base again"
+            f"{run.file}: tensor {run.tensor} has {len(data)} bytes in the base's coding, and {run.bytes} in the "
+            "manifest; compile the base again"
         )
     return data

@@ -23,7 +23,7 @@ from mfs_edge.load.identity import Identity
 from mfs_edge.pack import container, sealed
 from mfs_edge.pack.base import BaseArtefact, taking_packs
 from mfs_edge.quantize.coding import Coding
-from mfs_edge.sample import weights
+from mfs_edge.sample import WARNING, weights
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def plan(base: Path, out: Path, checkpoint: str | Path | None, recipients: Seque
         manifest_sha256=files.sha256(base / MANIFEST),
         checkpoint=None if path is None else path.absolute(),
         recipients=tuple(sealed.recipients(recipients)),
-        warning="" if path is not None else weights.WARNING,
+        warning="" if path is not None else WARNING,
     )
 
 
@@ -95,7 +95,9 @@ def _shop(task: Task) -> Shop:
         InputError: the base changed, or the checkpoint is not the one that it was compiled for.
     """
     if files.sha256(files.require_file(task.base / MANIFEST, "manifest")) != task.manifest_sha256:
-        raise InputError(f"{task.base / MANIFEST}: has changed meanwhile, or is another one here; run the command again")
+        raise InputError(
+            f"{task.base / MANIFEST}: has changed meanwhile, or is another one here; run the command again"
+        )
     records = taking_packs(task.base, manifest.read(task.base / MANIFEST).artefacts)
     codings = {record.base: _coding(task.base, record) for record in records}
     artefacts = tuple(BaseArtefact.load(task.base, record) for record in records)

@@ -22,6 +22,11 @@ from mfs_edge.precisions import Graph
 if TYPE_CHECKING:
     import numpy as np
 
+NOTICE = (
+    "synthetic media: obtain consent, disclose; this file is biometric data: whoever has the checkpoint can compute "
+    "the face embedding of the person in it; keep it like a photograph, delete it when consent ends"
+)
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -32,7 +37,7 @@ class Origin:
     size: int  # pixels
     optimize: int
     parameters: int  # of the float graph
-    folded: Mapping[str, np.ndarray] = field(default_factory=dict)  # ``weights("identity-local")``, where that is emitted
+    folded: Mapping[str, np.ndarray] = field(default_factory=dict)  # "identity-local", where that is emitted
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -47,8 +52,7 @@ class Origin:
             "checkpoint": self.checkpoint.source,
             "checkpoint_sha256": self.checkpoint.sha256,
             "precision": precision,
-            "notice": "synthetic media: obtain consent, disclose; this file is biometric data: whoever has the checkpoint "
-            "can compute the face embedding of the person in it; keep it like a photograph, delete it when consent ends",
+            "notice": NOTICE,
         }
         return entries | ({"warning": self.checkpoint.warning} if self.checkpoint.warning else {})
 

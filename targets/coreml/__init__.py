@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -14,6 +15,8 @@ from mfs_edge.target import EmitOptions, Runner, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from mfs_edge.base.runs import Derived
 
 
 class CoremlOptions(TargetOptions):
@@ -70,6 +73,12 @@ class CoremlTarget(Target):
         oldest = own.oldest(options.precision)
         mil = program.build(model, precision=options.precision, io=options.io, min_ios=oldest)
         package.write(mil, path, precision=options.precision, io=options.io, min_ios=oldest, metadata=options.metadata)
+
+    def derived(self, path: Path, contents: Mapping[str, bytes]) -> tuple[Derived, ...]:
+        """The weights' hash in the model, and the names that follow from the model's."""
+        from . import derived
+
+        return derived.derived(path.name, contents)
 
     def oldest_runtime(self, options: EmitOptions) -> str:
         """By Apple's documentation: Core ML runs on macOS only, so nothing here has tried."""

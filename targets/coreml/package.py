@@ -50,7 +50,7 @@ def write(mil: Any, path: Path, *, precision: str, io: str, min_ios: int, metada
         _describe(model, {**own, WEIGHTS_SHA256: files.sha256(made / WEIGHTS)}, io=io)
         data = model.SerializeToString(deterministic=True)
         (made / MODEL).write_bytes(data)
-        _name_items(made / MANIFEST, data)
+        (made / MANIFEST).write_bytes(named((made / MANIFEST).read_bytes(), data))
         fresh = Path(folder) / "fresh"
         # coremltools makes files and folders private; new ones get the permissions that the umask leaves.
         files.twin(made, fresh, link=False)
@@ -117,14 +117,15 @@ def _describe(model: Any, entries: Mapping[str, str], *, io: str) -> None:
         feature.shortDescription = f"{DESCRIPTIONS.get(feature.name, feature.name)}; {extent}"
 
 
-def _name_items(manifest: Path, data: bytes) -> None:
-    """Derive the package's item identifiers, random otherwise, from its content."""
-    content = json.loads(manifest.read_text(encoding="utf-8"))
-    digest = hashlib.sha256(data).hexdigest()
-    new = {
-        old: str(uuid.uuid5(uuid.NAMESPACE_OID, digest + item["path"]))
-        for old, item in content["itemInfoEntries"].items()
-    }
-    content["itemInfoEntries"] = {new[old]: item for old, item in content["itemInfoEntries"].items()}
+def named(manifest: bytes, model: bytes) -> bytes:
+    """The package's manifest with item identifiers, random otherwise, that are derived from the model's bytes.
+
+    The items are ordered by their paths: another identity's manifest differs in the identifiers alone.
+    """
+    content = json.loads(manifest)
+    digest = hashlib.sha256(model).hexdigest()
+    items = sorted(content["itemInfoEntries"].items(), key=lambda entry: entry[1]["path"])
+    new = {old: str(uuid.uuid5(uuid.NAMESPACE_OID, digest + item["path"])) for old, item in items}
+    content["itemInfoEntries"] = {new[old]: dict(sorted(item.items())) for old, item in items}
     content["rootModelIdentifier"] = new[content["rootModelIdentifier"]]
-    manifest.write_text(json.dumps(content, indent=4, sort_keys=True) + "\n", encoding="utf-8")
+    return (json.dumps(dict(sorted(content.items())), indent=4) + "\n").encode()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from mfs_edge.base.runs import Derived, Run
-
     from mfs_edge.program import Program
 
 

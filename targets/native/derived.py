@@ -6,7 +6,6 @@ import hashlib
 import re
 import struct
 from collections.abc import Mapping
-from itertools import chain
 
 from mfs_edge.base.errors import LoweringError
 from mfs_edge.base.runs import Derived

@@ -33,6 +33,7 @@ CPUS = {
     0: {"x86_64": "SSE2", "aarch64": "NEON"},
     1: {"x86_64": "AVX2", "aarch64": "NEON with dot products"},
     2: {"x86_64": "AVX-512", "aarch64": "NEON in float16"},
+    3: {"x86_64": "AVX2 with VNNI"},
 }
 PLANES, RGB8, GRAY8 = 0, 1, 4
 
@@ -127,6 +128,13 @@ class Engine:
         (weights,) = (data for name, data in contents.items() if name.endswith("idn.weights"))
         self.lib.idn_identity_bytes.restype = ctypes.c_size_t
         self.set_identity(memoryview(weights)[-self.lib.idn_identity_bytes() :])
+
+    def cpus(self) -> list[int]:
+        """The instruction sets that it can be told to use, see ``CPUS``; the best stays in use."""
+        told, best = ctypes.byref(self.model), self.model.cpu
+        found = [code for code in sorted(CPUS) if not self.lib.idn_set_cpu(told, ctypes.c_int(code))]
+        self._check(self.lib.idn_set_cpu(told, ctypes.c_int(best)))
+        return found
 
     def set_identity(self, data: bytes | memoryview) -> None:
         """Another identity of the same base, between two frames; the library keeps nothing of ``data``."""

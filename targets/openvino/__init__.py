@@ -12,6 +12,8 @@ from mfs_edge.target import EmitOptions, Target
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from mfs_edge.base.runs import Derived
+
 
 class OpenvinoTarget(Target):
     """OpenVINO reads the ONNX graph itself; this adds I/O, metadata and checks."""
@@ -43,3 +45,9 @@ class OpenvinoTarget(Target):
         from . import convert
 
         convert.write(model, path, options)
+
+    def derived(self, path: Path, contents: Mapping[str, bytes]) -> tuple[Derived, ...]:
+        """The weights' hash in the XML."""
+        from . import derived
+
+        return derived.derived(path.name, contents)

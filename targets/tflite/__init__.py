@@ -16,6 +16,7 @@ from .engine import DISTRIBUTIONS, Engine
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from mfs_edge.base.runs import Derived
     from mfs_edge.program import Program
 
 
@@ -65,6 +66,12 @@ class TfliteTarget(Target):
         content = self.to_bytes(model, options)
         with files.atomic(path) as temporary:
             temporary.write_bytes(content)
+
+    def derived(self, path: Path, contents: Mapping[str, bytes]) -> tuple[Derived, ...]:
+        """The digest that the file holds of itself."""
+        from . import derived
+
+        return derived.derived(path.name, contents)
 
     def to_bytes(self, model: ir.Model, options: EmitOptions) -> bytes:
         """What :meth:`emit` writes."""

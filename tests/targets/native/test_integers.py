@@ -14,6 +14,7 @@ from mfs_edge.base.fidelity import psnr
 from mfs_edge.graph import edit
 from mfs_edge.quantize import execute, quantise
 from mfs_edge.target import EmitOptions
+from tests.targets.native import toolchains
 from tests.targets.native.test_family import Builder
 
 TARGET = NativeTarget()
@@ -50,8 +51,7 @@ def test_every_instruction_set_computes_what_the_graph_does(
     TARGET.emit(quantised, tmp_path / "a.idn", EmitOptions("int8", io))
     shown = [np.rint(picture * 255) / np.float32(255) for picture in pictures(3, seed=1)]
     expected = execute.outputs(quantised, shown, as_written=True)
-    best = engine.Engine(str(tmp_path / "a.idn"), threads=1).model.cpu
-    for cpu in range(best + 1):
+    for cpu in engine.Engine(str(tmp_path / "a.idn"), threads=1).cpus():
         monkeypatch.setenv("MFS_EDGE_IDN_CPU", str(cpu))
         loaded = TARGET.load(tmp_path / "a.idn", threads=1 + cpu)
         for picture, wanted in zip(shown, expected, strict=True):
@@ -86,6 +86,28 @@ def test_any_width(seed: int, tmp_path: Path) -> None:
     found = TARGET.load(tmp_path / "a.idn", threads=2).run(picture)
     for name, value in expected.items():
         assert psnr(found[name] - value) > BOUND_DB
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "zig"])
+@pytest.mark.usefixtures("tools")
+def test_avx_vnni_is_encoded_for_processors_without_avx512(quantised: ir.Model, tmp_path: Path, compiler: str) -> None:
+    """No emulator here has it: what is compiled is looked at."""
+    TARGET.emit(quantised, tmp_path / "a.idn", EmitOptions("int8"))
+    command = (*toolchains.ZIG, "-target", "x86_64-linux-musl") if compiler == "zig" else (compiler,)
+    toolchains.call(
+        [*command, *toolchains.QUICK, "-c", str(tmp_path / "a.idn" / "idn.c"), "-o", str(tmp_path / "idn.o")]
+    )
+    seen = dict.fromkeys(("avxvnni", "avx512"), "")
+    for function in toolchains.call(["objdump", "-d", str(tmp_path / "idn.o")]).stdout.split("\n\n"):
+        name = next((name for name in seen if f"_{name}>:" in function and "<product_" in function), None)
+        if name:
+            seen[name] += function
+    for name, first in (("avxvnni", "c4"), ("avx512", "62")):
+        found = [line.split("\t")[1] for line in seen[name].splitlines() if "vpdpbusd" in line]
+        assert len(found) > 10
+        assert all(code.startswith(first) for code in found)
+    assert "%zmm" not in seen["avxvnni"]
+    assert all(f"%ymm{number}" not in seen["avxvnni"] for number in range(16, 32))
 
 
 def test_lists_what_is_rounded(quantised: ir.Model, tmp_path: Path) -> None:

@@ -19,7 +19,12 @@ from tests.targets.native.test_family import SLOPE, Builder
 # The portable section, which a processor of another kind would compile, runs anywhere.
 PORTABLE = ("-ffreestanding", "-U__x86_64__", "-U__aarch64__")
 # Arm's sections are judged by whole frames, under an emulator (test_portability.py).
-NEEDS = {"avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"}, "avx2": {"avx2", "fma"}, "sse2": set[str]()}
+NEEDS = {
+    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+    "avxvnni": {"avx_vnni"},
+    "avx2": {"avx2", "fma"},
+    "sse2": set[str](),
+}
 MORE = {"integers": {"avx512": {"avx512_vnni"}}, "half": {"avx2": {"f16c"}}}
 WIDTHS = ([5, 9, 17, 9, 20], [13, 31, 7, 19], [11, 3, 21, 6, 3], 7)  # the tail's planes: 7 and 6 in, 5 and 3 between
 
@@ -30,7 +35,9 @@ def runnable(kind: str = "float") -> list[tiles.Isa]:
     flags = {flag for line in told.splitlines() if line.startswith("flags") for flag in line.split()}
     here = NEEDS if platform.machine().lower() in ("x86_64", "amd64") else {}
     needs = {name: needed | MORE.get(kind, {}).get(name, set()) for name, needed in here.items()}
-    return [isa for isa in tiles.ISAS if isa.name == "any" or (isa.name in needs and needs[isa.name] <= flags)]
+    precision = {"float": "fp32", "half": "fp16", "integers": "int8"}[kind]
+    isas = [isa for isa in tiles.ISAS if precision in isa.precisions]
+    return [isa for isa in isas if isa.name == "any" or (isa.name in needs and needs[isa.name] <= flags)]
 
 
 def every_isa(kind: str = "float") -> pytest.MarkDecorator:

@@ -159,7 +159,8 @@ def _switched(paths: Sequence[Path], packs: Sequence[PathLike]) -> dict[Path, di
     found: dict[Path, dict[str, bytes]] = {}
     for given in map(Path, packs):
         name = container.read(given).artefact
-        fitting = [path for path in paths if path.name == name] or (list(paths) if len(paths) == 1 else [])
+        alike = [path for path in paths if path.suffix == Path(name).suffix]  # the base may have been renamed
+        fitting = [path for path in paths if path.name == name] or (alike if len(alike) == 1 else [])
         if not fitting or fitting[0] in found:
             why = (
                 "another pack was given for it" if fitting else f"that is not among {', '.join(p.name for p in paths)}"

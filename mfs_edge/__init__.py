@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from mfs_edge import pack
     from mfs_edge.measure.run import bench
     from mfs_edge.pipeline.compile import compile
+    from mfs_edge.pipeline.enrol import enrol
 
-__all__ = ["__version__", "bench", "compile", "pack"]
+__all__ = ["__version__", "bench", "compile", "enrol", "pack"]
 
-_HOMES = {"bench": "mfs_edge.measure.run", "compile": "mfs_edge.pipeline.compile"}
+_HOMES = {
+    "bench": "mfs_edge.measure.run",
+    "compile": "mfs_edge.pipeline.compile",
+    "enrol": "mfs_edge.pipeline.enrol",
+}
 
 
 def __getattr__(name: str) -> Any:

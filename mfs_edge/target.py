@@ -36,12 +36,21 @@ PRECISIONS = ("fp32", "fp16", "int8", "int8-mixed")
 NICKNAMES = {"Darwin": "macOS"}
 
 
+SWAP, ENROL = "swap", "enrol"
+CROP, PAYLOAD = "crop", "payload"  # what an enrolment takes and gives
+
+
 @dataclass(frozen=True)
 class EmitOptions:
-    """What a backend is asked for."""
+    """What a backend is asked for.
+
+    A graph that swaps computes in ``precision``, as far as the target does; one that enrols keeps
+    only its weights in it, and computes in float32.
+    """
 
     precision: str = "fp32"
     io: str = "float32"
+    task: str = SWAP
     metadata: Mapping[str, str] = field(default_factory=dict)  # written into the file
     own: TargetOptions | None = None  # of the target's ``options``, resolved; None takes its defaults
 
@@ -141,6 +150,7 @@ class Target(abc.ABC):
     companions: tuple[str, ...] = ()  # suffixes of what lies beside an artefact, where it is several files
     options: type[TargetOptions] = TargetOptions
     packs: bool = False  # whether another identity can be put into its files, see ``runs`` and ``derived``
+    enrolment: tuple[str, ...] = ()  # precisions of the graphs that read an identity, see mfs_edge.enrolment
     compiled: bool = False  # a machine needs what ``built`` makes for it, and no package of the engine's
 
     def check(self, options: EmitOptions) -> None:
@@ -220,7 +230,7 @@ class Target(abc.ABC):
 
         Args:
             path: of what was emitted for that identity.
-            owned: name -> float32, float16 or int8 array, in ONNX's layout.
+            owned: name -> float32, float16 or int8 array, in ONNX's layout: [C, 1, k, k] or [O, I, 1, 1].
 
         Raises:
             LoweringError: one is not found, or at several places.
@@ -307,6 +317,23 @@ class Loaded:
             raise InputError(str(error)) from error
         self._infer(self.engine)
         return frames.as_told(self.engine.fetch())
+
+    def enrol(self, crop: np.ndarray) -> np.ndarray:
+        """A pack's payload [N], of what the file gives, from an aligned crop, float32 [1, 3, 224, 224] in 0..1.
+
+        Raises:
+            InputError: the file takes another picture, or gives something else.
+        """
+        name, (shape, dtype) = self.input
+        try:
+            self.engine.feed({name: frames.as_taken(crop, shape, dtype)})
+        except ValueError as error:
+            raise InputError(f"{self.path}: {error}") from error
+        self._infer(self.engine)
+        given = self.engine.fetch()
+        if given.keys() != {PAYLOAD}:
+            raise InputError(f"{self.path}: gives {', '.join(given)}, not a {PAYLOAD}; give a file of mfs-edge enrol")
+        return given[PAYLOAD].ravel()
 
     def _infer(self, engine: Engine) -> None:
         try:

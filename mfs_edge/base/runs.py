@@ -55,7 +55,7 @@ class Derived:
 
 
 def encode(array: np.ndarray, dtype: str, axes: tuple[int, ...]) -> bytes:
-    """The bytes of ``array`` in a file: its axes transposed, as ``dtype``, little-endian."""
+    """The bytes of ``array``, of any shape, in a file: its axes transposed, as ``dtype``, little-endian."""
     import numpy as np
 
     return np.ascontiguousarray(array.transpose(axes), np.dtype(dtype).newbyteorder("<")).tobytes()
@@ -66,7 +66,8 @@ def search(contents: Mapping[str, bytes], owned: Mapping[str, np.ndarray]) -> tu
 
     Args:
         contents: file, as in :class:`Run` -> its bytes.
-        owned: name -> float32, float16 or int8 array. Halves may be stored as float32, which is exact.
+        owned: name -> float32, float16 or int8 array, [C, 1, k, k] or [O, I, 1, 1]. Halves may be
+            stored as float32, which is exact.
 
     Raises:
         LoweringError: one is not there, or at several places.

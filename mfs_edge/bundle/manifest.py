@@ -61,9 +61,12 @@ class ArtefactRecord(_Record):
     io: str
     size: int  # pixels
     optimize: int
+    task: Literal["swap", "enrol"] = "swap"  # a picture to a swapped one, or a face to a pack's payload
     options: dict[str, str | int | float | bool | None] = {}  # the target's own, as they were used
     checkpoint: Source
-    identity_sha256: str
+    arcface: Source | None = None  # enrolment only
+    fits: Source | None = None  # enrolment only: the base's artefact whose runs its payloads fill, in their order
+    identity_sha256: str  # empty for an enrolment, which holds nobody
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     operators: dict[str, int]

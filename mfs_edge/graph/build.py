@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from mfs_edge.base.version import __version__
-from mfs_edge.graph import edit
+from mfs_edge.graph.net import Net
 from mfs_edge.networks import spec
 
 # Opset 17 (ONNX 1.12) is the newest that the mobile runtimes of the last three years read,
@@ -56,35 +56,17 @@ def build(weights: Mapping[str, np.ndarray], *, size: int) -> ir.Model:
     return net.finish(swapped, mask)
 
 
-class _Builder:
-    """Collects named nodes and initialisers; one method per piece of the network."""
+class _Builder(Net):
+    """One method per piece of the network."""
 
     def __init__(self, weights: Mapping[str, np.ndarray], size: int) -> None:
+        super().__init__(next(iter(weights.values())).dtype)
         self.weights = weights
-        self.dtype = next(iter(weights.values())).dtype
-        self.nodes: list[ir.Node] = []
-        self.initialisers: dict[str, ir.Value] = {}
         self.size = size
         self.image = ir.val(IMAGE, dtype=ir.DataType.from_numpy(self.dtype), shape=[1, 3, size, size])
 
-    def constant(self, name: str, value: np.ndarray | float, dtype: np.dtype | None = None) -> ir.Value:
-        """An initialiser, made once per name, in the weights' dtype unless told otherwise."""
-        dtype = dtype or self.dtype
-        if name not in self.initialisers:
-            array = np.asarray(value, dtype, order="C")
-            tensor = ir.Tensor(array, name=name)
-            self.initialisers[name] = ir.Value(
-                name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-            )
-        return self.initialisers[name]
-
     def weight(self, key: str) -> ir.Value:
         return self.constant(key, self.weights[key])
-
-    def op(self, name: str, op_type: str, *inputs: ir.Value | None, **attributes: object) -> ir.Value:
-        """Append a node; its single output carries the node's name."""
-        self.nodes.append(edit.new_node(name, op_type, *inputs, **attributes))
-        return self.nodes[-1].outputs[0]
 
     def conv(self, name: str, key: str, x: ir.Value, *, stride: int = 1, pad: int = 0, groups: int = 1) -> ir.Value:
         kernel = self.weights[f"{key}.weight"].shape[2:]
@@ -152,14 +134,7 @@ class _Builder:
         return self.op(SWAPPED, "Add", covered, kept)
 
     def finish(self, swapped: ir.Value, mask: ir.Value) -> ir.Model:
-        graph = ir.Graph(
-            [self.image],
-            [swapped, mask],
-            nodes=self.nodes,
-            initializers=list(self.initialisers.values()),
-            opset_imports={"": OPSET},
-            name="idn",
-        )
+        graph = self.graph("idn", [self.image], [swapped, mask], {"": OPSET})
         model = ir.Model(graph, ir_version=IR_VERSION, producer_name="mfs-edge", producer_version=__version__)
         for value, channels in ((swapped, 3), (mask, 1)):
             value.dtype, value.shape = ir.DataType.from_numpy(self.dtype), ir.Shape([1, channels, self.size, self.size])

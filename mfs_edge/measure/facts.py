@@ -52,7 +52,11 @@ def _expand(path: Path) -> list[Path]:
         what = "is not an artefact" if there else "no such file or folder"
         raise InputError(f"{path}: {what}; give a bundle folder or a file ending in {', '.join(known)}")
     if (path / bundle.MANIFEST).exists():
-        named = [files.confined(path, a.file, source=path / bundle.MANIFEST) for a in proof.settled(path).artefacts]
+        named = [
+            files.confined(path, a.file, source=path / bundle.MANIFEST)
+            for a in proof.settled(path).artefacts
+            if a.task == "swap"
+        ]
         inside = [p for p in named if p.suffix in known and p.exists()]
     else:
         inside = sorted(p for p in path.iterdir() if p.suffix in known)

@@ -12,9 +12,6 @@ from torch import Tensor, nn
 
 from mfs_edge.networks import spec
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
-
 
 class SqueezeExcite(nn.Module):
     """Scale each channel of [N, C, H, W] by a gate in 0..1, computed from all channels' means."""
@@ -85,7 +82,9 @@ class ArcFace(nn.Module):
         Returns:
             embedding [N, 512], L2-normalised, and feature map [N, 512, 7, 7].
         """
-        mean, std = (torch.tensor(values, dtype=image.dtype)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
+        mean, std = (
+            torch.tensor(values, dtype=image.dtype)[:, None, None] for values in (spec.IMAGE_MEAN, spec.IMAGE_STD)
+        )
         x = (image - mean) / std
         x = F.max_pool2d(self.prelu(self.bn1(self.conv1(x))), 2)
         for number in range(1, len(spec.ARCFACE_LAYERS) + 1):

@@ -53,6 +53,8 @@ ARCFACE_LAYERS = (3, 4, 23, 3)
 ARCFACE_CHANNELS = (64, 128, 256, 512)
 ARCFACE_STRIDES = (1, 2, 2, 2)
 ARCFACE_REDUCTION = 16
+IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in 0..1
+IMAGE_STD = (0.229, 0.224, 0.225)
 ARCFACE_INPUT = 112
 
 SIZE_MULTIPLE = 32  # five stride-2 stages
@@ -170,3 +172,14 @@ def iin_shapes() -> Entries:
 
 
 NETWORK_SHAPES = {"arcface": arcface_shapes, "iin": iin_shapes}
+
+
+@_listed
+def local_shapes() -> Entries:
+    """The tensors of a folded IDN that belong to one identity in the identity-local form: 25,264 values."""
+    for i, channels in enumerate(ENCODER_CHANNELS[:-1]):
+        yield f"Encoder.{i}.0.weight", (channels, 1, ENCODER_KERNEL, ENCODER_KERNEL)
+    for i, channels in enumerate(DECODER_IN):
+        yield f"Decoder.{i}.0.weight", (channels, 1, DECODER_KERNEL, DECODER_KERNEL)
+    yield "mask.0.1.weight", (MASK_CHANNELS[0], 1, 3, 3)
+    yield "final.1.weight", (TAIL_CHANNELS[1], TAIL_CHANNELS[0], 1, 1)

@@ -68,10 +68,14 @@ def contents(pack: Pack, base: Path, source: Path) -> dict[str, bytes]:
     """
     if not base.exists():
         raise InputError(f"{base}: no such file or folder; give the base that {source} was made for")
+    if base.suffix != PurePosixPath(pack.artefact).suffix:
+        raise InputError(
+            f"{base}: is not the base that {source} was made for (that is the {pack.target} artefact {pack.artefact}); "
+            "give that one"
+        )
     found = {}
     for name, part in pack.files.items():
         path = _beside(base, pack.artefact, name)
-        files.confined(base.parent, path.relative_to(base.parent).as_posix(), source=base)
         files.require_file(path, f"base, {pack.artefact}")
         held = path.read_bytes() if path.stat().st_size == part.bytes else b""
         if _sha256(held) != part.sha256:

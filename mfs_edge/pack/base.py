@@ -45,7 +45,7 @@ class BaseArtefact:
         return cls(record, kind, path, contents, {name: _sha256(data) for name, data in contents.items()})
 
     def pack(self, owned: Mapping[str, np.ndarray], identity_sha256: str) -> Pack:
-        """The pack of the identity whose arrays are ``owned``, as of ``Coding.owned``.
+        """The pack of the identity whose arrays are ``owned``: [C, 1, k, k] or [O, I, 1, 1], as of ``Coding.owned``.
 
         Raises:
             LoweringError: they do not fit the runs that the manifest names.

@@ -77,10 +77,15 @@ class Pack:
 
 def patched(contents: Mapping[str, bytes], patches: Sequence[Patch]) -> dict[str, bytes]:
     """``contents`` (file -> bytes) with ``patches`` written into them; files without one are the same objects."""
-    fresh = {name: bytearray(contents[name]) for name in {patch.file for patch in patches}}
-    for patch in patches:
-        fresh[patch.file][patch.offset : patch.offset + len(patch.data)] = patch.data
-    return {name: bytes(fresh[name]) if name in fresh else held for name, held in contents.items()}
+    fresh = dict(contents)
+    for name in {patch.file for patch in patches}:
+        pieces: list[bytes | memoryview] = []
+        held, at = memoryview(contents[name]), 0
+        for patch in sorted((patch for patch in patches if patch.file == name), key=lambda patch: patch.offset):
+            pieces += [held[at : patch.offset], patch.data]
+            at = patch.offset + len(patch.data)
+        fresh[name] = b"".join([*pieces, held[at:]])  # each byte is copied once
+    return fresh
 
 
 def dumps(pack: Pack) -> bytes:
@@ -161,7 +166,6 @@ def _loads(data: bytes) -> Pack:
     _check(set(metadata) == _KEYS, "its metadata are not those of a pack")
     runs = _runs(metadata["runs"])
     tensors = _tensors(header, [run[2] for run in runs], len(payload))
-    _check(_digest(metadata, payload) == metadata["sha256"], "it was edited or damaged: its hash is another")
     parts = _parts(metadata["files"])
     names = list(parts)
     _check(all(run[0] < len(names) for run in runs), "a run lies in no file of the artefact")
@@ -172,6 +176,7 @@ def _loads(data: bytes) -> Pack:
     _check(all(_SHA256.fullmatch(metadata[name]) for name in hashes), "it names no hashes")
     named = {name: metadata[name] for name in ("target", "precision", "artefact", *hashes)}
     _named(named["artefact"], parts)
+    _check(_digest(metadata, payload) == metadata["sha256"], "it was edited or damaged: its hash is another")
     return Pack(size=int(metadata["size"]), files=parts, patches=patches, **named)
 
 

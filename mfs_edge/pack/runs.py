@@ -21,7 +21,7 @@ def located(target: Target, path: Path, owned: Mapping[str, np.ndarray], identit
     Args:
         target: that wrote the artefact.
         path: of the artefact, whose identity is the one of ``owned``.
-        owned: name -> array, as ``Coding.owned`` gives them.
+        owned: name -> array [C, 1, k, k] or [O, I, 1, 1], as ``Coding.owned`` gives them.
         identity_sha256: as in the artefact's metadata.
 
     Returns:
@@ -44,7 +44,7 @@ def located(target: Target, path: Path, owned: Mapping[str, np.ndarray], identit
 
 
 def filled(run: Run, owned: Mapping[str, np.ndarray], identity_sha256: str) -> bytes:
-    """What an identity writes into ``run``, which is not derived.
+    """What an identity, of arrays [C, 1, k, k] or [O, I, 1, 1], writes into ``run``, which is not derived.
 
     Raises:
         LoweringError: the base's coding gives no such array, or one of another size.

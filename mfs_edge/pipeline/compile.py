@@ -21,8 +21,9 @@ from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
 from mfs_edge.pipeline import crowd, reading
 from mfs_edge.pipeline.emit import Origin, emit
-from mfs_edge.pipeline.plan import Job, plan
+from mfs_edge.pipeline.plan import plan
 from mfs_edge.sample import weights
+from mfs_edge.target import Target
 from mfs_edge.verify import judge, speed
 from mfs_edge.verify.reference import reference_of
 
@@ -89,7 +90,7 @@ def compile(
     bundle.check_folder(out, overwrite=overwrite)
     from mfs_edge.graph import cost  # the plan has found onnx_ir
 
-    iin = _checkpoint(checkpoint, hashes, steps)
+    iin = iin_of(checkpoint, hashes, steps)
     embedder = _arcface(arcface, hashes, steps)
     reading.check_used(hashes, iin, embedder)
     persons = crowd.gathered(identity, identities, embedder, steps)
@@ -113,12 +114,12 @@ def compile(
                 judge.prove(made, job.target, exams[job.form], stage, min_psnr=min_psnr, steps=steps)
                 for job, made in written
             ]
-        manifest = Manifest(versions=_versions(jobs), artefacts=tuple(artefacts))
+        manifest = Manifest(versions=versions([job.target for job in jobs]), artefacts=tuple(artefacts))
         bundle.publish(stage, out, manifest)
     return Result(out, manifest)
 
 
-def _checkpoint(given: Weights, hashes: Collection[str], steps: Steps) -> Checkpoint:
+def iin_of(given: Weights, hashes: Collection[str], steps: Steps) -> Checkpoint:
     """The IIN's: as given, where the settings say, or the demo's."""
     with steps.step("read checkpoint"):
         if isinstance(given, Checkpoint):
@@ -139,10 +140,10 @@ def _arcface(given: Weights, hashes: Collection[str], steps: Steps) -> Checkpoin
         return reading.read(given, expect="arcface", sha256=hashes, steps=steps)
 
 
-def _versions(jobs: Sequence[Job]) -> dict[str, str]:
+def versions(targets: Sequence[Target]) -> dict[str, str]:
     """Of everything that took part and is installed as a distribution."""
     modules = ["numpy", "torch", "onnx", "onnx_ir"]
-    modules += [module for job in jobs for module in (*job.target.emit_needs, *job.target.run_needs)]
+    modules += [module for kind in targets for module in (*kind.emit_needs, *kind.run_needs)]
     found = {"mfs-edge": __version__, "python": platform.python_version()}
     for module in dict.fromkeys(modules):
         with contextlib.suppress(metadata.PackageNotFoundError):

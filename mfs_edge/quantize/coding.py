@@ -22,6 +22,7 @@ import numpy as np
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import CheckpointError, InputError
+from mfs_edge.load.arrays import open_arrays
 from mfs_edge.networks import spec
 from mfs_edge.quantize import neighbours, rounding
 
@@ -30,6 +31,7 @@ STORED = ("float32", "float16", "int8")
 LARGEST = {"float32": float(np.finfo(np.float32).max), "float16": float(np.finfo(np.float16).max), "int8": 127.0}
 # Energies below this are of stages that do nothing: they keep their scale.
 LEAST_ENERGY = 1e-30
+LARGEST_FILE = 64 << 20  # bytes in memory; a base has one or two million
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,10 @@ class Coding:
             InputError: the file is damaged, or none of this version.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {key: stored[key] for key in stored.files}
+            stored = open_arrays(path)
+            if sum(array.bytes for array in stored.values()) > LARGEST_FILE:
+                raise ValueError("its arrays are too large")
+            arrays = {name: array.read() for name, array in stored.items()}
             about = json.loads(arrays["about"].tobytes())
             if about["format"] != FORMAT:
                 raise ValueError(f"its format is {about['format']!r}")

@@ -120,7 +120,7 @@ def prove(
     proven = artefact.model_copy(update={"verification": verification, "warnings": _warnings(artefact, runner)})
     if exam.saturation is not None:
         proven = _with_worst(proven, runner, exam, found["swapped"].worst, stage)
-    return _reject(proven, stage) if verification.status == "failed" else proven
+    return reject(proven, stage) if verification.status == "failed" else proven
 
 
 def _warnings(artefact: ArtefactRecord, runner: Runner) -> tuple[str, ...]:
@@ -145,7 +145,7 @@ def _with_worst(artefact: ArtefactRecord, runner: Swapper, exam: Exam, worst: in
     return artefact.model_copy(update={"verification": verification, "files": recorded})
 
 
-def _reject(artefact: ArtefactRecord, stage: Path) -> ArtefactRecord:
+def reject(artefact: ArtefactRecord, stage: Path) -> ArtefactRecord:
     """Keep what failed, under a name that nobody ships by accident."""
 
     def rejected(name: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 from mfs_edge.base import extras
 from mfs_edge.options import TargetOptions
 from mfs_edge.program import Program
-from mfs_edge.target import EmitOptions, Runner, Target
+from mfs_edge.target import ENROL, EmitOptions, Runner, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -61,17 +61,21 @@ class CoremlTarget(Target):
     default_precision = "fp16"
     default_io = "image"
     precisions: tuple[str, ...] = ("fp16", "fp32", "int8", "int8-mixed")
+    enrolment: tuple[str, ...] = ("fp32", "fp16", "int8")
     io_forms: tuple[str, ...] = ("image", "float32", "uint8")
     options: type[TargetOptions] = CoremlOptions
 
     def emit(self, model: ir.Model, path: Path, options: EmitOptions) -> None:
         """Write the package folder. In fp16 the graph should have been balanced before."""
-        from . import package, program, tools
+        from . import enrolment, package, program, tools
 
         tools.require()
         own = options.own if isinstance(options.own, CoremlOptions) else CoremlOptions()
         oldest = own.oldest(options.precision)
-        mil = program.build(model, precision=options.precision, io=options.io, min_ios=oldest)
+        if options.task == ENROL:  # in float32 throughout, whatever its weights are kept in
+            mil = enrolment.build(model, min_ios=oldest)
+        else:
+            mil = program.build(model, precision=options.precision, io=options.io, min_ios=oldest)
         package.write(mil, path, precision=options.precision, io=options.io, min_ios=oldest, metadata=options.metadata)
 
     def derived(self, path: Path, contents: Mapping[str, bytes]) -> tuple[Derived, ...]:
@@ -103,7 +107,8 @@ class CoremlTarget(Target):
     def remarks(self, program: Program) -> list[str]:
         """What is less than its precision's name says."""
         entries = program.metadata
-        if entries.get("precision", "").startswith("int8") and "quantize" not in program.operators:
+        swaps = entries.get("task") != ENROL
+        if swaps and entries.get("precision", "").startswith("int8") and "quantize" not in program.operators:
             return [
                 f"only the weights are int8, as iOS {entries.get('minimum iOS')} cannot quantise activations; "
                 "for int8 activations leave out min_ios, or set 17 or later"

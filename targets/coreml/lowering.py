@@ -46,7 +46,7 @@ from mfs_edge.graph.edit import constant
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-STORED = ("const", "constexpr_affine_dequantize")
+STORED = ("const", "constexpr_affine_dequantize", "constexpr_cast")
 
 Rule = Callable[["Lowering", "ir.Node"], Any]
 _LOWERINGS: dict[str, Rule] = {}

@@ -27,6 +27,7 @@ OPERATORS: dict[str, Operator] = {
     "relu": lambda *, x: torch.clamp(x, min=0),
     "sigmoid": lambda *, x: 1 / (1 + torch.exp(-x)),
     "tanh": lambda *, x: torch.tanh(x),
+    "sqrt": lambda *, x: torch.sqrt(x),
 }
 RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 
@@ -112,6 +113,42 @@ def batch_norm(
     """gamma * (x - mean) / sqrt(variance + epsilon) + beta, each [C], over axis 1 of [N, C, H, W]."""
     mean, variance, gamma, beta = (torch.as_tensor(v).reshape(1, -1, 1, 1) for v in (mean, variance, gamma, beta))
     return gamma * (x - mean) / torch.sqrt(variance + epsilon) + beta
+
+
+@operator
+def max_pool(
+    *, x: torch.Tensor, kernel_sizes: Any, pad_type: str, strides: Any = None, pad: Any = None, ceil_mode: Any = False
+) -> torch.Tensor:
+    """The largest of each window of [N, C, H, W]; windows lie inside, whatever ``pad`` says."""
+    require(pad_type == "valid", f"max_pool: pad_type {pad_type!r} is not evaluated")
+    require(not bool(ceil_mode), "max_pool: ceil_mode is not evaluated")
+    steps = None if strides is None else tuple(int(s) for s in strides)
+    return torch.nn.functional.max_pool2d(x, tuple(int(k) for k in kernel_sizes), stride=steps)
+
+
+@operator
+def reduce_mean(*, x: torch.Tensor, axes: Any, keep_dims: Any = False) -> torch.Tensor:
+    """The mean over ``axes`` of ``x``, of any shape."""
+    return x.mean(dim=[int(axis) for axis in axes], keepdim=bool(keep_dims))
+
+
+@operator
+def transpose(*, x: torch.Tensor, perm: Any) -> torch.Tensor:
+    """``x``, of any shape, with its axes in the order ``perm``."""
+    return x.permute([int(axis) for axis in perm])
+
+
+@operator
+def reshape(*, x: torch.Tensor, shape: Any) -> torch.Tensor:
+    """The same numbers in another shape, of which one size may be left open as -1."""
+    return x.reshape([int(size) for size in shape])
+
+
+@operator
+def constexpr_cast(*, source_val: torch.Tensor, output_dtype: str) -> torch.Tensor:
+    """A float16 constant of any shape, as float32."""
+    require(output_dtype == "fp32", f"constexpr_cast: {output_dtype} is not evaluated")
+    return source_val
 
 
 @operator

@@ -19,12 +19,18 @@ import numpy as np
 from mfs_edge.base import files
 from mfs_edge.base.errors import OutputError
 from mfs_edge.base.version import __version__
+from mfs_edge.target import CROP, ENROL, PAYLOAD, SWAP
 
 from . import program, tools
 from .read import MANIFEST, MODEL, SUFFIX, WEIGHTS, WEIGHTS_SHA256
 
 _PROGRAM = 1 << 20  # bytes, several times what one of ours has
+ABOUT = {
+    SWAP: "MobileFaceSwap: swaps one identity onto a face crop",
+    ENROL: "MobileFaceSwap: reads an identity from a face crop",
+}
 DESCRIPTIONS = {
+    CROP: "The face to be read, aligned and cropped: RGB",
     "image": "The target's face, aligned and cropped: RGB",
     "swapped": "The face with the new identity: RGB",
     "mask": "How much of each pixel to paste back, from 0 (none)",
@@ -106,7 +112,7 @@ def _describe(model: Any, entries: Mapping[str, str], *, io: str) -> None:
     """What Xcode shows, and our own entries; coremltools' date would make every file new."""
     ct = tools.require()
     about = model.description.metadata
-    about.shortDescription = "MobileFaceSwap: swaps one identity onto a face crop"
+    about.shortDescription = ABOUT[entries.get("task", SWAP)]
     about.versionString = __version__
     about.author = f"mfs-edge {__version__}"
     about.userDefined.clear()
@@ -114,6 +120,9 @@ def _describe(model: Any, entries: Mapping[str, str], *, io: str) -> None:
     about.userDefined["coremltools"] = ct.__version__
     for feature in (*model.description.input, *model.description.output):
         extent = "8 bits per channel" if feature.name in program.IMAGES[io] else "values 0 to 1, [1, C, H, W]"
+        if feature.name == PAYLOAD:
+            feature.shortDescription = "The identity's numbers, as its pack holds them: biometric data"
+            continue
         feature.shortDescription = f"{DESCRIPTIONS.get(feature.name, feature.name)}; {extent}"
 
 

@@ -63,11 +63,16 @@ def build(model: ir.Model, *, precision: str, io: str, min_ios: int) -> Any:
     Raises:
         LoweringError: a node has no counterpart, or a shape is not static.
     """
-    from coremltools.converters.mil.mil import Function, Program
-
     if precision.startswith("int8"):
         model = quantised.prepare(model, min_ios=min_ios)
-    low = Lowering(np.float32 if precision == "fp32" else np.float16)
+    return lowered(model, np.float32 if precision == "fp32" else np.float16, io=io, min_ios=min_ios)
+
+
+def lowered(model: ir.Model, dtype: type[np.floating[Any]], *, io: str, min_ios: int) -> Any:
+    """The program of ``model`` as it is, with activations of type ``dtype``; see :func:`build`."""
+    from coremltools.converters.mil.mil import Function, Program
+
+    low = Lowering(dtype)
     inputs = {str(value.name): low.mil.placeholder(shape=_shape(value)) for value in model.graph.inputs}  # float32
     outputs = [str(value.name) for value in model.graph.outputs]
     low.renamed = {name: f"{name}_unit" for name in outputs if _ends(low, name, io)}

@@ -41,9 +41,11 @@ KINDS = {
     **{"sub": "Sub", "mul": "Mul", "real_div": "Div", "pad": "Pad", "concat": "Concat", "cast": "Cast"},
     **{"upsample_bilinear": "Resize", "batch_norm": "BatchNormalization", "transpose": "Transpose"},
     **{"quantize": "QuantizeLinear", "dequantize": "DequantizeLinear"},
-    **{"constexpr_affine_dequantize": "DequantizeLinear"},
+    **{"constexpr_affine_dequantize": "DequantizeLinear", "constexpr_cast": "Cast"},
+    **{"max_pool": "MaxPool", "reduce_mean": "ReduceMean", "sqrt": "Sqrt", "reshape": "Reshape"},
 }
 _STORED = "constexpr_affine_dequantize"
+_STORED_IN = {_STORED: "quantized_data", "constexpr_cast": "source_val"}
 # Arguments in ONNX's order; the others follow by name.
 _ORDER = ("x", "input", "weight", "bias")
 
@@ -163,9 +165,9 @@ class _Package:
         if own == "const":
             return None
         inputs, told = self._arguments(operation)
-        if own == _STORED:  # its constant is an attribute
+        if own in _STORED_IN:  # its constant is an attribute
             inputs = [f"{outputs[0]}:stored"]
-            self.values[inputs[0]] = _value(attributes["quantized_data"].message(2), constant=True)
+            self.values[inputs[0]] = _value(attributes[_STORED_IN[own]].message(2), constant=True)
         told += [f"{name}={bytes(value.data).hex()}" for name, value in sorted(attributes.items()) if 5 not in value]
         weight = self.values.get(inputs[1]) if own == "conv" and len(inputs) > 1 else None
         return Step(

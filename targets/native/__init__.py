@@ -78,7 +78,10 @@ class NativeTarget(Target):
         emit.write(model, path, options)
 
     def runs(self, path: Path, owned: Mapping[str, np.ndarray]) -> tuple[Run, ...]:
-        """In ``idn.weights``; where the weights are the program's own constants, no pack can replace them."""
+        """In ``idn.weights``; where the weights are the program's own constants, no pack can replace them.
+
+        Arguments as of :meth:`Target.runs`: arrays are [C, 1, k, k] or [O, I, 1, 1].
+        """
         if not (path / "idn.weights").exists():
             return ()
         return super().runs(path, owned)

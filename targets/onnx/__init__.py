@@ -37,6 +37,7 @@ class OnnxTarget(Target):
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-mixed")
     # Run by tests/targets/test_oldest.py, as all of them are.
     oldest: Mapping[str, str] = MappingProxyType(dict.fromkeys(precisions, "onnxruntime 1.15.0"))
+    enrolment: tuple[str, ...] = ("fp32", "fp16", "int8")
     io_forms: tuple[str, ...] = ("float32", "uint8")
     packs = True
     default_precision = "fp32"

@@ -9,7 +9,7 @@ import numpy as np
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import LoweringError
-from mfs_edge.target import EmitOptions
+from mfs_edge.target import SWAP, EmitOptions
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -29,7 +29,7 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
 
     from mfs_edge.graph import passes
 
-    if options.precision == "fp16":
+    if options.precision == "fp16" and options.task == SWAP:  # where it enrols, it is stored so already
         model = _halved(model)
     if options.io == "uint8":
         model = _with_bytes(model)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from mfs_edge.base import extras, files
 from mfs_edge.base.errors import LoweringError, OutputError
 from mfs_edge.base.reasons import reason_of
-from mfs_edge.target import EmitOptions
+from mfs_edge.target import ENROL, EmitOptions
 
 from . import quantised, read
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+PICTURE_AXES = 4
 _XML = 1 << 20  # bytes, several times what one of ours has
 # OpenVINO names what it makes itself with a counter of the whole process.
 _COUNTED = re.compile(r"^[A-Za-z]+_\d+$")
@@ -33,7 +34,8 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     if path.suffix != ".xml":
         raise OutputError(f"{path}: OpenVINO writes only files named .xml; choose such a name")
     network = _read(model)
-    if options.precision.startswith("int8"):
+    enrols = options.task == ENROL
+    if enrols or options.precision.startswith("int8"):
         quantised.realise(network, model)
     if options.io == "uint8":
         network = _camera_bytes(network)
@@ -48,7 +50,7 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         # The hash of the weights belongs into the XML, but exists only once they are
         # written: serialise twice (milliseconds; the weights come out the same).
         for _ in range(2):
-            openvino.save_model(network, made, compress_to_fp16=options.precision == "fp16")
+            openvino.save_model(network, made, compress_to_fp16=options.precision == "fp16" and not enrols)
             digest = files.sha256(made.with_suffix(".bin"))
             network.set_rt_info(digest, [read.SECTION, read.WEIGHTS_SHA256])
         for part in (made.with_suffix(".bin"), made):
@@ -141,10 +143,9 @@ def _annotate(network: Any, options: EmitOptions) -> None:
     import openvino
 
     layout = openvino.Layout("NHWC" if options.io == "uint8" else "NCHW")
-    for parameter in network.get_parameters():
-        parameter.set_layout(layout)
-    for result in network.get_results():
-        result.set_layout(layout)
+    for edge in (*network.get_parameters(), *network.get_results()):
+        if len(edge.get_output_partial_shape(0)) == PICTURE_AXES:
+            edge.set_layout(layout)
     entries = {**options.metadata, "io": options.io, "precision": options.precision}
     for key, value in entries.items():
         network.set_rt_info(str(value), [read.SECTION, key])

@@ -41,17 +41,24 @@ def realise(network: Any, model: ir.Model) -> None:
 
 
 def _store_integers(convolution: Any, stored: dict[str, ir.Node]) -> None:
-    """Replace a folded float weight by the int8 one that it was."""
+    """Replace a folded float weight by the int8 or float16 one that it was."""
     from openvino import opset13 as ops
 
     name = convolution.get_friendly_name().removesuffix("/WithoutBiases")  # where a bias follows
     if name not in stored:
         raise LoweringError(f"OpenVINO's convolution {name} is none of the graph's; use another OpenVINO version")
+    shape = list(convolution.input_value(1).get_shape())
+    cast = edit.producer(stored[name].inputs[1], "Cast")
+    small = edit.constant(cast.inputs[0]) if cast is not None else None
+    if cast is not None and small is not None:
+        weight = ops.convert(ops.constant(small.reshape(shape)), "f32")
+        weight.set_friendly_name(str(cast.name))
+        convolution.input(1).replace_source_output(weight.output(0))
+        return
     source = edit.producer(stored[name].inputs[1], "DequantizeLinear")
     codes = edit.constant(source.inputs[0]) if source is not None else None
     if source is None or codes is None:
         return  # a float convolution
-    shape = list(convolution.input_value(1).get_shape())
     outputs = 2 if convolution.get_type_name() == "GroupConvolution" else 1  # [group, out, ...] or [out, ...]
     scale = edit.weight(source, 1).astype(np.float32).reshape(shape[:outputs] + [1] * (len(shape) - outputs))
     integers = ops.constant(codes.reshape(shape))

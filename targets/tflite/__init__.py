@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mfs_edge.base import extras, files
 from mfs_edge.base.version import __version__
-from mfs_edge.target import EmitOptions, Loaded, Target
+from mfs_edge.target import ENROL, SWAP, EmitOptions, Loaded, Target
 
 from .engine import DISTRIBUTIONS, Engine
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mfs_edge.program import Program
 
 
+_TITLES = {SWAP: "MobileFaceSwap IDN of one identity", ENROL: "MobileFaceSwap enrolment: a face crop to an identity"}
 OLD = "tflite-runtime (2.14 is its last)"
 SLOW = "several times slower than an fp32 file"
 
@@ -47,6 +48,7 @@ class TfliteTarget(Target):
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-mixed")
     # Run by tests/targets/test_oldest.py, as all of them are.
     oldest: Mapping[str, str] = MappingProxyType(dict.fromkeys(precisions, "tflite-runtime 2.14.0"))
+    enrolment: tuple[str, ...] = ("fp32", "fp16", "int8")
     io_forms: tuple[str, ...] = ("float32", "uint8")
     packs = True
     default_precision = "fp32"
@@ -75,17 +77,20 @@ class TfliteTarget(Target):
 
     def to_bytes(self, model: ir.Model, options: EmitOptions) -> bytes:
         """What :meth:`emit` writes."""
-        from . import flatbuffer
+        from . import flat, flatbuffer  # noqa: F401 (rules of their own)
         from .lowering import lower
 
         extras.require("ai_edge_litert.schema_py_generated", self.extra)
-        _check_precision(model, options.precision)
-        low, inputs, outputs = lower(model.graph, half=options.precision == "fp16", as_bytes=options.io == "uint8")
+        enrols = options.task == ENROL
+        if not enrols:
+            _check_precision(model, options.precision)
+        half = options.precision == "fp16" and not enrols
+        low, inputs, outputs = lower(model.graph, half=half, as_bytes=options.io == "uint8", keep_codes=enrols)
         return flatbuffer.serialise(
             low.builder,
             inputs=inputs,
             outputs=outputs,
-            description=f"MobileFaceSwap IDN of one identity, {options.precision}, written by mfs-edge {__version__}",
+            description=f"{_TITLES[options.task]}, {options.precision}, written by mfs-edge {__version__}",
             metadata=options.metadata,
         )
 

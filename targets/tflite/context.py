@@ -27,13 +27,17 @@ class Lowering:
         builder: what has been emitted.
         integer: the nodes that run on int8, with the QuantizeLinear that ends each.
         half: whether weights are kept in float16.
+        keep_codes: whether int8 weights of convolutions that compute in float stay int8 in the file.
         padded: values of Pad nodes that their readers, all Convs, take over (see ``lowering``).
     """
 
-    def __init__(self, graph: ir.Graph, *, half: bool, integer: dict[ir.Node, ir.Node]) -> None:
+    def __init__(
+        self, graph: ir.Graph, *, half: bool, integer: dict[ir.Node, ir.Node], keep_codes: bool = False
+    ) -> None:
         self.builder = Builder()
         self.graph = graph
         self.half = half
+        self.keep_codes = keep_codes
         self.integer = integer
         self.padded: dict[ir.Value, ir.Node] = {}
         self._tensors: dict[ir.Value, int] = {}
@@ -50,7 +54,7 @@ class Lowering:
         if value not in self._tensors:
             if not quantised.is_dequantised(value):
                 raise LoweringError(f"value {value.name} is used before any node computes it; sort the graph's nodes")
-            self.bind(value, self._dequantised(str(value.name), self.stored(value)))
+            self.bind(value, self.dequantised(str(value.name), self.stored(value)))
         return self._tensors[value]
 
     def stored(self, value: ir.Value) -> int:
@@ -185,9 +189,10 @@ class Lowering:
                 "use --precision fp32, or balance the graph first"
             )
         stored = self.builder.constant(f"{name}.half", exact.astype(np.float16))
-        return self._dequantised(name, stored)
+        return self.dequantised(name, stored)
 
-    def _dequantised(self, name: str, tensor: int) -> int:
+    def dequantised(self, name: str, tensor: int) -> int:
+        """``tensor`` in float32: a DEQUANTIZE."""
         out = self.builder.tensor(name, "float32", self.shape(tensor))
         self.builder.operator("DEQUANTIZE", [tensor], [out], "Dequantize")
         return out
@@ -207,7 +212,7 @@ class Lowering:
             self.bind(value, tensor)
             return tensor
         tensor = self.builder.tensor(str(value.name), "uint8", shape, quantisation=BYTES)
-        self.bind(value, self._dequantised(f"{value.name}.float", tensor))
+        self.bind(value, self.dequantised(f"{value.name}.float", tensor))
         return tensor
 
     def give(self, value: ir.Value, *, as_bytes: bool) -> int:

@@ -22,7 +22,8 @@ Rule = Callable[[Lowering, ir.Node], None]
 RULES: dict[str, Rule] = {}
 INTEGER_OPERATORS: set[str] = set()
 
-_AXIS = {0: 0, 1: 3, 2: 1, 3: 2}  # NCHW -> NHWC
+NHWC = {0: 0, 1: 3, 2: 1, 3: 2}  # axis in NCHW -> in NHWC
+_AT_ONCE = 4  # operands of a concatenation that every XNNPACK takes
 # XNNPACK's int8 leaky ReLU multiplies negative inputs by no less (xnn_define_leaky_relu). A
 # result that shares its scale with a much larger operand of a concat would need less.
 _LEAST_SLOPE = 1 / 256
@@ -42,13 +43,16 @@ def lowers(op_type: str, *, integer: bool = False) -> Callable[[Rule], Rule]:
     return register
 
 
-def lower(graph: ir.Graph, *, half: bool, as_bytes: bool) -> tuple[Lowering, dict[str, int], dict[str, int]]:
+def lower(
+    graph: ir.Graph, *, half: bool, as_bytes: bool, keep_codes: bool = False
+) -> tuple[Lowering, dict[str, int], dict[str, int]]:
     """Lower a whole graph.
 
     Args:
         graph: nodes in topological order, float32 or QDQ.
         half: keep weights in float16.
         as_bytes: uint8 0..255 at the edges instead of float32 0..1.
+        keep_codes: see ``Lowering``.
 
     Returns:
         The lowering, and the tensor index of each input and output by name.
@@ -56,7 +60,8 @@ def lower(graph: ir.Graph, *, half: bool, as_bytes: bool) -> tuple[Lowering, dic
     Raises:
         LoweringError: a node has no counterpart; names node and operator.
     """
-    low = Lowering(graph, half=half, integer=quantised.integer_nodes(graph, INTEGER_OPERATORS))
+    integer = quantised.integer_nodes(graph, INTEGER_OPERATORS)
+    low = Lowering(graph, half=half, integer=integer, keep_codes=keep_codes)
     inputs = {str(value.name): low.take_image(value, as_bytes=as_bytes) for value in graph.inputs}
     for node in graph:
         rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
@@ -168,10 +173,27 @@ def _concat(low: Lowering, node: ir.Node) -> None:
     quantisation = low.result_quantisation(node)
     if quantisation is not None:  # the format wants one scale; operands with another are brought to it
         parts = [low.requantised(part, quantisation) for part in parts]
-    axis = _AXIS[node.attributes["axis"].as_int() % 4]
+    rank = len(low.shape(parts[0]))
+    axis = node.attributes["axis"].as_int() % rank
+    axis = NHWC[axis] if rank == 4 else axis
+    while len(parts) > _AT_ONCE:
+        parts = [_joined(low, node, parts[i : i + _AT_ONCE], axis, i) for i in range(0, len(parts), _AT_ONCE)]
+    low.emit(node, "CONCATENATION", parts, _joint(low, parts, axis), "Concatenation", axis=axis)
+
+
+def _joint(low: Lowering, parts: list[int], axis: int) -> list[int]:
     shape = list(low.shape(parts[0]))
     shape[axis] = sum(low.shape(part)[axis] for part in parts)
-    low.emit(node, "CONCATENATION", parts, shape, "Concatenation", axis=axis)
+    return shape
+
+
+def _joined(low: Lowering, node: ir.Node, parts: list[int], axis: int, number: int) -> int:
+    """Some of many operands."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = low.intermediate(node, f"part.{number}", _joint(low, parts, axis))
+    low.builder.operator("CONCATENATION", parts, [joined], "Concatenation", axis=axis)
+    return joined
 
 
 def _elementwise(op_type: str, code: str, options: str, *, integer: bool) -> None:

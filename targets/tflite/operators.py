@@ -38,6 +38,7 @@ BY_CODE: dict[int, Kind] = {
     5: Kind("DEPTH_TO_SPACE", (1, 1), "unfolded", 94, "i", (0,)),
     6: Kind("DEQUANTIZE", (1, 1), "same", 38),
     14: Kind("LOGISTIC", (1, 1), "same"),
+    17: Kind("MAX_POOL_2D", (1, 1), "pooled", 5, "biiiib", (1, 2, 3, 4)),
     18: Kind("MUL", (2, 2), "broadcast", 21, "b"),
     19: Kind("RELU", (1, 1), "same"),
     21: Kind("RELU6", (1, 1), "same"),
@@ -46,24 +47,26 @@ BY_CODE: dict[int, Kind] = {
     28: Kind("TANH", (1, 1), "same"),
     34: Kind("PAD", (2, 2), "padded", 22),
     39: Kind("TRANSPOSE", (2, 2), "as_many", 26),
+    40: Kind("MEAN", (2, 2), "averaged", 27, "b"),
     41: Kind("SUB", (2, 2), "broadcast", 28, "bB"),
     42: Kind("DIV", (2, 2), "broadcast", 29, "b"),
+    53: Kind("CAST", (1, 1), "same", 37, "bb"),
     54: Kind("PRELU", (2, 2), "broadcast"),
     55: Kind("MAXIMUM", (2, 2), "broadcast", 39),
     57: Kind("MINIMUM", (2, 2), "broadcast", 39),
     60: Kind("PADV2", (3, 3), "padded", 43),
+    75: Kind("SQRT", (1, 1), "same"),
     98: Kind("LEAKY_RELU", (1, 1), "same", 75, "f"),
     114: Kind("QUANTIZE", (1, 1), "same", 89),
     117: Kind("HARD_SWISH", (1, 1), "same", 91),
 }
 # Others that strangers' image networks use, by name alone; the rest is shown by its number.
 OTHERS = {
-    **{1: "AVERAGE_POOL_2D", 9: "FULLY_CONNECTED", 17: "MAX_POOL_2D", 25: "SOFTMAX", 26: "SPACE_TO_DEPTH", 40: "MEAN"},
+    **{1: "AVERAGE_POOL_2D", 9: "FULLY_CONNECTED", 25: "SOFTMAX", 26: "SPACE_TO_DEPTH"},
     **{
         43: "SQUEEZE",
         45: "STRIDED_SLICE",
         49: "SPLIT",
-        53: "CAST",
         59: "NEG",
         61: "GREATER",
         64: "SELECT",
@@ -78,6 +81,7 @@ KINDS = {
     **{"CONV_2D": "Conv", "DEPTHWISE_CONV_2D": "Conv", "FULLY_CONNECTED": "Gemm", "LEAKY_RELU": "LeakyRelu"},
     **{"LOGISTIC": "Sigmoid", "TANH": "Tanh", "RESIZE_BILINEAR": "Resize", "PRELU": "PRelu", "ADD": "Add"},
     **{"SUB": "Sub", "MUL": "Mul", "DIV": "Div", "TRANSPOSE": "Transpose", "CAST": "Cast", "RESHAPE": "Reshape"},
+    **{"SQRT": "Sqrt", "MAX_POOL_2D": "MaxPool"},
     **{"DEQUANTIZE": "DequantizeLinear", "QUANTIZE": "QuantizeLinear", "TRANSPOSE_CONV": "ConvTranspose"},
 }
 

@@ -19,6 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mfs_edge.base.errors import LoweringError
+from mfs_edge.graph import edit
 
 from .flatbuffer import Quantisation
 
@@ -91,13 +92,22 @@ def _stored(source: ir.Value | None) -> np.ndarray | None:
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
-    """A constant's real value, of any shape: an initialiser, or what a DequantizeLinear makes of one."""
+    """A constant's real value, of any shape: an initialiser, or what a DequantizeLinear or Cast makes of one."""
     if value is None:
         return None
     if value.const_value is not None:
         return value.const_value.numpy()
+    if (small := half(value)) is not None:
+        return small.astype(np.float32)
     stored = codes(value)
     return None if stored is None else stored.real()
+
+
+def half(value: ir.Value | None) -> np.ndarray | None:
+    """A constant of any shape that is kept in float16, behind a Cast; None if ``value`` is not one."""
+    node = edit.producer(value, "Cast")
+    stored = None if node is None else edit.constant(node.inputs[0])
+    return stored if stored is not None and stored.dtype == np.float16 else None
 
 
 def integer_nodes(graph: ir.Graph, operators: Collection[str]) -> dict[ir.Node, ir.Node]:

@@ -95,6 +95,21 @@ def depthwise(data: bytes, operator: Operator, read: Sequence[TensorEntry], resu
 
 
 @_rule
+def pooled(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
+    options, image = _options(operator), read[0].shape
+    return (*_slid(operator, image, (options.number(4, "i"), options.number(3, "i"))), image[3])
+
+
+@_rule
+def averaged(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
+    """Over height and width, which stay as 1."""
+    n, _, _, c = read[0].shape
+    if not _options(operator).number(0, "b") or _integers(data, read[1]) != [1, 2]:
+        raise ValueError("other axes")
+    return n, 1, 1, c
+
+
+@_rule
 def resized(data: bytes, operator: Operator, read: Sequence[TensorEntry], result: TensorEntry) -> Shape:
     n, _, _, c = read[0].shape
     height, width = _integers(data, read[1])
@@ -118,8 +133,8 @@ def unfolded(data: bytes, operator: Operator, read: Sequence[TensorEntry], resul
     return n, height * block, width * block, channels // (block * block)
 
 
-def _slid(operator: Operator, image: Shape, kernel: Shape, *, dilation: tuple[int, int]) -> Shape:
-    """N, H and W of a convolution; ``dilation``: the options' slots for height and width."""
+def _slid(operator: Operator, image: Shape, kernel: Shape, *, dilation: tuple[int, ...] = ()) -> Shape:
+    """N, H and W of a convolution or pool; ``dilation``: the options' slots for height and width."""
     options = _options(operator)
     n, height, width, _ = image
     if any(options.number(slot, "i", 1) != 1 for slot in dilation):

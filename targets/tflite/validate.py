@@ -17,6 +17,7 @@ import numpy as np
 
 from mfs_edge.base import files
 from mfs_edge.base.errors import InputError
+from mfs_edge.target import CROP, PAYLOAD
 
 from . import flatbuffer, operators, reader, shapes
 from .reader import Damaged, Model, Operator, TensorEntry
@@ -41,7 +42,7 @@ def load(path: Path) -> Model:
 
     Raises:
         InputError: it is missing, truncated, damaged, no TFLite model, or one with other
-            inputs and outputs than ``image`` -> ``swapped``, ``mask``.
+            inputs and outputs than a swap's or an enrolment's.
     """
     files.require_file(path, "artefact")
     try:
@@ -159,18 +160,23 @@ def _check_options(options: reader.Table, kind: operators.Kind) -> None:
 
 
 def _check_signature(model: Model) -> None:
-    """Inputs and outputs are an image network's."""
+    """Inputs and outputs are those of a swap or of an enrolment."""
     if flatbuffer.SIGNATURE not in model.signatures:
         raise Damaged(f"it has no signature {flatbuffer.SIGNATURE!r}: mfs-edge did not write it")
     inputs, outputs = model.signatures[flatbuffer.SIGNATURE]
-    if set(inputs) != {IMAGE} or set(outputs) != {SWAPPED, MASK}:
-        found = f"{', '.join(inputs)} -> {', '.join(outputs)}"
-        raise Damaged(f"it computes {found}, not {IMAGE} -> {SWAPPED}, {MASK}: mfs-edge did not write it")
     if not set(inputs.values()) <= set(model.inputs) or not set(outputs.values()) <= set(model.outputs):
         raise Damaged("its signature names tensors that are not inputs and outputs")
-    size = _size(model.tensors[inputs[IMAGE]], 3)
-    if size != _size(model.tensors[outputs[SWAPPED]], 3) or size != _size(model.tensors[outputs[MASK]], 1):
-        raise Damaged("its image, swapped image and mask differ in size")
+    if set(inputs) == {IMAGE} and set(outputs) == {SWAPPED, MASK}:
+        size = _size(model.tensors[inputs[IMAGE]], 3)
+        if size != _size(model.tensors[outputs[SWAPPED]], 3) or size != _size(model.tensors[outputs[MASK]], 1):
+            raise Damaged("its image, swapped image and mask differ in size")
+    elif set(inputs) == {CROP} and set(outputs) == {PAYLOAD}:
+        _size(model.tensors[inputs[CROP]], 3)
+    else:
+        found = f"{', '.join(inputs)} -> {', '.join(outputs)}"
+        raise Damaged(
+            f"it computes {found}, not {IMAGE} -> {SWAPPED}, {MASK} or {CROP} -> {PAYLOAD}: mfs-edge did not write it"
+        )
 
 
 def _size(tensor: TensorEntry, channels: int) -> int:

@@ -51,10 +51,29 @@ def constants(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> 
 
 
 def _float(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> tuple[int, int]:
-    kernel = kernel_of(node)
-    bias = _bias(node) + fill * kernel.astype(np.float64).sum(axis=(1, 2, 3))
-    filters = low.weight(_name(node, 1), _laid_out(kernel, form))
+    bias = _bias(node) + (fill * kernel_of(node).astype(np.float64).sum(axis=(1, 2, 3)) if fill else 0)
+    filters = _kept(low, node, form) if low.keep_codes else None
+    if filters is None:
+        filters = low.weight(_name(node, 1), _laid_out(kernel_of(node), form))
     return filters, low.builder.constant(_name(node, 2), np.tile(bias, form.pixels).astype(np.float32))
+
+
+def _kept(low: Lowering, node: ir.Node, form: Form) -> int | None:
+    """A weight that the graph keeps in int8 or float16, made real when the file is loaded; None for any other."""
+    name, value = _name(node, 1), node.inputs[1]
+    small, stored = quantised.half(value), quantised.codes(value)
+    if small is not None:
+        return low.dequantised(f"{name}.real", low.builder.constant(name, _laid_out(small, form)))
+    if stored is None:
+        return None
+    held = low.builder.constant(name, _laid_out(stored.integers, form), quantisation=_along(node, stored, form))
+    return low.dequantised(f"{name}.real", held)
+
+
+def _along(node: ir.Node, stored: quantised.Codes, form: Form) -> Quantisation:
+    """A scale per output channel of the weight as it is laid out."""
+    each = np.tile(_weight_scales(node, stored), form.pixels)
+    return Quantisation(each, np.zeros(each.size, np.int64), axis=3 if form.layout is Layout.DEPTHWISE else 0)
 
 
 def _integer(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> tuple[int, int]:
@@ -63,9 +82,7 @@ def _integer(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> t
     if stored is None:
         raise LoweringError(f"Conv node {node.name}: its weight is not quantised")
     scales = _weight_scales(node, stored)
-    laid_out, each = _laid_out(stored.integers, form), np.tile(scales, form.pixels)
-    zeros = np.zeros(each.size, np.int64)
-    along = Quantisation(each, zeros, axis=3 if form.layout is Layout.DEPTHWISE else 0)
+    laid_out, along = _laid_out(stored.integers, form), _along(node, stored, form)
     filters = low.builder.constant(_name(node, 1), laid_out, quantisation=along)
     steps = scales.astype(np.float64) * float(low.quantisation(x).scale[0])
     real = _bias(node) + fill * kernel_of(node).astype(np.float64).sum(axis=(1, 2, 3))
@@ -74,7 +91,7 @@ def _integer(low: Lowering, node: ir.Node, x: int, form: Form, fill: float) -> t
         raise LoweringError(
             f"Conv node {node.name}: its bias does not fit int32 at this scale; widen the weight's scale"
         )
-    held = Quantisation(np.tile(steps, form.pixels).astype(np.float32), zeros)
+    held = Quantisation(np.tile(steps, form.pixels).astype(np.float32), along.zero_point)
     bias = np.tile(codes, form.pixels).astype(np.int32)
     return filters, low.builder.constant(_name(node, 2), bias, quantisation=held)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mfs_edge import pack as packs
 from mfs_edge import precisions
 from mfs_edge.base.progress import Recorded
 from mfs_edge.fold import FoldedIDN, Folder
 from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.load.identity import Identity
+from mfs_edge.load.identity import Identity, save
 
 SIZE = 64
 Bases = Callable[[str], precisions.Graph]
@@ -56,3 +58,33 @@ def bases(folder: Folder, demo_identities: list[Identity]) -> Bases:
         return precisions.make(base, precision, pictures, min_psnr=None, steps=steps)
 
     return made
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, demo_identities: list[Identity]) -> Path:
+    """A base as the command writes it: one file, two files and a folder."""
+    import mfs_edge
+
+    out = tmp_path_factory.mktemp("base")
+    mfs_edge.compile(
+        identities=demo_identities[:2], target=["onnx", "openvino", "coreml"], precision="fp16", size=SIZE, out=out,
+        verify=False,
+    )  # fmt: skip
+    return out
+
+
+@pytest.fixture(scope="session")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a dozen identities that nobody is."""
+    folder = tmp_path_factory.mktemp("crowd")
+    for number in range(12):
+        save(drawn(number), folder / f"person{number:02}.npy")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, built: Path, crowd: Path) -> Path:
+    """The packs of the crowd's first, made by the product."""
+    out = tmp_path_factory.mktemp("packs")
+    packs.make(base=built, identity=crowd / "person00.npy", out=out)
+    return out

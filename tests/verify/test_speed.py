@@ -49,7 +49,7 @@ def test_only_a_slower_runtime_is_told_of(
     assert any("0.62 times the speed of fp32" in note for note in steps.notes) == told
     assert "time idn-32-int8.onnx against fp32" in steps.seconds
     assert {path.name for path in (tmp_path / "build").iterdir()} == {
-        "idn-32-int8.onnx", "idn-32-int8.onnx.worst.png", "manifest.json"
+        "idn-32-int8.base", "idn-32-int8.onnx", "idn-32-int8.onnx.worst.png", "manifest.json"
     }  # fmt: skip
 
 
@@ -64,6 +64,7 @@ class Boxed(type(target.get("onnx"))):  # type: ignore[misc]
 
     name = "boxed"
     suffix = ".box"
+    packs = False  # it looks for no identity inside
 
     def emit(self, model: Any, path: Path, options: EmitOptions) -> None:
         (path / "inside").mkdir(parents=True)

@@ -153,6 +153,7 @@ def test_weights_must_be_where_the_index_says(golden_folded: FoldedIDN, tmp_path
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake, as CI has")
 @pytest.mark.parametrize("own", [NativeOptions(), EMBEDDED], ids=["file", "embedded"])
+@pytest.mark.usefixtures("as_shipped")
 def test_the_example_is_built_and_swaps(golden_folded: FoldedIDN, tmp_path: Path, own: NativeOptions) -> None:
     """By CMake, from a copy of the folder; the embedded one is run where there is nothing but a picture."""
     folder = tmp_path / "a.idn"

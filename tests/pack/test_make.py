@@ -1,0 +1,287 @@
+"""Packs of many: the same bytes by one process, by several and by a cluster; none lost, none made twice."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from mfs_edge import pack as packs
+from mfs_edge.base.errors import CheckFailed, InputError, MfsEdgeError, UsageError
+from mfs_edge.base.progress import Recorded
+from mfs_edge.bundle import manifest
+from mfs_edge.cli.main import pack as commands
+from mfs_edge.load import identity as identities
+from mfs_edge.pack import container, sealed
+
+ARTEFACTS = 3  # of the base
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory, built: Path, crowd: Path) -> dict[str, bytes]:
+    """Every pack of the crowd, by one process."""
+    out = tmp_path_factory.mktemp("wanted")
+    result = packs.make(base=built, identities=crowd, out=out)
+    assert (len(result.packs), result.kept, result.failed) == (12 * ARTEFACTS, 0, {})
+    return contents(out)
+
+
+def test_a_pack_says_whose_it_is(wanted: dict[str, bytes], crowd: Path, built: Path) -> None:
+    records = {record.file: record for record in manifest.read(built / "manifest.json").artefacts}
+    for path in crowd.iterdir():
+        for file, record in records.items():
+            found = container.loads(wanted[f"{path.stem}-{file}.pack"], path)
+            assert found.identity_sha256 == identities.load(path).sha256
+            assert (found.target, found.precision, found.size) == (record.target, record.precision, record.size)
+            assert found.checkpoint_sha256 == record.checkpoint.sha256
+
+
+@pytest.mark.parametrize("jobs", [2, 3, -1])
+def test_several_processes_make_the_same(
+    jobs: int, wanted: dict[str, bytes], built: Path, crowd: Path, tmp_path: Path
+) -> None:
+    assert packs.make(base=built, identities=crowd, out=tmp_path, jobs=jobs).failed == {}
+    assert contents(tmp_path) == wanted
+
+
+def test_what_is_finished_is_kept_and_what_is_not_is_made_again(
+    wanted: dict[str, bytes], built: Path, crowd: Path, tmp_path: Path
+) -> None:
+    for name, data in wanted.items():
+        (tmp_path / name).write_bytes(data)
+    names = sorted(wanted)
+    (tmp_path / names[0]).unlink()
+    (tmp_path / names[1]).write_bytes(wanted[names[1]][:-1])
+    (tmp_path / names[2]).write_bytes(b"")
+    (tmp_path / names[5]).write_bytes(wanted[names[8]])  # another's
+    (tmp_path / f".{names[7]}.0123abcd.tmp").write_bytes(b"half")
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in names[9:]}
+    result = packs.make(base=built, identities=crowd, out=tmp_path)
+    assert result.kept == len(wanted) - 4
+    assert contents(tmp_path) == wanted
+    assert before == {name: (tmp_path / name).stat().st_mtime_ns for name in names[9:]}
+
+
+def test_a_strangers_file_in_the_way_is_not_replaced(built: Path, crowd: Path, tmp_path: Path) -> None:
+    taken = tmp_path / next(iter(packs.make(base=built, identity=crowd / "person01.npy", out=tmp_path).packs)).name
+    taken.write_text("a letter")
+    with pytest.raises(InputError, match="in the way, and no pack"):
+        packs.make(base=built, identity=crowd / "person01.npy", out=tmp_path)
+    assert taken.read_text() == "a letter"
+
+
+def test_a_failed_identity_is_one_line_and_the_others_are_made(built: Path, crowd: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "people", tmp_path / "out"
+    shutil.copytree(crowd, folder)
+    (folder / "person03.npy").write_bytes(b"no array")
+    np.save(folder / "person04.npy", np.full(25600, np.nan, np.float32))
+    np.save(folder / "person05.npy", np.zeros(512, np.float32))
+    steps = Recorded()
+    result = packs.make(base=built, identities=folder, out=out, jobs=2, steps=steps)
+    assert {Path(name).stem for name in result.failed} == {"person03", "person04", "person05"}
+    assert len(list(out.iterdir())) == len(result.packs) == 9 * ARTEFACTS
+    for name, line in result.failed.items():
+        assert line.startswith(name)
+        assert steps.notes.count(line) == 1
+    with pytest.raises(CheckFailed, match="3 identities have no packs"):
+        result.require_all()
+
+
+def test_one_pack_by_its_name(built: Path, crowd: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the base has 3 artefacts"):
+        packs.make(base=built, identity=crowd / "person00.npy", out=tmp_path / "me.pack")
+    alone = tmp_path / "alone"
+    shutil.copytree(built, alone)
+    path = alone / "manifest.json"
+    recorded = manifest.read(path)
+    first = [record for record in recorded.artefacts if record.target == "onnx"]
+    path.write_text(recorded.model_copy(update={"artefacts": tuple(first)}).dumps())
+    result = packs.make(base=alone, identity=crowd / "person00.npy", out=tmp_path / "me.pack")
+    assert result.packs == (tmp_path / "me.pack",)
+    assert packs.apply(alone / first[0].file, result.packs[0], tmp_path / "me.onnx").path.exists()
+    with pytest.raises(UsageError, match="is one pack, of 12 identities"):
+        packs.make(base=alone, identities=crowd, out=tmp_path / "me.pack")
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({}, "either --identity"),
+    ({"identity": "a.npy", "identities": "b"}, "either --identity"),
+    ({"identity": "a.npy", "jobs": 2, "dask": "tcp://127.0.0.1:1"}, "either --jobs"),
+    ({"identity": "a.npy", "jobs": 0}, "--jobs 0"),
+    ({"identity": "gone.npy"}, "gone.npy: no such file"),
+    ({"identities": "gone"}, "gone: is not a folder"),
+    ({"identity": "a.npy", "recipient": "age1nobody"}, "age1nobody"),
+    ({"identity": "a.npy", "dask": "tcp://127.0.0.1:1"}, "no scheduler answers there"),
+])  # fmt: skip
+def test_bad_usage_is_one_line(options: dict[str, object], message: str, built: Path, tmp_path: Path) -> None:
+    with pytest.raises(MfsEdgeError, match=message) as caught:
+        packs.make(base=built, out=tmp_path / "out", **options)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 2
+    assert list(tmp_path.rglob("*.pack")) == []
+
+
+def test_two_identities_of_one_name_are_refused(built: Path, crowd: Path, tmp_path: Path) -> None:
+    for name in ("me.npy", "me.npz"):
+        shutil.copy(crowd / "person00.npy", tmp_path / name)
+    with pytest.raises(UsageError, match="packs of the same name"):
+        packs.make(base=built, identities=tmp_path, out=tmp_path / "out")
+
+
+def test_another_checkpoint_or_an_edited_base_is_refused(
+    built: Path, crowd: Path, tmp_path: Path, golden_iin: object
+) -> None:
+    from mfs_edge.load.checkpoint import save_safetensors
+
+    other = tmp_path / "other.safetensors"
+    save_safetensors(golden_iin, other)  # type: ignore[arg-type]
+    person = crowd / "person00.npy"
+    with pytest.raises(InputError, match=r"is not the checkpoint that .* was compiled for"):
+        packs.make(base=built, identity=person, out=tmp_path / "out", checkpoint=other)
+    for name in ("idn-64-fp16.base", "idn-64-fp16.onnx", "idn-64-fp16.bin"):
+        copy = tmp_path / name / "base"
+        shutil.copytree(built, copy)
+        data = bytearray((copy / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (copy / name).write_bytes(data)
+        with pytest.raises(InputError, match="compile"):
+            packs.make(base=copy, identity=person, out=tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_sealed_packs_are_applied_with_a_key(built: Path, crowd: Path, tmp_path: Path) -> None:
+    import pyrage
+
+    secret = pyrage.x25519.Identity.generate()
+    key = tmp_path / "key.txt"
+    key.write_text(f"{secret}\n")
+    result = packs.make(
+        base=built, identity=crowd / "person00.npy", out=tmp_path / "out", recipient=str(secret.to_public())
+    )
+    (pack,) = [path for path in result.packs if ".onnx" in path.name]
+    assert sealed.is_sealed(pack.read_bytes())
+    base = built / "idn-64-fp16.onnx"
+    with pytest.raises(InputError, match="--key"):
+        packs.apply(base, pack, tmp_path / "new.onnx")
+    assert not (tmp_path / "new.onnx").exists()
+    packs.apply(base, pack, tmp_path / "new.onnx", key=key)
+    plain = packs.make(base=built, identity=crowd / "person00.npy", out=tmp_path / "plain").packs[0]
+    packs.apply(base, plain.with_name(pack.name), tmp_path / "plain.onnx")
+    assert (tmp_path / "new.onnx").read_bytes() == (tmp_path / "plain.onnx").read_bytes()
+
+
+def test_a_base_without_runs_is_told(tmp_path: Path, demo_identities: list, crowd: Path) -> None:  # type: ignore[type-arg]
+    import mfs_edge
+
+    mfs_edge.compile(identity=demo_identities[0], size=64, optimize=0, out=tmp_path / "b", verify=False)
+    with pytest.raises(InputError, match="no artefact that takes packs"):
+        packs.make(base=tmp_path / "b", identity=crowd / "person00.npy", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("command", ["make", "apply"])
+def test_the_command_line_and_python_are_one(command: str) -> None:
+    options = {parameter.name for parameter in commands.commands[command].params} - {"json"}
+    assert options == set(inspect.signature(getattr(packs, command)).parameters) - {"steps"}
+
+
+# --- a cluster -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """A Dask scheduler and two worker processes, on loopback."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "5"}
+    announced = tmp_path / "scheduler.json"
+    run = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    there = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(announced)]
+    running = [_started([*run, *there], environment)]
+    try:
+        _wait(announced.exists)
+        address = json.loads(announced.read_text())["address"]
+        run = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
+        workers = [_started([*run, "--no-nanny", "--local-directory", str(tmp_path)], environment) for _ in range(2)]
+        running += workers
+        yield address, workers
+    finally:
+        for process in reversed(running):
+            process.kill()
+            process.wait()
+
+
+def _started(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _wait(happened: object, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not happened():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_cluster_loses_nothing_when_a_worker_is_killed(
+    scheduler: tuple[str, list[subprocess.Popen[bytes]]], wanted: dict[str, bytes], built: Path, crowd: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    address, workers = scheduler
+    folder, out = tmp_path / "many", tmp_path / "out"
+    folder.mkdir()
+    for number in range(60):
+        shutil.copy(crowd / f"person{number % 12:02}.npy", folder / f"one{number:02}.npy")
+
+    def kill() -> None:
+        _wait(lambda: out.exists() and len(list(out.glob("*.pack"))) >= 6)
+        workers[0].send_signal(signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    result = packs.make(base=built, identities=folder, out=out, dask=address)
+    killer.join()
+    assert workers[0].wait() == -signal.SIGKILL
+    assert (len(result.packs), result.failed) == (60 * ARTEFACTS, {})
+    expected = {
+        name.replace(f"person{number % 12:02}", f"one{number:02}"): data
+        for number in range(60)
+        for name, data in wanted.items()
+        if name.startswith(f"person{number % 12:02}-")
+    }
+    assert contents(out) == expected
+
+
+def test_processes_here_lose_nothing_when_one_is_killed(
+    wanted: dict[str, bytes], built: Path, crowd: Path, tmp_path: Path
+) -> None:
+    killed: list[int] = []
+
+    def kill() -> None:
+        _wait(lambda: len(list(tmp_path.glob("*.pack"))) >= 3)
+        for child in psutil.Process().children(recursive=True):
+            if "loky" in " ".join(child.cmdline()) and "resource_tracker" not in " ".join(child.cmdline()):
+                child.send_signal(signal.SIGKILL)
+                killed.append(child.pid)
+                return
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    steps = Recorded()
+    result = packs.make(base=built, identities=crowd, out=tmp_path, jobs=2, steps=steps)
+    killer.join()
+    assert killed
+    assert result.failed == {}
+    assert contents(tmp_path) == wanted
+    assert any("a worker was killed" in note for note in steps.notes)

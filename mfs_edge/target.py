@@ -95,6 +95,17 @@ class Engine(Protocol):
         """The last frame's outputs as the file has them, [1, C, S, S] or [1, S, S, C]; arrays that stay as they are."""
         ...
 
+    def switch(self, contents: dict[str, bytes]) -> None:
+        """Another identity of the same base, between two frames; what was fed stays fed.
+
+        An engine that cannot has no such method: whoever needs it asks, and says so.
+
+        Args:
+            contents: the artefact's files with that identity in them, by their names in its folder, as of
+                :meth:`Target.contents`; a runtime may keep them.
+        """
+        ...
+
     def coverage(self) -> dict[str, Any] | None:
         """What a delegate took (see ``measure.results.Coverage``); None where there is none."""
         ...

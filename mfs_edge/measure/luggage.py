@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from mfs_edge.sample import probe
 from mfs_edge.target import Machine
 
 PICTURE = "picture.npz"
+SWITCHED = "switched.npz"
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,12 @@ class Luggage:
     arguments: tuple[str, ...]
 
 
-def pack(artefact: Path) -> Luggage:
+def pack(artefact: Path, switched: Mapping[str, bytes] | None = None) -> Luggage:
     """The runner, the artefact's engine, and a picture to run where it takes one.
+
+    Args:
+        artefact: its path.
+        switched: its files with another identity in them, where that is to be measured, too.
 
     Raises:
         InputError: the artefact is damaged, no target's, or holds code that no target wrote.
@@ -41,12 +48,20 @@ def pack(artefact: Path) -> Luggage:
         **{f"{module.__name__.rpartition('.')[2]}.py": _source(module) for module in (frames, cpus, reasons, machine)},
         "engine.py": engine_file(kind).read_bytes(),
     }
-    size = picture_size(program)
-    if size is None:
-        return Luggage(found, ("--engine=engine.py",))
+    size, given = picture_size(program), ["--engine=engine.py"]
+    if switched:
+        found[SWITCHED] = _archive({name: np.frombuffer(data, np.uint8) for name, data in switched.items()})
+        given.append(f"--switched={SWITCHED}")
+    if size is not None:
+        found[PICTURE] = _archive({"image": probe.picture(size), "places": probe.places(size)})
+        given.append(f"--picture={PICTURE}")
+    return Luggage(found, tuple(given))
+
+
+def _archive(arrays: Mapping[str, Any]) -> bytes:
     held = io.BytesIO()
-    np.savez(held, image=probe.picture(size), places=probe.places(size))
-    return Luggage({**found, PICTURE: held.getvalue()}, ("--engine=engine.py", f"--picture={PICTURE}"))
+    np.savez(held, **arrays)
+    return held.getvalue()
 
 
 def members(artefact: Path) -> dict[str, Path]:

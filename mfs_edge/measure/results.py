@@ -148,11 +148,33 @@ class Picture(_Record):
     mask: tuple[tuple[float], ...]
 
 
+class Switches(_Record):
+    """Identities of one base, set between two frames of one session."""
+
+    switch_ms: float  # median, from the bytes in memory to a session that is ready
+    first_ms: float  # median, of the first frame after it
+    switches: Count
+    switch_samples_ms: tuple[float, ...]
+    first_samples_ms: tuple[float, ...]
+
+    @classmethod
+    def of(cls, switch_ms: Sequence[float], first_ms: Sequence[float]) -> Switches:
+        """The figures of raw samples."""
+        return cls(
+            switch_ms=float(np.median(switch_ms)),
+            first_ms=float(np.median(first_ms)),
+            switches=len(switch_ms),
+            switch_samples_ms=tuple(switch_ms),
+            first_samples_ms=tuple(first_ms),
+        )
+
+
 class Observation(_Record):
     """What a device found out about one artefact."""
 
     machine: Machine
     latency: Latency | None = None
+    switches: Switches | None = None  # where a pack was given, and the runtime can
     instructions: Instructions | None = None
     picture: Picture | None = None
     coverage: Coverage | None = None

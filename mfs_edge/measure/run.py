@@ -13,6 +13,8 @@ from mfs_edge.measure import facts, gate, history, page, paired, pinning, result
 from mfs_edge.measure.devices import Device, Options, Request, open_device
 from mfs_edge.measure.results import Report, Trend
 from mfs_edge.measure.task import Task
+from mfs_edge.pack import container
+from mfs_edge.pack.apply import filled
 
 PathLike = str | Path
 LEAST_RUNS = 50
@@ -26,6 +28,7 @@ def bench(
     runs: int = LEAST_RUNS,
     warmup: int = LEAST_WARMUP,
     json: PathLike | None = None,
+    pack: PathLike | Sequence[PathLike] = (),
     budget: PathLike | None = None,
     baseline: PathLike | None = None,
     against: PathLike | None = None,
@@ -59,6 +62,7 @@ def bench(
     plan = paired.Plan(max_regression=gate.percentage(max_regression), max_pairs=_pairs(max_pairs))
     devices = _devices(device, Options(python=python, runner=Path(runner) if runner else None))
     paths = facts.artefacts(tuple(Path(path) for path in artefacts or ("build",)))
+    request = replace(request, switched=_switched(paths, [pack] if isinstance(pack, str | Path) else pack))
     task = Task(devices, paths, _bases(paths, Path(against)) if against else {}, request, plan, timed=time)
     limits = gate.read_budget(Path(budget)) if budget else None
     stored = results.load(Path(baseline)) if baseline else None
@@ -148,6 +152,22 @@ def _bases(heads: Sequence[Path], against: Path) -> dict[Path, Path]:
     if missing:
         raise UsageError(f"--against {against}: has no {missing[0]}; compile the same targets for both")
     return {head: named[head.name] for head in heads}
+
+
+def _switched(paths: Sequence[Path], packs: Sequence[PathLike]) -> dict[Path, dict[str, bytes]]:
+    """Per artefact that a pack was made for, its files with that pack's identity in them."""
+    found: dict[Path, dict[str, bytes]] = {}
+    for given in map(Path, packs):
+        name = container.read(given).artefact
+        alike = [path for path in paths if path.suffix == Path(name).suffix]  # the base may have been renamed
+        fitting = [path for path in paths if path.name == name] or (alike if len(alike) == 1 else [])
+        if not fitting or fitting[0] in found:
+            why = (
+                "another pack was given for it" if fitting else f"that is not among {', '.join(p.name for p in paths)}"
+            )
+            raise UsageError(f"--pack {given}: is for {name}, and {why}; give one pack for each artefact")
+        found[fitting[0]] = filled(fitting[0], given)
+    return found
 
 
 def _judged(task: Task, limits: gate.Budget | None, stored: Report | None, path: Path, *, strict: bool) -> Report:

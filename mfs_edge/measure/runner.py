@@ -33,6 +33,8 @@ from typing import Any
 PREFIX = "@mfs-edge "
 TELL_EVERY = 0.2  # s between progress lines; they are printed between frames, never within one
 PROFILED_FRAMES = 20
+SWITCHES = 10  # to the other identity, and as many back
+BETWEEN = 3  # frames, the first one included
 
 
 class Failure(Exception):
@@ -177,6 +179,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "picture": picture.seen(loaded) if picture else None,
         "peak_rss_bytes": machine.peak_rss(),
         "coverage": loaded.coverage(),
+        "switches": switches(loaded, options) if options.switched else None,
         "layers": layers(kind, options, threads, feeds) if options.profile else [],
         "temperature_c": [hot, machine.temperature()],
         "machine": {
@@ -213,6 +216,34 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return (time.perf_counter_ns() - before) / 1e6, found
 
 
+def switches(loaded: Any, options: argparse.Namespace) -> dict[str, list[float]] | None:
+    """Milliseconds of each switch and of the first frame after it; None where the engine cannot.
+
+    The last switch leads back: the picture must then be the one from before, to the bit.
+    """
+    import numpy as np
+
+    if not hasattr(loaded, "switch"):
+        return None
+    with np.load(options.switched) as stored:
+        other = {name: stored[name].tobytes() for name in stored.files}
+    base = {name: Path(options.artefact).parent.joinpath(name).read_bytes() for name in other}
+    before = loaded.fetch()
+    found: dict[str, list[float]] = {"switch_ms": [], "first_ms": []}
+    for turn in range(2 * SWITCHES):
+        contents = base if turn % 2 else other
+        try:
+            found["switch_ms"].append(timed(lambda: loaded.switch(contents))[0])  # noqa: B023 (called at once)
+        except Exception as error:
+            raise Failure("input", f"the runtime cannot switch to the pack's identity ({_reason(error)})") from error
+        found["first_ms"].append(timed(lambda: first_frame(loaded))[0])
+        for _ in range(BETWEEN - 1):
+            loaded.infer()
+    if not all(np.array_equal(value, before[name]) for name, value in loaded.fetch().items()):
+        raise Failure("input", "the runtime gives another picture after switching back to the artefact's own identity")
+    return found
+
+
 def layers(kind: Any, options: argparse.Namespace, threads: int, feeds: dict[str, Any]) -> list[dict[str, Any]]:
     """Milliseconds per frame of every kernel, by the runtime's own profiler, in a session of its own."""
     profiled = load(kind, options, threads, profile=True)
@@ -227,6 +258,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("artefact")
     parser.add_argument("--engine", required=True, help="the file of the target's Engine")
     parser.add_argument("--picture", default="", help="an .npz of image and places")
+    parser.add_argument("--switched", default="", help="an .npz of the artefact's files with another identity")
     parser.add_argument("--threads", type=int, default=0, help="0: the CPUs there are, or a quota's, at most 4")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=1.0)

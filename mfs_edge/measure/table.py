@@ -9,7 +9,9 @@ COLUMNS = (
     *("load", "first", "min", "p50", "p90", "p99", "fps", "RSS MB"),
 )
 COMPARED = ("artefact", "against", "device", "verdict", "p50 change", "difference", "noise floor (A/A)", "pairs")
+SWITCH_REMARK = "Another identity of the base, set between two frames; medians in ms."
 PROFILE = ("kernel or stage", "kind", "ms", "share")
+SWITCHED = ("artefact", "device", "switch", "first after", "p50", "switches")
 TREND = ("artefact", "device", "stored p50", "now", "machine")
 
 
@@ -41,6 +43,23 @@ def compared(row: Comparison) -> tuple[str, ...]:
     return (row.head, row.base, row.device, row.verdict, change, difference, noise, str(row.pairs))
 
 
+def switched(row: Entry) -> tuple[str, ...]:
+    """Times in ms."""
+    seen, latency = row.observation.switches, row.observation.latency
+    times = (seen.switch_ms, seen.first_ms) if seen else (None, None)
+    p50 = latency.p50_ms if latency else None
+    return (row.facts.file, row.device, *map(_fine_ms, (*times, p50)), str(seen.switches if seen else 0))
+
+
+def _fine_ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"  # of the C less than a tenth
+
+
+def switching(report: Report) -> list[Entry]:
+    """The rows of SWITCHED."""
+    return [row for row in report.entries if row.observation.switches is not None]
+
+
 def trend(row: Trend) -> tuple[str, ...]:
     machine = "the same" if row.same_machine else "another: not comparable"
     return (row.file, row.device, _ms(row.stored_ms), _ms(row.now_ms), machine)
@@ -60,6 +79,7 @@ def tables(report: Report) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
     told = "Stored timings, as a trend; nothing is decided from them."
     found = [
         ("", COLUMNS, [entry(row) for row in report.entries]),
+        (SWITCH_REMARK, SWITCHED, [switched(row) for row in switching(report)]),
         ("", COMPARED, [compared(row) for row in report.comparisons]),
         (told, TREND, [trend(row) for row in report.trends]),
     ]

@@ -129,6 +129,8 @@ class Task:
 
     def _judged(self, path: Path, seen: Observation, device: Device) -> Observation:
         """With a line on its picture, and on its times; a wrong picture is a cause."""
+        if path in self.request.switched and seen.switches is None:
+            self.notes.append(f"{path.name} on {device.name}: switching identities cannot be measured there")
         for remark in remarks(seen):
             self.notes.append(f"{path.name} on {device.name}: {remark}")
         try:

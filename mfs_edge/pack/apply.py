@@ -48,6 +48,18 @@ def apply(
     return Artefact(out, tuple(name for name in tops if name != out.name))
 
 
+def filled(base: Path, pack: Path, key: str | Path | None = None) -> dict[str, bytes]:
+    """The files of ``base`` with the identity of ``pack`` in them, by their names beside it; nothing is written.
+
+    Raises:
+        InputError, MissingDependency: as of :func:`apply`.
+    """
+    opened = container.read(pack, key)
+    fresh = result(opened, contents(opened, base, pack), pack)
+    places = {name: _beside(base, opened.artefact, name).relative_to(base.parent).as_posix() for name in fresh}
+    return {places[name]: data for name, data in fresh.items()}
+
+
 def contents(pack: Pack, base: Path, source: Path) -> dict[str, bytes]:
     """The base's files, which are those that ``pack`` (read from ``source``) was made for.
 

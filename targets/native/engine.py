@@ -64,9 +64,12 @@ class Engine:
         self.lib.idn_pool_new.restype = ctypes.c_void_p
         self.weights = self._weights(folder)
         self.model = _Model()
-        self.lib.idn_expanded_bytes.restype = ctypes.c_size_t
+        for name in ("idn_identity_bytes", "idn_expanded_bytes"):
+            getattr(self.lib, name).restype = ctypes.c_size_t
+        self.own = self.lib.idn_identity_bytes()
         self.memory = _aligned(bytes(self.lib.idn_expanded_bytes()))
-        self._check(self.lib.idn_open(ctypes.byref(self.model), *_sized(self.weights), *_sized(self.memory)))
+        self.room = _sized(self.memory)
+        self._check(self.lib.idn_open(ctypes.byref(self.model), *_sized(self.weights), *self.room))
         if forced := os.environ.get("MFS_EDGE_IDN_CPU"):
             self._check(self.lib.idn_set_cpu(ctypes.byref(self.model), int(forced)))
         self.pool = self.lib.idn_pool_new(threads or os.cpu_count() or 1)
@@ -123,6 +126,12 @@ class Engine:
         name = CPUS[self.model.cpu].get(machine, "the compiler's own vectors")
         return f"{self.about['precision']} on {name}, compiled by {self.version}"
 
+    def switch(self, contents: dict[str, bytes]) -> None:
+        """The artefact with another identity in its weights; ``contents`` are its files, by their names."""
+        (weights,) = (data for name, data in contents.items() if name.endswith("idn.weights"))
+        size = min(self.own, len(weights))
+        self._set_identity(ctypes.c_char_p(weights), len(weights) - size, size)
+
     def cpus(self) -> list[int]:
         """The instruction sets that it can be told to use, see ``CPUS``; the best stays in use."""
         told, best = ctypes.byref(self.model), self.model.cpu
@@ -132,8 +141,13 @@ class Engine:
 
     def set_identity(self, data: bytes) -> None:
         """Another identity of the same base, between two frames; the library keeps nothing of ``data``."""
-        held = np.frombuffer(data, np.uint8)
-        self._check(self.lib.idn_set_identity(ctypes.byref(self.model), *_sized(held), *_sized(self.memory)))
+        self._set_identity(ctypes.c_char_p(data), 0, len(data))
+
+    def _set_identity(self, held: ctypes.c_char_p, start: int, size: int) -> None:
+        """``held`` is where bytes begin; a switch is so short that numpy's way to an address would be most of it."""
+        at = ctypes.c_void_p((ctypes.cast(held, ctypes.c_void_p).value or 0) + start)
+        told = self.lib.idn_set_identity(ctypes.byref(self.model), at, ctypes.c_size_t(size), *self.room)
+        self._check(told)
 
     def _pictures(self) -> tuple[Any, ...]:
         size, wide = self.about["size"], 1 if self.bytes else 4

@@ -15,6 +15,7 @@ from typing import Any
 
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 ERRORS_ONLY = 3
+PROVIDERS = ["CPUExecutionProvider"]
 
 
 class Engine:
@@ -32,8 +33,8 @@ class Engine:
     def __init__(self, path: str, threads: int = 0, profile: bool = False) -> None:
         import onnxruntime as ort
 
-        self.version = str(ort.__version__)
-        options = ort.SessionOptions()
+        self.version, self.file = str(ort.__version__), Path(path).name
+        self.options = options = ort.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -41,12 +42,21 @@ class Engine:
             self.folder = tempfile.TemporaryDirectory()
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(self.folder.name, "ort"))
-        self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.session = ort.InferenceSession(path, options, providers=PROVIDERS)
         self.inputs = {i.name: (tuple(i.shape), TYPES.get(i.type, "float32")) for i in self.session.get_inputs()}
         self.names = [output.name for output in self.session.get_outputs()]
         self.feeds: dict[str, Any] = {}
         self.found: list[Any] = []
         self.frames = 0
+
+    def switch(self, contents: dict[str, bytes]) -> None:
+        """The artefact with other numbers in it; the session until then goes on until the new one is there.
+
+        ``add_external_initializers`` would spare none of it: what a session costs is the graph's optimisation.
+        """
+        import onnxruntime as ort
+
+        self.session = ort.InferenceSession(contents[self.file], self.options, providers=PROVIDERS)
 
     def feed(self, feeds: dict[str, Any]) -> None:
         self.feeds = feeds

@@ -7,6 +7,7 @@ It stands alone (numpy and openvino, Python 3.9), so that it can travel to a dev
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 DEVICE = "CPU"
@@ -31,11 +32,13 @@ class Engine:
         import openvino
 
         self.version = str(openvino.get_version()).split("-")[0]
-        core = openvino.Core()
+        self.core = core = openvino.Core()
+        self.file = Path(path).name
         self.unpinned = _spell(core.get_property(DEVICE, "INFERENCE_PRECISION_HINT"))
         config: dict[str, Any] = {**HINTS, "PERF_COUNT": profile}
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
+        self.config = config
         self.compiled = core.compile_model(core.read_model(path), DEVICE, config)
         self.precision = _spell(self.compiled.get_property("INFERENCE_PRECISION_HINT"))
         if self.precision != PRECISION:
@@ -46,10 +49,20 @@ class Engine:
             for port in self.compiled.inputs
         }
         self.tensor = openvino.Tensor
+        self.feeds: dict[str, Any] = {}
         self.totals: dict[str, list[Any]] = {}
         self.profile, self.frames = profile, 0
 
+    def switch(self, contents: dict[str, bytes]) -> None:
+        """The artefact with other numbers in it, read from memory; the old request goes on until then."""
+        weights = str(Path(self.file).with_suffix(".bin"))
+        model = self.core.read_model(contents[self.file], contents[weights])
+        self.compiled = self.core.compile_model(model, DEVICE, self.config)
+        self.request = self.compiled.create_infer_request()
+        self.feed(self.feeds)
+
     def feed(self, feeds: dict[str, Any]) -> None:
+        self.feeds = feeds
         for name, value in feeds.items():
             self.request.set_tensor(name, self.tensor(value))
 

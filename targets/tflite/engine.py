@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,12 @@ class Engine:
     title = "LiteRT"
 
     def __init__(self, path: str, threads: int = 0, profile: bool = False) -> None:
-        module = _runtime()
+        self.module = module = _runtime()
+        self.file, self.threads = Path(path).name, threads or None
         distribution = DISTRIBUTIONS[module.__name__.split(".")[0]]
         self.title = "LiteRT" if distribution == self.PACKAGE else distribution
         self.version = metadata.version(distribution)
-        self.interpreter = module.Interpreter(model_path=path, num_threads=threads or None)
-        self.interpreter.allocate_tensors()
+        self._take(module.Interpreter(model_path=path, num_threads=self.threads))
         self._inputs = {entry["name"]: entry for entry in self.interpreter.get_input_details()}
         self._outputs = self.interpreter.get_output_details()
         self.inputs = {
@@ -41,6 +42,14 @@ class Engine:
             for name, entry in self._inputs.items()
         }
         self.feeds: dict[str, Any] = {}
+
+    def _take(self, interpreter: Any) -> None:
+        interpreter.allocate_tensors()
+        self.interpreter = interpreter
+
+    def switch(self, contents: dict[str, bytes]) -> None:
+        """The artefact with other numbers in it; tensors keep their places. The old interpreter goes on until then."""
+        self._take(self.module.Interpreter(model_content=contents[self.file], num_threads=self.threads))
 
     def feed(self, feeds: dict[str, Any]) -> None:
         self.feeds = feeds

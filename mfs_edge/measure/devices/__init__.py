@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +39,8 @@ class Request:
     seconds: float = 1.0
     cpus: tuple[int, ...] = ()  # bind to these; empty leaves it to the scheduler
     profile: bool = True  # per layer, in a session of its own
+    # Artefact -> its files with another identity in them, by their names beside it, to be switched to and from.
+    switched: Mapping[Path, Mapping[str, bytes]] = field(default_factory=dict)
 
     def quick(self) -> Request:
         """For one of many paired processes: many short ones beat few long ones.
@@ -52,6 +54,7 @@ class Request:
             runs=min(self.runs, 30),
             seconds=min(self.seconds, 0.4),
             profile=False,
+            switched={},
         )
 
 

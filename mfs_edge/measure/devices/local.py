@@ -32,7 +32,7 @@ class LocalDevice:
         return f"{reason}; copy it to a machine that can, or give --device ssh:USER@HOST" if reason else None
 
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
-        taken = luggage.pack(artefact)
+        taken = luggage.pack(artefact, request.switched.get(artefact))
         with files.temporary_folder() as folder:
             for name, content in taken.files.items():
                 (folder / name).write_bytes(content)

@@ -103,7 +103,7 @@ class SshDevice:
 
     def _packed(self, artefact: Path, request: Request) -> tuple[dict[str, object], list[bytes]]:
         """What the agent is told, and the files that follow."""
-        taken = luggage.pack(artefact)
+        taken = luggage.pack(artefact, request.switched.get(artefact))
         # In a folder of its own: whatever its name, it is none of ours and no option.
         machine = self._machine() if target.of_file(artefact).compiled else None
         members = {f"{_FOLDER}/{name}": content for name, content in luggage.contents(artefact, machine).items()}

@@ -19,7 +19,7 @@ from mfs_edge.base.errors import DeviceError, InputError, MissingDependency, Usa
 from mfs_edge.base.reasons import reason_in
 from mfs_edge.measure.devices import Cancelled, Request, Watch
 from mfs_edge.measure.luggage import Luggage
-from mfs_edge.measure.results import Coverage, Latency, Layer, Machine, Observation, Picture
+from mfs_edge.measure.results import Coverage, Latency, Layer, Machine, Observation, Picture, Switches
 from mfs_edge.measure.runner import PREFIX
 
 STALL = 300.0  # s without a word; loading a large model on a slow device is silent
@@ -192,6 +192,7 @@ def observation(ended: Ended, *, where: str, artefact: str) -> Observation:
             first_ms=found["first_ms"],
             warmup_runs=found["warmup_runs"],
         ),
+        switches=Switches.of(**found["switches"]) if found["switches"] else None,
         picture=Picture(**found["picture"]) if found["picture"] else None,
         coverage=Coverage(**found["coverage"]) if found["coverage"] else None,
         peak_rss_bytes=found["peak_rss_bytes"],

@@ -28,6 +28,7 @@ OPERATORS: dict[str, Operator] = {
     "sigmoid": lambda *, x: 1 / (1 + torch.exp(-x)),
     "tanh": lambda *, x: torch.tanh(x),
     "sqrt": lambda *, x: torch.sqrt(x),
+    "round": lambda *, x: torch.round(x),
 }
 RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 
@@ -154,7 +155,9 @@ def constexpr_cast(*, source_val: torch.Tensor, output_dtype: str) -> torch.Tens
 @operator
 def cast(*, x: torch.Tensor, dtype: str) -> torch.Tensor:
     """``x`` of any shape, rounded to ``dtype``."""
-    require(dtype in ("fp16", "fp32"), f"cast: {dtype} is not evaluated")
+    require(dtype in ("fp16", "fp32", "int32"), f"cast: {dtype} is not evaluated")
+    if dtype == "int32":
+        return torch.trunc(x)
     return x.half().float() if dtype == "fp16" else x
 
 

@@ -42,7 +42,7 @@ KINDS = {
     **{"upsample_bilinear": "Resize", "batch_norm": "BatchNormalization", "transpose": "Transpose"},
     **{"quantize": "QuantizeLinear", "dequantize": "DequantizeLinear"},
     **{"constexpr_affine_dequantize": "DequantizeLinear", "constexpr_cast": "Cast"},
-    **{"max_pool": "MaxPool", "reduce_mean": "ReduceMean", "sqrt": "Sqrt", "reshape": "Reshape"},
+    **{"max_pool": "MaxPool", "reduce_mean": "ReduceMean", "sqrt": "Sqrt", "reshape": "Reshape", "round": "Round"},
 }
 _STORED = "constexpr_affine_dequantize"
 _STORED_IN = {_STORED: "quantized_data", "constexpr_cast": "source_val"}

@@ -153,4 +153,4 @@ def reject(artefact: ArtefactRecord, stage: Path) -> ArtefactRecord:
 
     artefact.within(stage).rename(rejected)
     renamed = {rejected(name): digest for name, digest in artefact.files.items()}
-    return artefact.model_copy(update={"file": rejected(artefact.file), "files": renamed})
+    return artefact.model_copy(update={"file": rejected(artefact.file), "files": renamed, "runs": ()})

@@ -97,7 +97,9 @@ def test_compile_writes_a_verified_artefact(run: Run, identity_file: Path, tmp_p
     result = run("compile", "--identity", identity_file, "--out", "build")
     assert result.returncode == 0, result.stderr
     assert "demo weights" in result.stderr  # the loud warning
-    assert sorted(p.name for p in (tmp_path / "build").iterdir()) == ["idn-224-fp32.onnx", "manifest.json"]
+    assert sorted(p.name for p in (tmp_path / "build").iterdir()) == [
+        "idn-224-fp32.base", "idn-224-fp32.onnx", "manifest.json",
+    ]  # fmt: skip
     manifest = json.loads((tmp_path / "build/manifest.json").read_text())
     (artefact,) = manifest["artefacts"]
     assert artefact["verification"]["status"] == "passed"
@@ -144,7 +146,7 @@ def test_a_rejected_artefact_is_kept_aside_and_exits_1(run: Run, identity_file: 
     result = run("compile", "--identity", identity_file, "--min-psnr", "199", "--size", "64")
     failed(result, 1, "failed verification", "199")
     names = sorted(p.name for p in (tmp_path / "build").iterdir())
-    assert names == ["idn-64-fp32.onnx.rejected", "manifest.json"]
+    assert names == ["idn-64-fp32.base", "idn-64-fp32.onnx.rejected", "manifest.json"]
 
 
 def test_an_output_folder_with_other_files_is_refused(run: Run, identity_file: Path, tmp_path: Path) -> None:
@@ -211,7 +213,9 @@ def test_killed_at_any_moment_nothing_half_written(identity_file: Path, tmp_path
         assert (tmp_path / "build/idn-64-fp32.onnx").read_bytes() == whole
         json.loads((tmp_path / "build/manifest.json").read_text())
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    assert sorted(p.name for p in (tmp_path / "build").iterdir()) == ["idn-64-fp32.onnx", "manifest.json"]
+    assert sorted(p.name for p in (tmp_path / "build").iterdir()) == [
+        "idn-64-fp32.base", "idn-64-fp32.onnx", "manifest.json",
+    ]  # fmt: skip
 
 
 def test_the_manifest_names_no_biometric_data(run: Run, identity_file: Path, tmp_path: Path) -> None:

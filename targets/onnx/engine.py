@@ -52,7 +52,7 @@ class Engine:
     def switch(self, contents: dict[str, bytes]) -> None:
         """The artefact with other numbers in it; the session until then goes on until the new one is there.
 
-        ``add_external_initializers`` would spare none of it: what a session costs is the graph's optimisation.
+        ``add_external_initializers`` is no faster: what a session costs is the graph's optimisation.
         """
         import onnxruntime as ort
 

@@ -1,7 +1,7 @@
-"""What enrolment loses and takes, beside torch: ``python -m benchmarks.enrol [--target T] [--precision P]``.
+"""What enrolment loses and how long it takes, beside torch: ``python -m benchmarks.enrol [--target T]``.
 
-The demo's networks. Fidelity: 20 drawn faces, each swapped onto 2 pictures, against the torch path in float64. Time:
-one crop to its 25,264 numbers, on as many threads, in turns with torch's float32 ArcFace, IIN and fold.
+The demo's networks. Fidelity: 20 drawn faces, each swapped onto 2 pictures, against the torch path in float64.
+Time: one crop to its 25,264 numbers, on as many threads, in turns with torch's float32 ArcFace and IIN.
 """
 
 from __future__ import annotations

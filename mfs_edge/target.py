@@ -50,9 +50,9 @@ class EmitOptions:
 
     precision: str = "fp32"
     io: str = "float32"
-    task: str = SWAP
     metadata: Mapping[str, str] = field(default_factory=dict)  # written into the file
     own: TargetOptions | None = None  # of the target's ``options``, resolved; None takes its defaults
+    task: str = SWAP  # or ENROL
 
 
 @dataclass(frozen=True)

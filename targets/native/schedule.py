@@ -27,6 +27,9 @@ MOST_PIXELS = 4096  # of a side
 MOST_NUMBERS = 2**24  # of one tensor, in a description that a stranger may have written
 
 
+MAX_CODE = 127
+
+
 @dataclass(frozen=True)
 class Pair:
     """A depthwise conv, the pointwise conv behind it and its LeakyReLU. All float64."""
@@ -97,20 +100,30 @@ def for_precision(network: Network, precision: str) -> Network:
 
 
 def _largest(network: Network) -> float:
-    """The largest number that a kernel reads, as it reads it, or that a product of integers could give."""
-    found = [0.0]
+    """The largest number that a kernel reads, as it reads it, or that a product of integers could give.
+
+    Of what an identity owns, what its codes can hold counts, and not what one identity's are: all identities of a base
+    run the same C. Halves fit by themselves.
+    """
+    found, owned = [0.0], [id(block) for block in network.owned]
     for pair in (network.stem, *network.encoder, *network.decoder, *network.mask):
         product = pair.integer
         step = product.step if product is not None else 1.0
-        found += [np.abs(pair.kernel).max() / step, np.abs(pair.offset).max() / step]
+        found += [_reach(pair, pair.kernel, own=id(pair) in owned) / step, np.abs(pair.offset).max() / step]
         if product is None:
             found += [np.abs(pair.weight).max(), np.abs(pair.bias).max()]
         else:
             sums = 255.0 * np.abs(product.codes.astype(float)).sum(axis=1) + np.abs(product.bias.astype(float))
             found.append((sums * product.scale).max())
     for dense in (network.squeeze, *network.face, network.mask_out):
-        found += [np.abs(dense.weight).max(), np.abs(dense.bias).max()]
+        found += [_reach(dense, dense.weight, own=id(dense) in owned), np.abs(dense.bias).max()]
     return float(max(found))
+
+
+def _reach(block: Pair | Dense, weight: np.ndarray, *, own: bool) -> float:
+    if block.coded is not None:
+        return float(MAX_CODE * block.coded.scale.max())
+    return 0.0 if own else float(np.abs(weight).max())
 
 
 def describe(network: Network) -> dict[str, Any]:

@@ -117,17 +117,21 @@ def test_a_network_writes_what_a_pack_of_that_base_holds(
     assert (found.dtype.name, found.nbytes) == (plan.dtype, plan.bytes)
     wanted, at = coding.owned(fold(demo_iin, weights.identity(0)).weights("identity-local")), 0
     for run in plan.runs:
-        expected = wanted[run.key].transpose(run.axes).ravel().astype(np.float64)
-        ours = found[at : at + expected.size].astype(np.float64)
-        at += expected.size
-        ratio = float(ours @ expected / (expected @ expected))
-        if precision == "fp16":
-            ours, ratio = ours / ratio, 1.0
-        assert ratio == pytest.approx(1, abs=0.01)
-        off = np.abs(ours - expected)
-        assert off.max() <= {"fp32": 2e-5, "fp16": 4e-3 * np.abs(expected).max(), "int8": 3.0}[precision]
-        if precision == "int8":
-            assert np.mean(off > 1) < 0.05
+        expected = wanted[run.key].astype(np.float64)
+        laid_out = found[at : at + expected.size].astype(np.float64).reshape([expected.shape[i] for i in run.axes])
+        ours, at = laid_out.transpose(np.argsort(run.axes)), at + expected.size
+        start, axis = 0, int(expected.shape[1] > 1)
+        for _, count in plan.part(run.key).sources:  # each source's scalar is a tensor's own
+            held, whole = (np.take(a, range(start, start + count), axis).ravel() for a in (ours, expected))
+            start += count
+            ratio = float(held @ whole / (whole @ whole))
+            if precision == "fp16":
+                held, ratio = held / ratio, 1.0
+            off = np.abs(held - whole)
+            assert ratio == pytest.approx(1, abs=0.01)
+            assert off.max() <= {"fp32": 2e-5, "fp16": 4e-3 * np.abs(whole).max(), "int8": 3.0}[precision]
+            if precision == "int8":
+                assert np.mean(off > 1) < 0.05
     if precision == "int8":
         assert np.abs(found.astype(int)).max() <= 127
         assert neighbours.largest(found[-256:].astype(np.float64).reshape(8, 32, 1, 1)).max() <= neighbours.LIMIT

@@ -37,7 +37,7 @@ class Graph:
     readers: Mapping[str, str] = field(default_factory=dict)  # names of the Convs that read those, by official key
 
     def owned(self, folded: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What an identity owns in the artefacts, by official key; nothing where there is no coding."""
+        """What an identity owns in the artefacts, by official key and of their own shape; nothing without a coding."""
         return {} if self.coding is None else self.coding.owned(folded)
 
 

@@ -49,7 +49,7 @@ class Energy:
         return float(np.einsum("c,ck,ckl,cl->", self.shares, taps, self.moments, taps, optimize=True))
 
     def scalar(self, weight: np.ndarray) -> float:
-        """What to multiply the kernel by."""
+        """What to multiply the kernel [C, 1, k, k] by."""
         energy = self.of(weight)
         if not (np.isfinite(energy) and energy > LEAST_ENERGY):
             return 1.0
@@ -82,11 +82,11 @@ class Part:
         return np.asarray(moved * self.factors)
 
     def units(self, real: np.ndarray) -> np.ndarray:
-        """``real`` in steps of what it is stored in."""
+        """``real``, [O, I, k, k], in steps of what it is stored in."""
         return real if self.scale is None else real / self.scale.astype(np.float64)[:, None, None, None]
 
     def coded(self, real: np.ndarray) -> np.ndarray:
-        """``real`` as it is stored."""
+        """``real``, [O, I, k, k], as it is stored."""
         exact = self.units(real)
         if self.stored == "float32":
             return exact.astype(np.float32)
@@ -109,7 +109,7 @@ class Part:
         return self.moments
 
     def stands_for(self, real: np.ndarray) -> np.ndarray:
-        """What ``real`` is once it was stored, float64."""
+        """What ``real``, [O, I, k, k], is once it was stored, float64."""
         found = self.coded(real).astype(np.float64)
         return found if self.scale is None else found * self.scale.astype(np.float64)[:, None, None, None]
 
@@ -126,7 +126,7 @@ class Coding:
         return cls(tuple(sorted(parts, key=lambda part: spec.OWNED.index(part.name))))
 
     def real(self, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The owned weights in the base's units, float64, before rounding; arguments as of :meth:`owned`."""
+        """The owned weights in the base's units, float64, before rounding, [O, I, k, k] each; see :meth:`owned`."""
         scalars: dict[str, float] = {}
         return {part.name: part.real(weights[part.name], scalars) for part in self.parts}
 
@@ -134,7 +134,7 @@ class Coding:
         """What stands in the files for an identity.
 
         Args:
-            weights: of ``FoldedIDN.weights("identity-local")``, float32.
+            weights: of ``FoldedIDN.weights("identity-local")``, float32, [C, 1, k, k] and [O, I, 1, 1].
 
         Returns:
             Per name of ``spec.OWNED`` an array of the weight's shape: float32, float16 or int8.
@@ -149,7 +149,7 @@ class Coding:
         return {part.name: part.coded(real[part.name]) for part in self.parts}
 
     def beyond(self, weights: Mapping[str, np.ndarray]) -> float:
-        """The share of an identity's weights that the base's steps cannot hold, 0..1; such are cut off."""
+        """The share of an identity's weights that the base's steps cannot hold, 0..1; such are cut off. [O, I, k, k] each."""
         real = self.real(weights)
         limits = {part.name: LARGEST[part.stored] for part in self.parts}
         outside = [np.abs(part.units(real[part.name])) > limits[part.name] + 0.5 for part in self.parts]

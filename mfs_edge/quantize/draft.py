@@ -44,7 +44,7 @@ class Draft:
 
     @property
     def shown(self) -> Sequence[np.ndarray]:
-        """The pictures that each identity is shown: fewer of them where there are many identities."""
+        """The pictures [1, 3, S, S] that each identity is shown: fewer of them where there are many identities."""
         count = len(self.people.weights)
         if count == 1:
             return self.pictures

@@ -24,7 +24,7 @@ EACH = 4  # at least, of each identity where there are many
 
 
 def prepare(model: ir.Model, images: Sequence[np.ndarray] | None = None) -> ir.Model:
-    """The graph of :func:`base`, for the identity that ``model`` holds."""
+    """The graph of :func:`base`, for the identity that ``model`` holds; ``images`` are float32 [1, 3, S, S] each."""
     return base(model, images)[0]
 
 

@@ -40,7 +40,7 @@ class People:
             yield with_weights(model, weights)
 
     def scaled(self, factors: Arrays) -> People:
-        """In units of a graph whose owned weights were multiplied by ``factors``, broadcast over each."""
+        """In units of a graph whose owned weights were multiplied by ``factors``, broadcast over [O, I, k, k]."""
         moved = tuple({name: array * factors.get(name, 1.0) for name, array in own.items()} for own in self.weights)
         known = {name: self.factors.get(name, 1.0) * factor for name, factor in factors.items()}
         return replace(self, weights=moved, factors={**self.factors, **known})
@@ -49,7 +49,7 @@ class People:
         self, name: str, conv: ir.Node, stored: str, *, moments: np.ndarray | None = None,
         scale: np.ndarray | None = None,
     ) -> Part:  # fmt: skip
-        """How the owned weight ``name``, of ``conv``, is stored; arguments as of :class:`Part`."""
+        """How the owned weight ``name``, of ``conv``, is stored; ``moments`` [groups, K, K], ``scale`` [O]."""
         factors = np.asarray(self.factors.get(name, np.ones([1] * 4)))
         dense = not edit.is_depthwise(conv)
         energy = self.energies.get(name)
@@ -65,7 +65,7 @@ def gather(folded: Sequence[Arrays], *, size: int) -> tuple[ir.Model, People]:
     """The optimised graph of the first identity, and what all of them own in it.
 
     Args:
-        folded: of each identity, ``FoldedIDN.weights("identity-local")``.
+        folded: of each identity, ``FoldedIDN.weights("identity-local")``, [C, 1, k, k] and so on.
         size: S.
     """
     model = passes.optimise(build.build(folded[0], size=size), level=1)
@@ -88,7 +88,7 @@ def convs(graph: ir.Graph) -> dict[str, ir.Node]:
 
 
 def with_weights(model: ir.Model, weights: Arrays) -> ir.Model:
-    """A copy of ``model`` with other owned weights."""
+    """A copy of ``model`` with other owned weights, [O, I, k, k] each."""
     copy = model.clone()
     for name, conv in convs(copy.graph).items():
         edit.set_weight(copy.graph, conv, 1, weights[name])
@@ -100,7 +100,7 @@ def install(model: ir.Model, owned: Arrays, readers: Mapping[str, str]) -> ir.Mo
 
     Args:
         model: to emit.
-        owned: by official key, as of :meth:`Coding.owned`.
+        owned: by official key, [O, I, k, k] each, as of :meth:`Coding.owned`.
         readers: names of the Convs that read them, by official key.
     """
     copy = model.clone()

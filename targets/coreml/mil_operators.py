@@ -141,7 +141,7 @@ def transpose(*, x: torch.Tensor, perm: Any) -> torch.Tensor:
 
 @operator
 def reshape(*, x: torch.Tensor, shape: Any) -> torch.Tensor:
-    """The same numbers in another shape, of which one size may be left open as -1."""
+    """The same numbers, of any shape, in another, of which one size may be left open as -1."""
     return x.reshape([int(size) for size in shape])
 
 

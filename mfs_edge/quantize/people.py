@@ -56,7 +56,7 @@ class People:
         return Part(name, sources(conv), self.passes[name], factors, stored, energy, moments, scale, dense)
 
     def mean(self, name: str) -> np.ndarray:
-        """Over all identities; of the weight's shape."""
+        """Of the weight [O, I, k, k], over all identities."""
         found: np.ndarray = np.mean([own[name] for own in self.weights], axis=0)
         return found
 

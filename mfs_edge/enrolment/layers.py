@@ -72,7 +72,7 @@ class Layers(Net):
         return self.op(name, "Add", product, self.constant(f"{name}.shift", shift))
 
     def leaky(self, name: str, x: ir.Value, slope: np.ndarray | float) -> ir.Value:
-        """PReLU with one slope, too."""
+        """PReLU with one slope, too: a number, or a checkpoint's [1]; ``x`` is of any shape."""
         return self.op(name, "LeakyRelu", x, alpha=float(np.ravel(slope)[0]))
 
 

@@ -94,7 +94,7 @@ def swapped_with(iin: Checkpoint, local: Mapping[str, np.ndarray]) -> Callable[[
 
 
 def shared(iin: Checkpoint) -> dict[str, np.ndarray]:
-    """What all identities of a checkpoint share in the identity-local form, by the IDN's keys and shapes."""
+    """What all identities of a checkpoint share in the identity-local form, by the IDN's keys: [O, I, k, k] and [C]."""
     heads = {key: value for key, value in iin.tensors.items() if key in spec.head_shapes()}
     stages = {"Encoder": len(spec.ENCODER_CHANNELS) - 1, "Decoder": len(spec.DECODER_OUT)}
     pointwise = {

@@ -140,7 +140,7 @@ def transpose(*, x: torch.Tensor, perm: Any) -> torch.Tensor:
 
 @operator
 def reshape(*, x: torch.Tensor, shape: Any) -> torch.Tensor:
-    """The same numbers in another shape, of which one size may be left open as -1."""
+    """``x``, of any shape, in another one, of which one size may be left open as -1."""
     return x.reshape([int(size) for size in shape])
 
 

@@ -149,7 +149,7 @@ class Coding:
         return {part.name: part.coded(real[part.name]) for part in self.parts}
 
     def beyond(self, weights: Mapping[str, np.ndarray]) -> float:
-        """The share of an identity's weights that the base's steps cannot hold, 0..1; such are cut off. [O, I, k, k] each."""
+        """The share of an identity's weights [O, I, k, k] that the base's steps cannot hold and cut off, 0..1."""
         real = self.real(weights)
         limits = {part.name: LARGEST[part.stored] for part in self.parts}
         outside = [np.abs(part.units(real[part.name])) > limits[part.name] + 0.5 for part in self.parts]

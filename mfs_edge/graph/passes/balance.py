@@ -83,7 +83,7 @@ class Balance(GraphPass):
         return any(np.any(values) for values in exponents.values())
 
     def multiplier(self, conv: ir.Node) -> np.ndarray:
-        """What the pass has multiplied the weight of ``conv`` by, broadcast over its [O, I / group, k, k]: powers of two."""
+        """Powers of two that the pass has multiplied the weight of ``conv`` by, broadcast over [O, I / group, k, k]."""
         output, source = str(conv.outputs[0].name), conv.inputs[0]
         found = np.exp2(self.exponents.get(output, np.zeros(1)))[:, None, None, None]
         if source is not None and str(source.name) in self.exponents:

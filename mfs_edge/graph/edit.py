@@ -85,6 +85,16 @@ def set_initialiser(graph: ir.Graph, node: ir.Node, index: int, array: np.ndarra
         del graph.initializers[name]
 
 
+def fill(node: ir.Node, index: int, array: np.ndarray) -> None:
+    """Put an ``array`` of the same shape and type, whichever they are, into the initialiser at input ``index``."""
+    import onnx_ir as ir
+
+    old = node.inputs[index]
+    if old is None or old.const_value is None:
+        raise ValueError(f"input {index} of {node.op_type} {node.name} is not an initialiser")
+    old.const_value = ir.Tensor(np.asarray(array, order="C"), name=old.name)
+
+
 def _bias_name(node: ir.Node) -> str:
     weight_value = node.inputs[1]
     base = str(weight_value.name) if weight_value is not None else str(node.name)

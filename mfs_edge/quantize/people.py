@@ -110,7 +110,7 @@ def install(model: ir.Model, owned: Arrays, readers: Mapping[str, str]) -> ir.Mo
         if codes is None:
             edit.set_weight(copy.graph, conv, 1, array)
         else:
-            edit.set_initialiser(copy.graph, codes, 0, array)
+            edit.fill(codes, 0, array)
     return copy
 
 

@@ -85,9 +85,7 @@ class _Writer:
         self, conv: ir.Node, index: int, called: str, codes: np.ndarray, scale: np.ndarray, *zero: ir.Value
     ) -> None:
         stored = [self.constant(f"{called}.codes", codes), self.constant(f"{called}.scale", scale)]
-        node = edit.new_node(
-            f"{conv.name}.{'weight' if index == 1 else 'bias'}", "DequantizeLinear", *stored, *zero, axis=0
-        )
+        node = edit.new_node(called, "DequantizeLinear", *stored, *zero, axis=0)
         self.graph.insert_before(conv, node)
         self._give(conv, index, node.outputs[0])
 

@@ -72,6 +72,7 @@ class ArtefactRecord(_Record):
     operators: dict[str, int]
     parameters: int
     macs: int
+    identities: int = 1  # that what they share was decided over
     base: str = ""  # the file beside it that tells how another identity is written into it; empty: it takes no packs
     base_sha256: str = ""
     runs: tuple[Run, ...] = ()  # the bytes that another identity fills otherwise

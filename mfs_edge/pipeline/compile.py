@@ -102,7 +102,10 @@ def compile(
     graphs = {p: precisions.make(base, p, pictures, min_psnr=min_psnr, steps=steps) for p in asked}
     parameters = cost.count(base.model).parameters
     folded = base.folded[0] if base.folded else {}
-    origin = Origin(iin, person, size=size, optimize=optimize, parameters=parameters, folded=folded)
+    origin = Origin(
+        iin, person, size=size, optimize=optimize, parameters=parameters, folded=folded, identities=len(persons),
+        remarks=(crowd.WARNING,) if identities == crowd.DRAWN else (),
+    )  # fmt: skip
     with bundle.staging(out, steps.note) as stage:
         artefacts = [emit(job, graphs[job.form], origin, stage, steps) for job in jobs]
         if verify:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mfs_edge import bundle
 from mfs_edge.base import files
 from mfs_edge.base.artefact import Artefact
+from mfs_edge.base.errors import LoweringError
 from mfs_edge.base.progress import Steps
 from mfs_edge.base.version import __version__
 from mfs_edge.bundle.manifest import ArtefactRecord, Source, Verification
@@ -18,9 +19,12 @@ from mfs_edge.load.identity import Identity
 from mfs_edge.pack.runs import located
 from mfs_edge.pipeline.plan import Job
 from mfs_edge.precisions import Graph
+from mfs_edge.target import Target
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from mfs_edge.base.runs import Run
 
 NOTICE = (
     "synthetic media: obtain consent, disclose; this file is biometric data: whoever has the checkpoint can compute "
@@ -38,11 +42,15 @@ class Origin:
     optimize: int
     parameters: int  # of the float graph
     folded: Mapping[str, np.ndarray] = field(default_factory=dict)  # "identity-local", where that is emitted
+    identities: int = 1  # that what is shared was decided over
+    remarks: tuple[str, ...] = ()  # on those
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of any artefact must know."""
-        return tuple(filter(None, [self.checkpoint.warning, *self.checkpoint.notes, *self.identity.notes]))
+        return tuple(
+            filter(None, [self.checkpoint.warning, *self.checkpoint.notes, *self.identity.notes, *self.remarks])
+        )
 
     def metadata(self, precision: str) -> dict[str, str]:
         """What the file itself says. The identity's hash is for tracing consent: the weights hold the person anyway."""
@@ -70,11 +78,10 @@ def emit(job: Job, graph: Graph, origin: Origin, stage: Path, steps: Steps) -> A
         with files.writing(stage / name):
             written = _write(job, graph, origin, stage, name)
         program = target.read(written.path)
-        owned = graph.owned(origin.folded)
-        runs = located(target, written.path, owned, origin.identity.sha256) if owned else ()
+        runs, lost = _runs(target, written.path, graph.owned(origin.folded), origin.identity.sha256)
         base = f"idn-{origin.size}-{job.form}.base" if runs else ""
         base_sha256 = _coded(graph, bundle.beside(stage) / base) if base else ""
-    own = tuple(target.remarks(program))
+    own = (*target.remarks(program), *lost)
     for warning in own:
         steps.note(f"{name}: {warning}")
     return ArtefactRecord(
@@ -94,6 +101,7 @@ def emit(job: Job, graph: Graph, origin: Origin, stage: Path, steps: Steps) -> A
         operators=program.operators,
         parameters=origin.parameters,
         macs=graph.macs,
+        identities=origin.identities,
         base=base,
         base_sha256=base_sha256,
         runs=runs,
@@ -102,6 +110,16 @@ def emit(job: Job, graph: Graph, origin: Origin, stage: Path, steps: Steps) -> A
         verification=Verification(status="not verified", verified="no", run="not run: switched off"),
         warnings=(*origin.warnings, *graph.warnings, *own),
     )
+
+
+def _runs(
+    target: Target, path: Path, owned: Mapping[str, np.ndarray], sha256: str
+) -> tuple[tuple[Run, ...], tuple[str, ...]]:
+    """Where the identity's bytes lie; or nothing, and why the artefact takes no packs."""
+    try:
+        return (located(target, path, owned, sha256) if owned else ()), ()
+    except LoweringError as error:  # weights of zeros, say, are anywhere: the artefact itself is sound
+        return (), (f"takes no packs: {error}",)
 
 
 def _coded(graph: Graph, path: Path) -> str:

@@ -179,7 +179,8 @@ class Manifest(_Record):
 
     def files(self) -> set[str]:
         """The first path component of every recorded file."""
-        return {Path(name).parts[0] for artefact in self.artefacts for name in artefact.files}
+        named = (name for artefact in self.artefacts for name in (*artefact.files, artefact.base) if name)
+        return {Path(name).parts[0] for name in named}
 
 
 def read(path: Path) -> Manifest:

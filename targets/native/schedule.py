@@ -105,25 +105,23 @@ def _largest(network: Network) -> float:
     Of what an identity owns, what its codes can hold counts, and not what one identity's are: all identities of a base
     run the same C. Halves fit by themselves.
     """
-    found, owned = [0.0], [id(block) for block in network.owned]
+    found = [0.0]
     for pair in (network.stem, *network.encoder, *network.decoder, *network.mask):
         product = pair.integer
         step = product.step if product is not None else 1.0
-        found += [_reach(pair, pair.kernel, own=id(pair) in owned) / step, np.abs(pair.offset).max() / step]
+        found += [_reach(pair, pair.kernel) / step, np.abs(pair.offset).max() / step]
         if product is None:
             found += [np.abs(pair.weight).max(), np.abs(pair.bias).max()]
         else:
             sums = 255.0 * np.abs(product.codes.astype(float)).sum(axis=1) + np.abs(product.bias.astype(float))
             found.append((sums * product.scale).max())
     for dense in (network.squeeze, *network.face, network.mask_out):
-        found += [_reach(dense, dense.weight, own=id(dense) in owned), np.abs(dense.bias).max()]
+        found += [_reach(dense, dense.weight), np.abs(dense.bias).max()]
     return float(max(found))
 
 
-def _reach(block: Pair | Dense, weight: np.ndarray, *, own: bool) -> float:
-    if block.coded is not None:
-        return float(MAX_CODE * block.coded.scale.max())
-    return 0.0 if own else float(np.abs(weight).max())
+def _reach(block: Pair | Dense, weight: np.ndarray) -> float:
+    return float(np.abs(weight).max() if block.coded is None else MAX_CODE * block.coded.scale.max())
 
 
 def describe(network: Network) -> dict[str, Any]:

@@ -52,4 +52,4 @@ def test_another_identity_does_not(demo_identities: list[Identity], tmp_path: Pa
     """The comparison can fail."""
     one, other = (compiled(tmp_path / str(n), demo_identities[n], MOODS[0], "--target", "onnx") for n in (0, 1))
     assert one.keys() == other.keys()
-    assert all(one[name] != other[name] for name in one)
+    assert {name for name in one if one[name] == other[name]} == {"out/idn-64-fp32.base"}  # in fp32, nobody's

@@ -129,7 +129,11 @@ def test_one_pack_by_its_name(built: Path, crowd: Path, tmp_path: Path) -> None:
     ({"identity": "a.npy", "recipient": "age1nobody"}, "age1nobody"),
     ({"identity": "a.npy", "dask": "tcp://127.0.0.1:1"}, "no scheduler answers there"),
 ])  # fmt: skip
-def test_bad_usage_is_one_line(options: dict[str, object], message: str, built: Path, tmp_path: Path) -> None:
+def test_bad_usage_is_one_line(
+    options: dict[str, object], message: str, built: Path, crowd: Path, tmp_path: Path
+) -> None:
+    if options.get("identity") == "a.npy":
+        options = {**options, "identity": crowd / "person00.npy"}
     with pytest.raises(MfsEdgeError, match=message) as caught:
         packs.make(base=built, out=tmp_path / "out", **options)  # type: ignore[arg-type]
     assert caught.value.exit_code == 2

@@ -37,6 +37,7 @@ class Isa:
     own: str = ""  # what intrinsics call a vector
     madd: str = ""  # the intrinsic for x * y + sum, ARG of each
     madd_guard: str = ""  # of the preprocessor, where that intrinsic may be missing
+    in_order: bool = False  # sums stay where they stand in the source, see kernels/vector.c.j2
 
     @property
     def words(self) -> int:
@@ -93,7 +94,8 @@ ISAS = (
     Isa("wasm", "WebAssembly with SIMD", "defined(IDN_WASM)", "IDN_BASE", 4, 6, 2, 2, False,
         "", "(v4f)wasm_f32x4_pmax((v128_t)(b), (v128_t)(a))", "wasm_simd128.h",
         dot="halves", halves="wasm_i32x4_dot_i16x8((v128_t)(x), (v128_t)(w))",
-        own="v128_t", madd="wasm_f32x4_relaxed_madd(ARG(x), ARG(y), ARG(sum))", madd_guard="__wasm_relaxed_simd__"),
+        own="v128_t", madd="wasm_f32x4_relaxed_madd(ARG(x), ARG(y), ARG(sum))", madd_guard="__wasm_relaxed_simd__",
+        in_order=True),
     Isa("any", "any other processor", "defined(IDN_OTHER)", "IDN_BASE", 4, 4, 2, 2, False),
 )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 A tile of ``pixels`` x ``vectors`` accumulators, the vectors of weights and one broadcast pixel must fit
 the registers: 16 on x86 before AVX-512 and in most WebAssembly hosts, 32 elsewhere.
+WebAssembly leaves two more free: one that hosts keep to themselves, and one for a product, where the
+module has no fused multiply-add.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ ISAS = (
     Isa("fp16", "64-bit Arm with float16 arithmetic", "defined(IDN_ARM64)", "IDN_FP16", 8, 4, 2, 4, True,
         "IDN_TARGET_FP16", "F(fmax)(a, b)", "arm_neon.h",
         dot="lanes", dot_pixels=5, dot_vectors=4, signed=True, precisions=("fp16", "int8"), half=True),
-    Isa("wasm", "WebAssembly with SIMD", "defined(IDN_WASM)", "IDN_BASE", 4, 6, 2, 2, False,
+    Isa("wasm", "WebAssembly with SIMD", "defined(IDN_WASM)", "IDN_BASE", 4, 5, 2, 2, False,
         "", "(v4f)wasm_f32x4_pmax((v128_t)(b), (v128_t)(a))", "wasm_simd128.h",
         dot="halves", halves="wasm_i32x4_dot_i16x8((v128_t)(x), (v128_t)(w))",
         own="v128_t", madd="wasm_f32x4_relaxed_madd(ARG(x), ARG(y), ARG(sum))", madd_guard="__wasm_relaxed_simd__",

@@ -2,6 +2,8 @@
 
 A tile of ``pixels`` x ``vectors`` accumulators, the vectors of weights and one broadcast pixel must fit
 the registers: 16 on x86 before AVX-512 and in most WebAssembly hosts, 32 elsewhere.
+WebAssembly leaves two more free: one that hosts keep to themselves, and one for a product, where the
+module has no fused multiply-add.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class Isa:
     own: str = ""  # what intrinsics call a vector
     madd: str = ""  # the intrinsic for x * y + sum, ARG of each
     madd_guard: str = ""  # of the preprocessor, where that intrinsic may be missing
+    in_order: bool = False  # sums stay where they stand in the source, see kernels/vector.c.j2
 
     @property
     def words(self) -> int:
@@ -90,10 +93,11 @@ ISAS = (
     Isa("fp16", "64-bit Arm with float16 arithmetic", "defined(IDN_ARM64)", "IDN_FP16", 8, 4, 2, 4, True,
         "IDN_TARGET_FP16", "F(fmax)(a, b)", "arm_neon.h",
         dot="lanes", dot_pixels=5, dot_vectors=4, signed=True, precisions=("fp16", "int8"), half=True),
-    Isa("wasm", "WebAssembly with SIMD", "defined(IDN_WASM)", "IDN_BASE", 4, 6, 2, 2, False,
+    Isa("wasm", "WebAssembly with SIMD", "defined(IDN_WASM)", "IDN_BASE", 4, 5, 2, 2, False,
         "", "(v4f)wasm_f32x4_pmax((v128_t)(b), (v128_t)(a))", "wasm_simd128.h",
         dot="halves", halves="wasm_i32x4_dot_i16x8((v128_t)(x), (v128_t)(w))",
-        own="v128_t", madd="wasm_f32x4_relaxed_madd(ARG(x), ARG(y), ARG(sum))", madd_guard="__wasm_relaxed_simd__"),
+        own="v128_t", madd="wasm_f32x4_relaxed_madd(ARG(x), ARG(y), ARG(sum))", madd_guard="__wasm_relaxed_simd__",
+        in_order=True),
     Isa("any", "any other processor", "defined(IDN_OTHER)", "IDN_BASE", 4, 4, 2, 2, False),
 )  # fmt: skip
 

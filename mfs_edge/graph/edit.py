@@ -86,7 +86,7 @@ def set_initialiser(graph: ir.Graph, node: ir.Node, index: int, array: np.ndarra
 
 
 def fill(node: ir.Node, index: int, array: np.ndarray) -> None:
-    """Put an ``array`` of the same shape and type, whichever they are, into the initialiser at input ``index``."""
+    """Put an ``array``, of the same type and of any shape, into the initialiser at input ``index``."""
     import onnx_ir as ir
 
     old = node.inputs[index]

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mfs_edge import target
+from mfs_edge.base import files
 from mfs_edge.base.errors import InputError, LoweringError
 from mfs_edge.base.runs import DERIVED
 from mfs_edge.bundle.manifest import ArtefactRecord
+from mfs_edge.bundle.publication import MANIFEST
 from mfs_edge.pack import runs
 from mfs_edge.pack.container import Pack, Part, Patch, patched
+from mfs_edge.quantize.coding import Coding
 from mfs_edge.target import Target
 
 if TYPE_CHECKING:
@@ -112,3 +115,15 @@ def taking_packs(folder: Path, records: tuple[ArtefactRecord, ...]) -> tuple[Art
             f"{folder}: holds no artefact that takes packs; compile one with --optimize 1 to a target that has them"
         )
     return found
+
+
+def coding_of(folder: Path, record: ArtefactRecord) -> Coding:
+    """How the base in ``folder`` stores an identity in the recorded artefact.
+
+    Raises:
+        InputError: the file that says so is missing, damaged or another one.
+    """
+    path = files.require_file(files.confined(folder, record.base, source=folder / MANIFEST), "base")
+    if files.sha256(path) != record.base_sha256:
+        raise InputError(f"{path}: is not the base that {record.file} was compiled with; compile it again")
+    return Coding.load(path)

@@ -21,7 +21,7 @@ from mfs_edge.load import checkpoint as checkpoints
 from mfs_edge.load import identity as identities
 from mfs_edge.load.identity import Identity
 from mfs_edge.pack import container, sealed
-from mfs_edge.pack.base import BaseArtefact, taking_packs
+from mfs_edge.pack.base import BaseArtefact, coding_of, taking_packs
 from mfs_edge.quantize.coding import Coding
 from mfs_edge.sample import WARNING, weights
 
@@ -99,16 +99,9 @@ def _shop(task: Task) -> Shop:
             f"{task.base / MANIFEST}: has changed meanwhile, or is another one here; run the command again"
         )
     records = taking_packs(task.base, manifest.read(task.base / MANIFEST).artefacts)
-    codings = {record.base: _coding(task.base, record) for record in records}
+    codings = {record.base: coding_of(task.base, record) for record in records}
     artefacts = tuple(BaseArtefact.load(task.base, record) for record in records)
     return Shop(_folder(task, records), codings, artefacts)
-
-
-def _coding(base: Path, record: ArtefactRecord) -> Coding:
-    path = files.require_file(files.confined(base, record.base, source=base / MANIFEST), "base")
-    if files.sha256(path) != record.base_sha256:
-        raise InputError(f"{path}: is not the base that {record.file} was compiled with; compile it again")
-    return Coding.load(path)
 
 
 def _folder(task: Task, records: Sequence[ArtefactRecord]) -> Folder:

@@ -155,31 +155,27 @@ def _plan(base: Path, recorded: Manifest, wanted: str | None) -> tuple[ArtefactR
     """The artefact of a base that payloads are for, and how its packs are laid out.
 
     Raises:
-        UsageError: several artefacts differ in that, and none of them is named; or none takes packs.
+        UsageError: several artefacts differ in that, and none of them is named.
+        InputError: none takes packs.
     """
     from mfs_edge import enrolment
-    from mfs_edge.quantize.coding import Coding
+    from mfs_edge.pack.base import coding_of, taking_packs
 
-    taking = [record for record in recorded.artefacts if record.base]
+    taking = taking_packs(base, recorded.artefacts)
     names = ", ".join(record.file for record in taking)
-    if not taking:
-        raise UsageError(f"{base}: none of its artefacts takes packs; compile it with --optimize 1")
     chosen = [record for record in taking if wanted in (None, record.file)]
     if not chosen:
         raise UsageError(f"--artefact {wanted}: {base} holds no such artefact that takes packs; it has {names}")
     first = chosen[0]
     if any(_laid_out(record) != _laid_out(first) for record in chosen):
         raise UsageError(f"{base}: its artefacts ({names}) take different payloads; choose one with --artefact")
-    path = files.require_file(files.confined(base, first.base, source=base / bundle.MANIFEST), "base")
-    if files.sha256(path) != first.base_sha256:
-        raise InputError(f"{path}: is not the base that {first.file} was compiled with; compile it again")
-    return first, enrolment.of_base(Coding.load(path), first.runs, first.file)
+    return first, enrolment.of_base(coding_of(base, first), first.runs, first.file)
 
 
-def _laid_out(record: ArtefactRecord) -> list[tuple[str, ...]]:
+def _laid_out(record: ArtefactRecord) -> tuple[str, list[tuple[str, str, tuple[int, ...]]]]:
     """What a payload for the artefact depends on."""
-    held = sorted((run.file, run.offset, run.tensor, run.dtype, str(run.axes)) for run in record.runs)
-    return [(record.base, *map(str, run[2:])) for run in held]
+    held = sorted(record.runs, key=lambda run: (run.file, run.offset))
+    return record.base, [(run.tensor, run.dtype, run.axes) for run in held]
 
 
 def _graph(origin: _Origin, plan: Plan) -> ir.Model:

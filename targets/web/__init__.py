@@ -32,6 +32,7 @@ class WebTarget(Target):
     products = True
     io_forms: tuple[str, ...] = ("float32", "uint8")
     packs = True
+    script = "engine.js"
     default_precision = "fp32"
     default_io = "float32"
 
@@ -63,12 +64,3 @@ class WebTarget(Target):
         found = self.read(path)
         page.vouch(path)
         return found
-
-    def served(self, path: Path) -> dict[str, bytes]:
-        """The folder as it is; ``engine.js`` in it measures."""
-        self.vouch(path)
-        return {file.relative_to(path).as_posix(): content for file, content in _files(path)}
-
-
-def _files(path: Path) -> list[tuple[Path, bytes]]:
-    return [(file, file.read_bytes()) for file in sorted(path.rglob("*")) if file.is_file()]

@@ -42,7 +42,7 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         "idn.c": text.source(planned, packed).encode(),
         SHIM.name: SHIM.read_bytes(),
     }
-    made = {**page.files(), **modules(code), native.WEIGHTS: packed.dumps()}
+    made = {**page.files(), **modules(code, options.precision), native.WEIGHTS: packed.dumps()}
     made[read.INDEX] = native.index(model, planned, packed, options, made, embedded=False)
     path.mkdir()
     for name, content in made.items():
@@ -50,7 +50,7 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         (path / name).write_bytes(content)
 
 
-def modules(code: dict[str, bytes]) -> dict[str, bytes]:
+def modules(code: dict[str, bytes], precision: str) -> dict[str, bytes]:
     """Each module, from the C.
 
     Raises:
@@ -64,7 +64,7 @@ def modules(code: dict[str, bytes]) -> dict[str, bytes]:
             Path(room, name).write_bytes(content)
         sources = [name for name in code if name.endswith(".c")]
         for module, flags in SIMD.items():
-            _compile([*FLAGS, *flags, *sources, "-o", module], room)
+            _compile([*FLAGS, f'-DPRECISION="{precision}"', *flags, *sources, "-o", module], room)
         return {module: Path(room, module).read_bytes() for module in SIMD}
 
 

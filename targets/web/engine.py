@@ -29,6 +29,7 @@ class Engine:
     PACKAGE = "wasmtime"
     MODULES = ("wasmtime",)
     title = "wasmtime"
+    threads = 1
 
     def __init__(self, path: str, threads: int = 0, profile: bool = False, module: str = RELAXED) -> None:
         import wasmtime

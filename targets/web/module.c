@@ -1,5 +1,6 @@
 /* The generated C as a WebAssembly module that imports nothing: all memory is in it, and never grows.
-   Pictures lie at image() and swapped(), as planes of floats or as bytes; the mask at mask(), as floats or bytes. */
+   Pictures lie at image() and swapped(), as planes of floats or as bytes; the mask at mask(), as floats or bytes.
+   PRECISION is given to the compiler, as a string. */
 #include "idn.h"
 
 #define EXPORT(name) __attribute__((export_name(#name)))
@@ -29,6 +30,7 @@ EXPORT(weights) void *weights(void) { return file; }
 EXPORT(image) void *image(void) { return given; }
 EXPORT(swapped) void *swapped(void) { return made; }
 EXPORT(mask) void *mask(void) { return cover; }
+EXPORT(precision) const char *precision(void) { return PRECISION; }
 EXPORT(error) const char *error(int status) { return idn_error(status); }
 
 /* Once, when idn.weights lies at weights(); 0, or an idn_status. */
@@ -39,12 +41,12 @@ EXPORT(set_identity) int set_identity(void) {
   return idn_set_identity(&model, file + IDN_WEIGHTS_BYTES - IDN_IDENTITY_BYTES, IDN_IDENTITY_BYTES, memory, sizeof memory);
 }
 
-/* How pictures lie from now on: an idn_format. The mask is of floats beside planes, else of bytes. */
+/* How pictures lie from now on: an idn_format. The mask is of bytes beside IDN_RGB8, else of floats. */
 EXPORT(use) void use(int format) {
   const size_t pixel = format == IDN_PLANES ? sizeof(float) : format == IDN_RGB8 ? 3 : 4;
   in = (idn_image){given, IDN_SIZE * pixel, format};
   out = (idn_image){made, IDN_SIZE * pixel, format};
-  shade = (idn_image){cover, IDN_SIZE * (format == IDN_PLANES ? sizeof(float) : 1), format == IDN_PLANES ? IDN_PLANES : IDN_GRAY8};
+  shade = format == IDN_RGB8 ? (idn_image){cover, IDN_SIZE, IDN_GRAY8} : (idn_image){cover, IDN_SIZE * sizeof(float), IDN_PLANES};
 }
 
 /* One frame, from image() to swapped() and mask(); 0, or an idn_status. */

@@ -19,6 +19,7 @@ from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
 from mfs_edge.pipeline import compile as pipeline
+from mfs_edge.pipeline import site
 from mfs_edge.sample import weights
 from mfs_edge.verify import judge, sheet
 from mfs_edge.verify.reference import on_each, reference_of
@@ -27,7 +28,7 @@ SHOWN = ((0, 0), (3, 12), (6, 24))  # (identity, target) pairs on the sheet, who
 SHEET = "contact_sheet.png"
 IDENTITIES = "identities"
 FOLDERS = tuple(f"identity-{number}" for number, _ in SHOWN)
-OURS = (SHEET, IDENTITIES, *FOLDERS)
+OURS = (SHEET, IDENTITIES, *FOLDERS, site.FOLDER)
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,11 @@ def demo(out: Path, *, overwrite: bool, steps: Steps) -> DemoResult:
         for number, _ in SHOWN:
             steps.note(f"identity {number}")
             results.append(_compile(iin, people[number], stage, number, steps=steps))
+        made = [(result.out, result.manifest) for result in results]
+        made += _page(iin, people, stage, steps=steps)
         with steps.step("draw the contact sheet"):
             images.write_rgb(bundle.beside(stage) / SHEET, _sheet(results, references))
-        manifest = publish(stage, out, [(result.out, result.manifest) for result in results])
+        manifest = publish(stage, out, made)
     return DemoResult(out, manifest, out / SHEET, teacher, copied)
 
 
@@ -78,8 +81,9 @@ def check(out: Path, *, overwrite: bool) -> None:
     """Raises OutputError if the demo cannot write to ``out`` and its folders, as ``bundle.check_folder`` says."""
     bundle.check_folder(out, overwrite=overwrite, ours=OURS)
     named = bundle.named(out)
-    for folder in FOLDERS:
+    for folder in (*FOLDERS, site.FOLDER):
         ours = {name.parts[1] for name in named if len(name.parts) > 1 and name.parts[0] == folder}
+        ours |= set(site.OURS) if folder == site.FOLDER else set()
         bundle.check_folder(out / folder, overwrite=overwrite, ours=ours)
 
 
@@ -110,6 +114,20 @@ def _compile(iin: Checkpoint, person: Identity, stage: Path, number: int, *, ste
     identities.save(person, saved)
     folder = stage / f"identity-{number}"
     return pipeline.compile(identity=saved, checkpoint=iin, target="all", out=folder, steps=steps)
+
+
+def _page(
+    iin: Checkpoint, people: Sequence[Identity], stage: Path, *, steps: Steps
+) -> list[tuple[Path, records.Manifest]]:
+    """The page with all people, or a line that says why there is none."""
+    if lacking := site.missing():
+        how = f"pip install 'mfs-edge[{target.get(site.TARGET).extra}]'"
+        steps.note(f"skipped the page: {', '.join(lacking)} not installed ({how})")
+        return []
+    steps.note("the page")
+    beside = bundle.beside(stage) / site.FOLDER
+    made = site.make(people, iin, stage / site.FOLDER, beside, steps=steps)
+    return [(made.out, made.manifest)]
 
 
 def _against_teacher(references: dict[int, Any]) -> tuple[float, float]:

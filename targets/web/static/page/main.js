@@ -1,0 +1,250 @@
+// The page: a picture, a face in it, who it becomes. All computing is in workers.
+import { load, version } from "../mfs-swap.js";
+import { Figures } from "./figures.js";
+import { Finder } from "./finder.js";
+import { kept } from "./offline.js";
+import { element, People } from "./people.js";
+import { Points } from "./points.js";
+import { saved } from "./saying.js";
+import { fetched, site } from "./site.js";
+import * as sources from "./sources.js";
+
+const $ = (id) => document.getElementById(id);
+const points = new Points($("points"), $("view"));
+const people = new People($("people"));
+const figures = new Figures($("figures"));
+const grabbed = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+const [before, after] = ["before", "after"].map((id) => $(id).getContext("2d"));
+
+let swapper = null;
+let finder = null; // once the detector was asked for
+let finding = false; // whether it marks the face, in place of the user
+let source = null;
+let busy = false;
+let stale = false; // something has changed since the last picture
+let switching = Promise.resolve();
+
+const tell = (text) => ($("status").textContent = text);
+const fail = (error) => ($("failure").textContent = error ? sentence(error.message ?? String(error)) : "");
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+
+/** What a button or a drop starts: what goes wrong is told. */
+function action(work) {
+  return async (...given) => {
+    fail(null);
+    try {
+      await work(...given);
+    } catch (error) {
+      fail(error);
+    }
+  };
+}
+
+async function start() {
+  const [loaded, beside] = await Promise.all([load(), site()]);
+  swapper = loaded;
+  finder = new Finder(beside.detector);
+  people.add({ name: "As compiled", ...beside.own, bytes: async () => null, chosen: true });
+  for (const { name, file, picture } of beside.packs) {
+    people.add({ name, picture, bytes: async () => new Uint8Array(await (await fetched(file)).arrayBuffer()) });
+  }
+  for (const picture of beside.pictures) $("pictures").append(tile(picture));
+  $("pictures").hidden = !beside.pictures.length;
+  for (const id of ["crop", "swapped", "mask"]) $(id).width = $(id).height = swapper.size;
+  $("about").textContent = `${swapper.size} px, ${swapper.precision}, ${swapper.module}, one thread; mfs-edge ${version}`;
+  document.documentElement.dataset.ready = "true";
+  if (source) prompt();
+  await kept(["mfs-swap.js", "idn.weights", swapper.module === "SIMD" ? "idn.wasm" : "idn-relaxed.wasm"]);
+}
+
+function tile({ name, file, landmarks }) {
+  const button = element("button", { type: "button" });
+  button.setAttribute("aria-label", name);
+  button.append(element("img", { src: file, alt: "" }));
+  button.onclick = action(async () => show(sources.photo(await createImageBitmap(await (await fetched(file)).blob())), landmarks));
+  const item = element("li", {});
+  item.append(button);
+  return item;
+}
+
+/** Another source takes the stage. */
+function show(next, landmarks) {
+  source?.close();
+  source = next;
+  finding = false;
+  $("find").setAttribute("aria-pressed", "false");
+  for (const { canvas } of [grabbed, before, after]) [canvas.width, canvas.height] = [source.width, source.height];
+  $("view").classList.add("filled");
+  $("view").dataset.kind = source.kind;
+  for (const id of ["place", "middle", "find", "split"]) $(id).disabled = false;
+  $("play").hidden = !source.live;
+  $("play").textContent = "Pause";
+  $("save").disabled = $("badge").hidden = true;
+  figures.reset();
+  points.reset(source.width, source.height);
+  if (landmarks) points.set(landmarks);
+  else if (source.kind === "camera") points.middle(); // where a face usually is
+  else points.place();
+  if (source.live) follow(source);
+}
+
+async function follow(mine) {
+  if (source !== mine) return;
+  if (!mine.element.paused) await render();
+  mine.next(() => follow(mine));
+}
+
+/** The picture as it is now, with its face swapped if there is one marked. */
+async function render() {
+  stale = true;
+  if (busy || !source || !swapper) return;
+  busy = true;
+  try {
+    while (stale) {
+      stale = false;
+      await picture(source);
+    }
+  } catch (error) {
+    fail(error);
+  } finally {
+    busy = false;
+  }
+}
+
+async function picture(mine) {
+  const ms = {};
+  const { width, height } = mine;
+  ms.read = timed(() => mine.draw(grabbed));
+  const image = grabbed.getImageData(0, 0, width, height);
+  const landmarks = await marked(mine, image, ms);
+  const made = landmarks && (await swapper.swapFrame(image, landmarks));
+  if (source !== mine) return; // another came meanwhile
+  ms.show = timed(() => draw(image, made));
+  if (made) figures.add({ ...ms, ...made.ms }, mine.live);
+}
+
+async function marked(mine, image, ms) {
+  if (!finding) return points.value;
+  const begin = performance.now();
+  const found = await finder.find(image, mine.live);
+  ms.find = performance.now() - begin;
+  if (source === mine && finding) tell(found ? "" : "No face is found; turn towards the camera, or mark it yourself.");
+  return found;
+}
+
+function draw(image, made) {
+  before.putImageData(image, 0, 0);
+  after.putImageData(made?.image ?? image, 0, 0);
+  $("badge").hidden = !made;
+  $("save").disabled = !made;
+  if (!made) return;
+  $("crop").getContext("2d").putImageData(made.crop, 0, 0);
+  $("swapped").getContext("2d").putImageData(made.swapped, 0, 0);
+  $("mask").getContext("2d").putImageData(grey(made.mask, made.crop.width), 0, 0);
+}
+
+function grey(mask, size) {
+  const shown = new ImageData(size, size);
+  for (let i = 0; i < mask.length; i++) shown.data.fill(255 * mask[i], 4 * i, 4 * i + 3);
+  for (let i = 3; i < shown.data.length; i += 4) shown.data[i] = 255;
+  return shown;
+}
+
+function timed(work) {
+  const begin = performance.now();
+  work();
+  return performance.now() - begin;
+}
+
+function prompt() {
+  $("place").setAttribute("aria-pressed", String(points.wanted !== null));
+  if (points.wanted) tell(`Click on the ${points.wanted}.`);
+  else if (points.value && !finding) tell("");
+  points.shown = !finding;
+  if (source && !(source.live && source.element.paused === false)) render();
+}
+
+/** Identities are set one after the other; the last one that was chosen stays. */
+function become() {
+  const { name, bytes } = people.chosen;
+  switching = switching.then(
+    action(async () => {
+      try {
+        await swapper.setIdentity(await bytes());
+        tell(`The face becomes: ${name}.`);
+      } catch (error) {
+        people.choose(current);
+        throw new Error(`${name}: ${error.message}`);
+      }
+      current = name;
+      await render();
+    }),
+  );
+}
+let current = "As compiled";
+
+async function take(files) {
+  const packs = [...files].filter((file) => file.name.endsWith(".pack"));
+  for (const file of packs) people.add({ name: file.name.replace(/(-idn-.*)?\.pack$/, ""), bytes: async () => new Uint8Array(await file.arrayBuffer()) });
+  if (packs.length) people.chooseLast();
+  const other = [...files].find((file) => !packs.includes(file));
+  if (other) show(await sources.fromFile(other));
+}
+
+points.addEventListener("change", prompt);
+people.addEventListener("change", become);
+$("open").onclick = () => $("file").click();
+$("add").onclick = () => $("packs").click();
+for (const id of ["file", "packs"]) {
+  $(id).onchange = action(async () => {
+    await take($(id).files);
+    $(id).value = ""; // so that the same file can be chosen again
+  });
+}
+$("camera").onclick = action(async () => show(await sources.camera()));
+$("place").onclick = () => (hand(), points.place());
+$("middle").onclick = () => (hand(), points.middle());
+$("find").onclick = action(async () => {
+  tell("Loading the detector …");
+  await finder.open();
+  finding = true;
+  $("find").setAttribute("aria-pressed", "true");
+  points.set([]);
+  tell("");
+  await render();
+});
+$("split").oninput = () => {
+  const share = Number($("split").value);
+  $("view").style.setProperty("--split", `${share}%`);
+  $("view").classList.toggle("whole", share === 0 || share === 100);
+};
+$("play").onclick = action(async () => {
+  const { element: video } = source;
+  if (video.paused) await video.play();
+  else video.pause();
+  $("play").textContent = video.paused ? "Play" : "Pause";
+});
+$("save").onclick = action(async () => {
+  const link = element("a", { href: URL.createObjectURL(await saved($("after"))), download: "swapped.png" });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  tell("Saved, with a notice that the face is synthetic.");
+});
+
+function hand() {
+  finding = false;
+  $("find").setAttribute("aria-pressed", "false");
+}
+
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  $("view").classList.add("dropping");
+});
+addEventListener("dragleave", () => $("view").classList.remove("dropping"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  $("view").classList.remove("dropping");
+  action(take)(event.dataTransfer.files);
+});
+
+action(start)();

@@ -92,50 +92,57 @@ const clamped = (value, count) => (value < 0 ? 0 : value >= count ? count - 1 : 
 
 /** How much of the swapped face shows, 0 to 1: the mask, grown, shrunk and softened, and nothing along the border. */
 export function softened(mask, size) {
-  const seen = Float32Array.from(mask, (value) => (value > SEEN ? 1 : 0));
-  const grown = boxes(seen, size, GROWN, "cut").map((sum) => (sum > 0 ? 1 : 0));
-  const room = boxes(new Float32Array(size * size).fill(1), size, 2 * GROWN, "cut");
-  const shrunk = boxes(grown, size, 2 * GROWN, "cut").map((sum, i) => (sum === room[i] ? 1 : 0));
-  const soft = boxes(shrunk, size, SOFT, "mirrored");
-  const rim = border(size);
-  return soft.map((sum, i) => (sum / (2 * SOFT + 1) ** 2) * rim[i]);
+  const { rim, room } = tables(size);
+  const shade = new Float32Array(mask.length);
+  for (let i = 0; i < shade.length; i++) shade[i] = mask[i] > SEEN ? 1 : 0;
+  boxes(shade, size, GROWN, CUT);
+  for (let i = 0; i < shade.length; i++) shade[i] = shade[i] > 0 ? 1 : 0;
+  boxes(shade, size, 2 * GROWN, CUT);
+  for (let i = 0; i < shade.length; i++) shade[i] = shade[i] === room[i] ? 1 : 0;
+  boxes(shade, size, SOFT, MIRRORED);
+  for (let i = 0; i < shade.length; i++) shade[i] *= rim[i] / (2 * SOFT + 1) ** 2;
+  return shade;
 }
 
-const borders = new Map();
+const CUT = 0; // what lies beyond the border counts nothing
+const MIRRORED = 1; // it is what lies as far inside of the border
+const known = new Map();
 
-function border(size) {
-  if (!borders.has(size)) {
-    const inside = new Float32Array(size * size);
-    for (let y = RIM; y < size - RIM; y++) inside.fill(1, y * size + RIM, (y + 1) * size - RIM);
-    borders.set(size, boxes(inside, size, RIM_SOFT, "mirrored").map((sum) => sum / (2 * RIM_SOFT + 1) ** 2));
+// For a crop of `size`: what its border leaves, softly; and how many pixels there are to shrink by, around each.
+function tables(size) {
+  if (!known.has(size)) {
+    const rim = new Float32Array(size * size);
+    for (let y = RIM; y < size - RIM; y++) rim.fill(1, y * size + RIM, (y + 1) * size - RIM);
+    boxes(rim, size, RIM_SOFT, MIRRORED);
+    for (let i = 0; i < rim.length; i++) rim[i] /= (2 * RIM_SOFT + 1) ** 2;
+    const room = new Float32Array(size * size).fill(1);
+    boxes(room, size, 2 * GROWN, CUT);
+    known.set(size, { rim, room });
   }
-  return borders.get(size);
+  return known.get(size);
 }
 
-// Sums over squares that reach `reach` pixels to each side; what lies beyond the border counts nothing ("cut"), or is
-// what lies as far inside of it ("mirrored").
+// Sums over squares that reach `reach` pixels to each side, in place.
 function boxes(values, size, reach, beyond) {
-  return lines(lines(values, size, reach, beyond, 1, size), size, reach, beyond, size, 1);
+  const line = new Float32Array(size + 2 * reach);
+  for (let y = 0; y < size; y++) sums(values, y * size, 1, size, reach, beyond, line);
+  for (let x = 0; x < size; x++) sums(values, x, size, size, reach, beyond, line);
 }
 
-function lines(values, size, reach, beyond, step, line) {
-  const found = new Float32Array(values.length);
-  const last = size - 1;
-  const value = (start, i) => {
-    if (i >= 0 && i <= last) return values[start + i * step];
-    if (beyond === "cut") return 0;
-    return values[start + (i < 0 ? -i : 2 * last - i) * step];
-  };
-  for (let start = 0; start < size * line; start += line) {
-    let sum = 0;
-    for (let i = -reach; i < reach; i++) sum += value(start, i);
-    for (let i = 0; i < size; i++) {
-      sum += value(start, i + reach);
-      found[start + i * step] = sum;
-      sum -= value(start, i - reach);
-    }
+function sums(values, start, step, size, reach, beyond, line) {
+  for (let i = 0; i < size; i++) line[reach + i] = values[start + i * step];
+  const end = reach + size - 1;
+  for (let i = 1; i <= reach; i++) {
+    line[reach - i] = beyond === CUT ? 0 : line[reach + i];
+    line[end + i] = beyond === CUT ? 0 : line[end - i];
   }
-  return found;
+  let sum = 0;
+  for (let i = 0; i < 2 * reach; i++) sum += line[i];
+  for (let i = 0; i < size; i++) {
+    sum += line[i + 2 * reach];
+    values[start + i * step] = sum;
+    sum -= line[i];
+  }
 }
 
 /** Put the swapped face into `picture`, in place; every pixel outside of the face stays as it is. */
@@ -145,27 +152,29 @@ export function paste(picture, width, height, matrix, swapped, mask, size) {
   const [a, b, c, d, e, f] = matrix;
   for (let y = box.top; y < box.bottom; y++) {
     for (let x = box.left; x < box.right; x++) {
-      const [u, v] = [a * x + b * y + c, d * x + e * y + f];
+      const u = a * x + b * y + c;
+      const v = d * x + e * y + f;
       const share = shaded(shade, size, u, v);
       if (share === 0) continue;
       bilinear(swapped, size, size, u, v, sampled);
       const at = 4 * (y * width + x);
       for (let channel = 0; channel < 3; channel++) {
-        picture[at + channel] += share * (sampled[channel] - picture[at + channel]);
+        const own = picture[at + channel];
+        picture[at + channel] = own + share * (sampled[channel] - own);
       }
     }
   }
 }
 
-// As `bilinear`, of one channel; beyond the border it is 0.
+// As `bilinear`, of one channel; along the border, and so beyond it, it is 0.
 function shaded(shade, size, x, y) {
+  if (!(x > 0 && y > 0 && x < size - 1 && y < size - 1)) return 0;
   const left = Math.floor(x);
   const top = Math.floor(y);
-  if (left < -1 || top < -1 || left >= size || top >= size) return 0;
-  const value = (column, row) => (column < 0 || row < 0 || column >= size || row >= size ? 0 : shade[row * size + column]);
   const [right, down] = [x - left, y - top];
-  const upper = value(left, top) * (1 - right) + value(left + 1, top) * right;
-  const lower = value(left, top + 1) * (1 - right) + value(left + 1, top + 1) * right;
+  const at = top * size + left;
+  const upper = shade[at] * (1 - right) + shade[at + 1] * right;
+  const lower = shade[at + size] * (1 - right) + shade[at + size + 1] * right;
   return upper * (1 - down) + lower * down;
 }
 

@@ -74,6 +74,7 @@ function show(next, landmarks) {
   finding = false;
   $("find").setAttribute("aria-pressed", "false");
   for (const { canvas } of [grabbed, before, after]) [canvas.width, canvas.height] = [source.width, source.height];
+  $("view").style.setProperty("--ratio", source.width / source.height);
   $("view").classList.add("filled");
   $("view").dataset.kind = source.kind;
   for (const id of ["place", "middle", "find", "split"]) $(id).disabled = false;

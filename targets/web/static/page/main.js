@@ -20,8 +20,9 @@ let swapper = null;
 let finder = null; // once the detector was asked for
 let finding = false; // whether it marks the face, in place of the user
 let source = null;
-let busy = false;
-let stale = false; // something has changed since the last picture
+let running = null; // the pictures that are being made
+let stale = false; // something has changed since the last one began
+let current = null; // who the face becomes
 let switching = Promise.resolve();
 
 const tell = (text) => ($("status").textContent = text);
@@ -45,6 +46,7 @@ async function start() {
   swapper = loaded;
   finder = new Finder(beside.detector);
   people.add({ name: "As compiled", ...beside.own, bytes: async () => null, chosen: true });
+  current = people.chosen;
   for (const { name, file, picture } of beside.packs) {
     people.add({ name, picture, bytes: async () => new Uint8Array(await (await fetched(file)).arrayBuffer()) });
   }
@@ -55,6 +57,7 @@ async function start() {
   document.documentElement.dataset.ready = "true";
   if (source) prompt();
   await kept(["mfs-swap.js", "idn.weights", swapper.module === "SIMD" ? "idn.wasm" : "idn-relaxed.wasm"]);
+  document.documentElement.dataset.kept = "true";
 }
 
 function tile({ name, file, landmarks }) {
@@ -91,24 +94,21 @@ function show(next, landmarks) {
 
 async function follow(mine) {
   if (source !== mine) return;
-  if (!mine.element.paused) await render();
+  if (!mine.element.paused) await action(render)();
   mine.next(() => follow(mine));
 }
 
 /** The picture as it is now, with its face swapped if there is one marked. */
-async function render() {
+function render() {
   stale = true;
-  if (busy || !source || !swapper) return;
-  busy = true;
-  try {
-    while (stale) {
-      stale = false;
-      await picture(source);
-    }
-  } catch (error) {
-    fail(error);
-  } finally {
-    busy = false;
+  if (source && swapper) running ??= made().finally(() => (running = null));
+  return running;
+}
+
+async function made() {
+  while (stale) {
+    stale = false;
+    await picture(source);
   }
 }
 
@@ -162,27 +162,25 @@ function prompt() {
   if (points.wanted) tell(`Click on the ${points.wanted}.`);
   else if (points.value && !finding) tell("");
   points.shown = !finding;
-  if (source && !(source.live && source.element.paused === false)) render();
+  if (source && !(source.live && !source.element.paused)) action(render)();
 }
 
 /** Identities are set one after the other; the last one that was chosen stays. */
 function become() {
-  const { name, bytes } = people.chosen;
-  switching = switching.then(
-    action(async () => {
-      try {
-        await swapper.setIdentity(await bytes());
-        tell(`The face becomes: ${name}.`);
-      } catch (error) {
-        people.choose(current);
-        throw new Error(`${name}: ${error.message}`);
-      }
-      current = name;
-      await render();
-    }),
-  );
+  const chosen = people.chosen;
+  const set = action(async () => {
+    try {
+      await swapper.setIdentity(await chosen.bytes());
+    } catch (error) {
+      people.choose(current);
+      throw new Error(`${chosen.name}: ${error.message}`);
+    }
+    current = chosen;
+    await render();
+    tell(`The face becomes: ${chosen.name}.`);
+  });
+  switching = switching.then(set);
 }
-let current = "As compiled";
 
 async function take(files) {
   const packs = [...files].filter((file) => file.name.endsWith(".pack"));

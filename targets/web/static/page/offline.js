@@ -8,6 +8,7 @@ const WORKER = ["worker.js", "choice.js", "frame.js", "network.js", "pack.js"].m
 export async function kept(files) {
   if (!("serviceWorker" in navigator)) return; // no secure context
   await navigator.serviceWorker.register(new URL("../sw.js", import.meta.url));
+  await navigator.serviceWorker.ready;
   const fetched = performance.getEntriesByType("resource").map(({ name }) => name);
   const own = ["./", ...WORKER, ...files].map((name) => new URL(name, new URL("../", import.meta.url)).href);
   const cache = await caches.open(NAME);

@@ -14,7 +14,7 @@ export class People extends EventTarget {
   /** One more; `bytes` gives its pack. */
   add({ name, picture, bytes, chosen = false }) {
     const value = String(this.#packs.size);
-    this.#packs.set(value, { name, bytes });
+    this.#packs.set(value, { value, name, bytes });
     const label = element("label", { className: "person" });
     const input = element("input", { type: "radio", name: "person", value, checked: chosen });
     const face = element("span", { className: "face" });
@@ -25,13 +25,13 @@ export class People extends EventTarget {
     this.#host.append(label);
   }
 
-  /** { name, bytes } of the one that is chosen. */
+  /** { value, name, bytes } of the one that is chosen. */
   get chosen() {
     return this.#packs.get(this.#host.querySelector("input:checked").value);
   }
 
-  choose(name) {
-    for (const input of this.#host.querySelectorAll("input")) input.checked = this.#packs.get(input.value).name === name;
+  choose({ value }) {
+    for (const input of this.#host.querySelectorAll("input")) input.checked = input.value === value;
   }
 
   chooseLast() {

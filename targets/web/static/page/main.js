@@ -25,6 +25,7 @@ let stale = false; // something has changed since the last one began
 let current = null; // who the face becomes
 let switching = Promise.resolve();
 
+const UNFOUND = "No face is found: one that is larger, or seen from the front, may be. Or mark it yourself.";
 const tell = (text) => ($("status").textContent = text);
 const fail = (error) => ($("failure").textContent = error ? sentence(error.message ?? String(error)) : "");
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
@@ -127,9 +128,9 @@ async function picture(mine) {
 async function marked(mine, image, ms) {
   if (!finding) return points.value;
   const begin = performance.now();
-  const found = await finder.find(image, mine.live);
+  const found = await finder.find(image, true);
   ms.find = performance.now() - begin;
-  if (source === mine && finding) tell(found ? "" : "No face is found; turn towards the camera, or mark it yourself.");
+  if (source === mine && finding) tell(found ? "" : UNFOUND);
   return found;
 }
 
@@ -205,12 +206,14 @@ $("place").onclick = () => (hand(), points.place());
 $("middle").onclick = () => (hand(), points.middle());
 $("find").onclick = action(async () => {
   tell("Loading the detector …");
-  await finder.open();
-  finding = true;
-  $("find").setAttribute("aria-pressed", "true");
-  points.set([]);
-  tell("");
-  await render();
+  await finder.open().finally(() => tell(""));
+  if (source.live) track();
+  else {
+    source.draw(grabbed);
+    const found = await finder.find(grabbed.getImageData(0, 0, source.width, source.height), false);
+    if (found) points.set(found); // to be corrected, if need be
+    else tell(UNFOUND);
+  }
 });
 $("split").oninput = () => {
   const share = Number($("split").value);
@@ -229,6 +232,13 @@ $("save").onclick = action(async () => {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   tell("Saved, with a notice that the face is synthetic.");
 });
+
+function track() {
+  points.set([]);
+  finding = true;
+  $("find").setAttribute("aria-pressed", "true");
+  points.shown = false;
+}
 
 function hand() {
   finding = false;

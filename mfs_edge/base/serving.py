@@ -46,7 +46,9 @@ class Server(ThreadingHTTPServer):
             super().__init__((HOST, port), functools.partial(Handler, directory=str(folder)))
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
-            raise UsageError(f"port {port}: cannot be served on ({why}); name another, or 0 for any that is free") from error
+            raise UsageError(
+                f"port {port}: cannot be served on ({why}); name another, or 0 for any that is free"
+            ) from error
 
     @property
     def url(self) -> str:
@@ -76,7 +78,7 @@ class Handler(SimpleHTTPRequestHandler):
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}  # noqa: RUF012 (as its base declares it)
 
     def parse_request(self) -> bool:
-        """Only under our own names: a page from elsewhere may have its name point here, and would read what is served."""
+        """Only under our own names: a page from elsewhere may let its name point here, to read what is served."""
         if not super().parse_request():
             return False
         host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
@@ -87,7 +89,11 @@ class Handler(SimpleHTTPRequestHandler):
 
     def end_headers(self) -> None:
         """Browsers ask again each time whether a file has changed, since the next run may write others."""
-        for name, value in {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", **self.server.sent}.items():
+        for name, value in {
+            "Cache-Control": "no-cache",
+            "X-Content-Type-Options": "nosniff",
+            **self.server.sent,
+        }.items():
             self.send_header(name, value)
         super().end_headers()
 

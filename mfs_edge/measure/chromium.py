@@ -49,7 +49,9 @@ def version(program: str) -> tuple[str, str]:
         DeviceError: it does not tell.
     """
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", timeout=60, check=False)
+        done = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, errors="replace", timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DeviceError(f"{program}: cannot be started ({error}); name another browser") from error
     told = re.search(r"^\s*(\D+?)\s+(\d+(?:\.\d+)+)", done.stdout, re.MULTILINE)

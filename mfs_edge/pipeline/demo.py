@@ -11,7 +11,9 @@ import numpy as np
 
 from mfs_edge import bundle, sample, target
 from mfs_edge.base import fidelity, files, images
+from mfs_edge.base.errors import MissingDependency
 from mfs_edge.base.progress import Steps
+from mfs_edge.base.version import __version__
 from mfs_edge.bundle import manifest as records
 from mfs_edge.face.crop import arcface_input
 from mfs_edge.load import identity as identities
@@ -47,13 +49,20 @@ class DemoResult:
         return {**shown, **levels, "manifest": self.manifest.model_dump(mode="json")}
 
 
-def demo(out: Path, *, overwrite: bool, steps: Steps) -> DemoResult:
+def demo(out: Path, *, overwrite: bool, detector: Path | None = None, steps: Steps) -> DemoResult:
     """Rebuild the checkpoints, read identities from pictures, compile, verify, draw.
+
+    Args:
+        out: the folder; ``overwrite`` allows one that holds other files.
+        detector: what the page finds faces with, as of :func:`mfs_edge.pipeline.site.make`.
+        steps: told of progress.
 
     Raises:
         MfsEdgeError: one line saying what is wrong.
     """
     check(out, overwrite=overwrite)
+    if detector is not None:
+        site.detecting(detector)  # what is missing is told before minutes of work
     steps.note(sample.WARNING)
     with steps.step("rebuild the demo checkpoints"):
         arcface, iin = weights.checkpoint("arcface"), weights.checkpoint("iin")
@@ -70,11 +79,33 @@ def demo(out: Path, *, overwrite: bool, steps: Steps) -> DemoResult:
             steps.note(f"identity {number}")
             results.append(_compile(iin, people[number], stage, number, steps=steps))
         made = [(result.out, result.manifest) for result in results]
-        made += _page(iin, people, stage, steps=steps)
+        made += _page(iin, people, stage, detector, steps=steps)
         with steps.step("draw the contact sheet"):
             images.write_rgb(bundle.beside(stage) / SHEET, _sheet(results, references))
         manifest = publish(stage, out, made)
     return DemoResult(out, manifest, out / SHEET, teacher, copied)
+
+
+def page_of(out: Path) -> Path | None:
+    """The page of the demo that this version has made in ``out``; None if there is none."""
+    page, manifest = out / site.FOLDER, out / bundle.MANIFEST
+    if not (page / site.START).exists() or not manifest.exists():
+        return None
+    return page if records.read(manifest).versions.get("mfs-edge") == __version__ else None
+
+
+def require_page(out: Path) -> Path:
+    """The same.
+
+    Raises:
+        MissingDependency: the demo was made without it.
+    """
+    if page := page_of(out):
+        return page
+    how = f"pip install 'mfs-edge[{target.get(site.TARGET).extra}]'"
+    raise MissingDependency(
+        f"{out}: holds no page, as {', '.join(site.missing())} was not installed; {how}, and run it again"
+    )
 
 
 def check(out: Path, *, overwrite: bool) -> None:
@@ -117,7 +148,7 @@ def _compile(iin: Checkpoint, person: Identity, stage: Path, number: int, *, ste
 
 
 def _page(
-    iin: Checkpoint, people: Sequence[Identity], stage: Path, *, steps: Steps
+    iin: Checkpoint, people: Sequence[Identity], stage: Path, detector: Path | None, *, steps: Steps
 ) -> list[tuple[Path, records.Manifest]]:
     """The page with all people, or a line that says why there is none."""
     if lacking := site.missing():
@@ -126,7 +157,7 @@ def _page(
         return []
     steps.note("the page")
     beside = bundle.beside(stage) / site.FOLDER
-    made = site.make(people, iin, stage / site.FOLDER, beside, steps=steps)
+    made = site.make(people, iin, stage / site.FOLDER, beside, detector=detector, steps=steps)
     return [(made.out, made.manifest)]
 
 

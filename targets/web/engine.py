@@ -88,7 +88,9 @@ class Engine:
         plain.infer()
         mine, other = self.fetch(), plain.fetch()
         scale = 255 if self.bytes else 1
-        apart = max(float(np.abs(np.subtract(mine[name], other[name], dtype=np.float64)).max()) for name in mine) / scale
+        apart = (
+            max(float(np.abs(np.subtract(mine[name], other[name], dtype=np.float64)).max()) for name in mine) / scale
+        )
         if not apart <= APART[self.about["precision"]] + (1 / 255 if self.bytes else 0):
             raise RuntimeError(f"{SIMD} and {RELAXED} give pictures that are {apart:.1g} apart")
         return f"{self.about['precision']} on relaxed SIMD; on SIMD alone the same within {apart:.0e} of 1"

@@ -8,7 +8,7 @@ from mfs_edge.base.errors import InputError
 from mfs_edge.base.version import __version__
 
 from ..native import read as native
-from ..native.emit import WEIGHTS
+from ..native.derived import WEIGHTS
 from .read import MODULES
 
 STATIC = Path(__file__).with_name("static")

@@ -33,14 +33,22 @@ def read(path: Path) -> Program:
     """
     found = native.read(path)
     for name in MODULES:
-        file = path / name
-        try:
-            _check(file.read_bytes())
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read ({error.strerror}); {native.AGAIN}") from error
-        except (ValueError, IndexError) as error:
-            raise InputError(f"{file}: is no module of ours ({error}); {native.AGAIN}") from error
+        check(path / name)
     return replace(found, format="WebAssembly")
+
+
+def check(file: Path) -> None:
+    """Nothing is returned.
+
+    Raises:
+        InputError: the module is damaged, or wants more of its host than some memory.
+    """
+    try:
+        _check(file.read_bytes())
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); {native.AGAIN}") from error
+    except (ValueError, IndexError) as error:
+        raise InputError(f"{file}: is no module of ours ({error}); {native.AGAIN}") from error
 
 
 def _check(module: bytes) -> None:

@@ -25,7 +25,7 @@ def test_it_really_swaps(result: run.DemoResult) -> None:
 def test_every_artefact_is_verified_and_recorded(result: run.DemoResult) -> None:
     manifest = read(result.out / "manifest.json")
     assert manifest == result.manifest
-    assert {a.target for a in manifest.artefacts} == {"c", "coreml", "onnx", "openvino", "tflite"}
+    assert {a.target for a in manifest.artefacts} == {"c", "coreml", "onnx", "openvino", "tflite", "web"}
     for artefact in manifest.artefacts:
         assert (result.out / artefact.file).exists()
         assert artefact.verification.status == "passed"

@@ -69,7 +69,10 @@ def apart(one: np.ndarray, other: np.ndarray) -> int:
 def test_identities_are_switched_there_and_back(
     told: Told, demo_iin: Checkpoint, demo_identities: list[Identity]
 ) -> None:
-    found = {turn: {name: picture(canvas) for name, canvas in seen.items()} for turn, seen in told["identities"]["found"].items()}
+    found = {
+        turn: {name: picture(canvas) for name, canvas in seen.items()}
+        for turn, seen in told["identities"]["found"].items()
+    }
     image = images.to_nchw(found["first"]["crop"][..., :3])
     for turn, person in (("first", 0), ("second", 1), ("third", 2)):
         expected = images.to_bytes(reference_of(demo_iin, demo_identities[person])(image)["swapped"])
@@ -100,7 +103,14 @@ def test_a_video_plays_and_pauses(told: Told) -> None:
 def test_the_camera_runs_and_ends(told: Told) -> None:
     found = told["camera"]["found"]
     assert found["running"] >= 3
-    assert found["rows"] == ["Read the picture", "Cut the face out", "Network", "Paste it back", "Show it", "Pictures per second"]
+    assert found["rows"] == [
+        "Read the picture",
+        "Cut the face out",
+        "Network",
+        "Paste it back",
+        "Show it",
+        "Pictures per second",
+    ]
     assert found["after"] == 0
     assert found["size"] == 224
 

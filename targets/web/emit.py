@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,8 +64,14 @@ def modules(code: dict[str, bytes], precision: str) -> dict[str, bytes]:
         for name, content in code.items():
             Path(room, name).write_bytes(content)
         sources = [name for name in code if name.endswith(".c")]
-        for module, flags in SIMD.items():
-            _compile([*FLAGS, f'-DPRECISION="{precision}"', *flags, *sources, "-o", module], room)
+        told = f'-DPRECISION="{precision}"'
+        with ThreadPoolExecutor(len(SIMD)) as pool:
+            running = [
+                pool.submit(_compile, [*FLAGS, told, *flags, *sources, "-o", name], room)
+                for name, flags in SIMD.items()
+            ]
+            for each in running:
+                each.result()
         return {module: Path(room, module).read_bytes() for module in SIMD}
 
 

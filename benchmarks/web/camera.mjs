@@ -46,12 +46,11 @@ for (let turn = 0; Date.now() - begin < 1000 * asked.seconds; turn++) {
 const took = (Date.now() - begin) / 1000;
 const delays = (await page.evaluate(() => window.delays)).sort((one, other) => one - other);
 const at = (share) => Number(delays[Math.min(delays.length - 1, Math.floor(share * delays.length))].toFixed(2));
-const [first, last] = [memory[Math.min(2, memory.length - 1)], memory.at(-1)].map((value) => Number(value.toFixed(1)));
 const frames = ((await page.evaluate(() => window.shown)) - shown) / took;
 process.stdout.write(
   JSON.stringify({
     "frames per second": Number(frames.toFixed(1)), inputs: delays.length, "input delay p50, ms": at(0.5), "p95, ms": at(0.95),
-    "memory at first, MB": first, "at last, MB": last, failure: await page.textContent("#failure"),
+    "memory over time, MB": memory.map(Math.round).join(" "), failure: await page.textContent("#failure"),
   }),
 );
 await browser.close();

@@ -65,8 +65,11 @@ export interface Swapper {
   /** An aligned crop of `size` x `size` pixels. What was given stays as it is. */
   swap(crop: ImageData): Promise<Swapped>;
 
-  /** The face with these landmarks, in a picture of any size. What was given stays as it is. */
-  swapFrame(image: ImageData, landmarks: Landmarks): Promise<SwappedFrame>;
+  /**
+   * The face with these landmarks, in a picture of any size. What was given stays as it is; or, with `take`, its pixels
+   * are handed over and it is empty from now on, which saves a video two copies of every frame.
+   */
+  swapFrame(image: ImageData, landmarks: Landmarks, options?: { take?: boolean }): Promise<SwappedFrame>;
 
   /**
    * Another identity of the same base, from the next frame on; null is the artefact's own again.

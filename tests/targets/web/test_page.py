@@ -22,6 +22,8 @@ from .conftest import SCENARIOS, picture
 
 NAMES = re.findall(r"^  async (\w+)\(page\) \{$", SCENARIOS.read_text(), re.MULTILINE)
 Told = Mapping[str, Any]
+# Eyes, nose and mouth of scikit-image's astronaut, as one sees them.
+ASTRONAUT = np.array([(204, 100), (247, 102), (223, 124), (201, 140), (245, 142)])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -163,6 +165,14 @@ def test_it_opens_again_without_a_network(told: Told) -> None:
     found = told["offline"]["found"]
     assert found["failure"] == ""
     assert np.array_equal(picture(found["crop"]), picture(told["photo"]["found"]["swapped"]))
+
+
+def test_the_detector_marks_a_face_and_sees_when_there_is_none(told: Told) -> None:
+    found = told["detector"]["found"]
+    marks = np.array([[int(n) for n in re.findall(r"\d+", label)] for label in found["marks"]])
+    assert np.abs(marks - ASTRONAUT).max() <= 4
+    assert found["failure"] == ""
+    assert not found["badge"]  # nothing is swapped, and nothing says that it is
 
 
 def test_what_is_missing_is_said(told: Told) -> None:

@@ -119,9 +119,9 @@ async function picture(mine) {
   ms.read = timed(() => mine.draw(grabbed));
   const image = grabbed.getImageData(0, 0, width, height);
   const landmarks = await marked(mine, image, ms);
-  const made = landmarks && (await swapper.swapFrame(image, landmarks));
+  const made = landmarks && (await swapper.swapFrame(image, landmarks, { take: true }));
   if (source !== mine) return; // another came meanwhile
-  ms.show = timed(() => draw(image, made));
+  ms.show = timed(() => draw(made));
   if (made) figures.add({ ...ms, ...made.ms }, mine.live);
 }
 
@@ -134,9 +134,10 @@ async function marked(mine, image, ms) {
   return found;
 }
 
-function draw(image, made) {
-  before.putImageData(image, 0, 0);
-  after.putImageData(made?.image ?? image, 0, 0);
+function draw(made) {
+  before.drawImage(grabbed.canvas, 0, 0);
+  if (made) after.putImageData(made.image, 0, 0);
+  else after.drawImage(grabbed.canvas, 0, 0);
   $("badge").hidden = !made;
   $("save").disabled = !made;
   if (!made) return;

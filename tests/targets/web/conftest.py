@@ -124,7 +124,8 @@ def _ran(shared: Path, served: Path, photo: scenes.Photo, checkpoint: Checkpoint
             "url": server.url, "artefact": "idn-224-fp32.web", "modules": str(npm.installed(PACKAGES)),
             "chromium": chromium.found(), "out": str(room), "screenshots": str(SCREENSHOTS),
             "photo": str(room / "photo.png"),
-            "landmarks": photo.landmarks.tolist(), "person": str(room / "astronaut.png"), "video": str(room / "film.webm"),
+            "landmarks": photo.landmarks.tolist(), "person": str(room / "astronaut.png"),
+            "video": str(room / "film.webm"),
             "pack": str(whole), "strange": strange, "patience": 1000 * PATIENCE_S,
         }  # fmt: skip
         (room / "asked.json").write_text(json.dumps(asked))

@@ -114,11 +114,15 @@ const SCENARIOS = {
     await page.click("text=Person 2");
     await page.waitForFunction(() => document.getElementById("status").textContent.includes("Person 2"));
     const rows = await page.locator("#figures th").allTextContents();
+    await page.setInputFiles("#packs", asked.strange.none);
+    await page.waitForFunction(() => document.getElementById("failure").textContent !== "");
+    await changes(page, 4); // what is told stays while pictures go on
+    const told = await failure(page);
     await shot(page, "camera");
     await page.click("#pictures li:nth-child(1) button"); // which ends the camera
     await page.waitForSelector('#view[data-kind="photo"]');
     await page.waitForTimeout(200);
-    return { running, rows, after: await changes(page, 4), size: await page.evaluate(() => document.getElementById("before").width) };
+    return { running, rows, told, after: await changes(page, 4), size: await page.evaluate(() => document.getElementById("before").width) };
   },
 
   async keyboard(page) {
@@ -215,6 +219,14 @@ const SCENARIOS = {
     await page.click("#find");
     await page.waitForFunction(() => document.getElementById("failure").textContent !== "");
     return { failure: await failure(page), people: await page.locator(".person").allTextContents() };
+  },
+
+  async nothing_beside(page) {
+    await page.goto(`${asked.url}${asked.artefact}/?site=../no-site.json`);
+    await ready(page);
+    const told = await failure(page);
+    await photo(page);
+    return { told, people: await page.locator(".person").allTextContents() };
   },
 
   async not_a_picture(page) {

@@ -32,7 +32,7 @@ def test_nothing_goes_wrong_and_nothing_is_asked_of_others(told: Told, name: str
     seen = told[name]
     assert seen["error"] is None
     assert seen["watched"]["foreign"] == []
-    expected = {"module": r"404"}.get(name)  # where a test asks for what is not there
+    expected = {"module": r"404", "nothing_beside": r"404"}.get(name)  # where a test asks for what is not there
     assert [line for line in seen["watched"]["console"] if expected is None or not re.search(expected, line)] == []
 
 
@@ -113,6 +113,7 @@ def test_the_camera_runs_and_ends(told: Told) -> None:
         "Show it",
         "Pictures per second",
     ]
+    assert "this is no pack" in found["told"]
     assert found["after"] == 0
     assert found["size"] == 224
 
@@ -179,6 +180,9 @@ def test_what_is_missing_is_said(told: Told) -> None:
     found = told["no_detector"]["found"]
     assert "No detector lies beside this page" in found["failure"]
     assert len(found["people"]) == 1
+    beside = told["nothing_beside"]["found"]
+    assert "no-site.json cannot be fetched (404)" in beside["told"]
+    assert beside["people"] == found["people"]
     assert "no picture that this browser reads" in told["not_a_picture"]["found"]["failure"]
 
 

@@ -22,6 +22,7 @@ let finding = false; // whether it marks the face, in place of the user
 let source = null;
 let running = null; // the pictures that are being made
 let stale = false; // something has changed since the last one began
+let broken = false; // whether the last picture could not be made
 let current = null; // who the face becomes
 let switching = Promise.resolve();
 
@@ -43,7 +44,8 @@ function action(work) {
 }
 
 async function start() {
-  const [loaded, beside] = await Promise.all([load(), site()]);
+  const alone = (error) => (fail(error), { packs: [], pictures: [] }); // the page works without what lies beside it
+  const [loaded, beside] = await Promise.all([load(), site().catch(alone)]);
   swapper = loaded;
   finder = new Finder(beside.detector);
   people.add({ name: "As compiled", ...beside.own, bytes: async () => null, chosen: true });
@@ -56,8 +58,11 @@ async function start() {
   for (const id of ["crop", "swapped", "mask"]) $(id).width = $(id).height = swapper.size;
   $("about").textContent = `${swapper.size} px, ${swapper.precision}, ${swapper.module}, one thread; mfs-edge ${version}`;
   document.documentElement.dataset.ready = "true";
+  $("find").disabled = !source;
   if (source) prompt();
-  await kept(["mfs-swap.js", "idn.weights", swapper.module === "SIMD" ? "idn.wasm" : "idn-relaxed.wasm"]);
+  const shown = [beside.own?.picture, ...beside.packs.map(({ picture }) => picture), ...beside.pictures.map(({ file }) => file)];
+  const module = swapper.module === "SIMD" ? "idn.wasm" : "idn-relaxed.wasm";
+  await kept(["mfs-swap.js", "idn.weights", module, ...shown.filter(Boolean)]);
   document.documentElement.dataset.kept = "true";
 }
 
@@ -81,7 +86,8 @@ function show(next, landmarks) {
   $("view").style.setProperty("--ratio", source.width / source.height);
   $("view").classList.add("filled");
   $("view").dataset.kind = source.kind;
-  for (const id of ["place", "middle", "find", "split"]) $(id).disabled = false;
+  for (const id of ["place", "middle", "split"]) $(id).disabled = false;
+  $("find").disabled = !finder;
   $("play").hidden = !source.live;
   $("play").textContent = "Pause";
   $("save").disabled = $("badge").hidden = true;
@@ -95,8 +101,20 @@ function show(next, landmarks) {
 
 async function follow(mine) {
   if (source !== mine) return;
-  if (!mine.element.paused) await action(render)();
+  if (!mine.element.paused) await redraw();
   mine.next(() => follow(mine));
+}
+
+/** A new picture without being asked: what else has gone wrong stays told, and what was wrong with a picture goes. */
+async function redraw() {
+  try {
+    await render();
+    if (broken) fail(null);
+    broken = false;
+  } catch (error) {
+    broken = true;
+    fail(error);
+  }
 }
 
 /** The picture as it is now, with its face swapped if there is one marked. */
@@ -164,7 +182,7 @@ function prompt() {
   if (points.wanted) tell(`Click on the ${points.wanted}.`);
   else if (points.value && !finding) tell("");
   points.shown = !finding;
-  if (source && !(source.live && !source.element.paused)) action(render)();
+  if (source && !(source.live && !source.element.paused)) redraw();
 }
 
 /** Identities are set one after the other; the last one that was chosen stays. */

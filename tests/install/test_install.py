@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -118,3 +119,28 @@ def test_sealed_packs_need_the_base_and_their_extra(install: Install, resolution
         "assert sealed.open_(packed, [str(key)]) == b'a pack'\n"
     )
     called(there.python, "-c", script, folder=there.folder)
+
+
+@resolutions
+def test_packs_by_a_cluster_and_by_processes_are_the_same(
+    install: Install, identity_file: Path, resolution: str
+) -> None:
+    there = install("cluster", resolution=resolution)
+    there.succeeds("compile", "--identity", identity_file, "--size", str(SIZE), "--no-verify", "--out", "build")
+    people = there.folder / "people"
+    people.mkdir()
+    for number in range(4):
+        shutil.copy(identity_file, people / f"{number}.npy")
+    script = (
+        "import distributed\n"
+        "from pathlib import Path\n"
+        "from mfs_edge import pack\n"
+        "if __name__ == '__main__':\n"
+        "    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:\n"
+        "        pack.make(base='build', identities='people', out='a', dask=cluster.scheduler_address)\n"
+        "    pack.make(base='build', identities='people', out='b', jobs=2)\n"
+        "    found = [{p.name: p.read_bytes() for p in Path(out).iterdir()} for out in 'ab']\n"
+        "    assert found[0] == found[1] and len(found[0]) == 4\n"
+    )
+    (there.folder / "script.py").write_text(script)
+    called(there.python, "script.py", folder=there.folder)

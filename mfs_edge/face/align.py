@@ -35,3 +35,15 @@ def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
     cv2 = extras.require("cv2", "compile")
     crop: np.ndarray = cv2.warpAffine(image, affine(landmarks, size), (size, size), flags=cv2.INTER_LINEAR)
     return crop
+
+
+def cut(frame: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """What ``matrix`` [2, 3], of :func:`affine`, makes of a whole frame, uint8 [H, W, 3]: the crop [size, size, 3].
+
+    The frame's border is repeated beyond it, so that the half of a face over the edge is not black.
+    """
+    cv2 = extras.require("cv2", "swap")
+    crop: np.ndarray = cv2.warpAffine(
+        frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return crop

@@ -84,11 +84,11 @@ def box(shade: np.ndarray, matrix: np.ndarray, width: int, height: int) -> Box |
     left, top, right, bottom = x - 1, y - 1, x + wide, y + high
     corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)], np.float64)
     placed = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-    low = np.maximum(np.floor(placed.min(axis=0)), 0)
-    high_ = np.minimum(np.ceil(placed.max(axis=0)) + 1, (width, height))
-    if not (low < high_).all():
+    first = np.maximum(np.floor(placed.min(axis=0)), 0)
+    end = np.minimum(np.ceil(placed.max(axis=0)) + 1, (width, height))
+    if not (first < end).all():
         return None
-    return Box(int(low[0]), int(low[1]), int(high_[0]), int(high_[1]))
+    return Box(int(first[0]), int(first[1]), int(end[0]), int(end[1]))
 
 
 def paste(frame: np.ndarray, face: np.ndarray, mask: np.ndarray, matrix: np.ndarray) -> Box | None:

@@ -59,13 +59,14 @@ def in_pixels(landmarks: np.ndarray, width: int, height: int) -> np.ndarray:
     return landmarks
 
 
-def check(landmarks: np.ndarray, image: np.ndarray, name: str) -> Fit:
+def check(landmarks: np.ndarray, image: np.ndarray, name: str, *, certain: bool = True) -> Fit:
     """Whether these are the landmarks of a face in this picture.
 
     Args:
         landmarks: float [5, 2], pixels x, y: both eyes, the nose, both mouth corners, left to right.
         image: uint8 [H, W, 3] RGB.
         name: of the picture, for messages.
+        certain: refuse what looks little like a face; else whoever asks has to tell it, by the fit.
 
     Raises:
         IdentityError: they cannot be, or are much more likely something else; says what.
@@ -76,7 +77,7 @@ def check(landmarks: np.ndarray, image: np.ndarray, name: str) -> Fit:
     _check_places(landmarks, width, height, name)
     residual = _check_shape(landmarks, name)
     found = likeness.score(image, landmarks)
-    _check_content(landmarks, image, found, name)
+    _check_content(landmarks, image, found, name, certain=certain)
     return Fit(_eye_distance(landmarks), residual, found)
 
 
@@ -125,7 +126,7 @@ def _check_shape(landmarks: np.ndarray, name: str) -> float:
     return residual
 
 
-def _check_content(landmarks: np.ndarray, image: np.ndarray, found: float, name: str) -> None:
+def _check_content(landmarks: np.ndarray, image: np.ndarray, found: float, name: str, *, certain: bool) -> None:
     contrast = likeness.contrast(image, landmarks)
     if contrast < MIN_CONTRAST:
         raise IdentityError(
@@ -134,7 +135,7 @@ def _check_content(landmarks: np.ndarray, image: np.ndarray, found: float, name:
         )
     if found < DOUBTFUL:
         _check_readings(landmarks, image, found, name)
-    if found < MIN_LIKENESS:
+    if certain and found < MIN_LIKENESS:
         raise IdentityError(
             f"{name}: the landmarks do not lie on a face (likeness {found:.2f} of 1, at least {MIN_LIKENESS:g}); give "
             f"those of this very picture, after its EXIF rotation{OR_A_CROP}"

@@ -47,8 +47,10 @@ class Job:
         for line in self.say(path, made, source):
             self.note(line)
 
-    def nobody(self, path: Path, found: Sequence[Face], chooser: Chooser) -> str:
+    def nobody(self, path: Path, found: Sequence[Face], chosen: Sequence[Chosen], chooser: Chooser) -> str:
         """Why nothing was swapped in a picture."""
+        if chosen:
+            return f"{path}: the network's mask shows nothing of the face; nothing was written (are the landmarks right?)"
         if not found:
             return f"{path}: no face found; nothing was written (give it with --landmarks FILE)"
         if self.rule.kind == REFERENCE:

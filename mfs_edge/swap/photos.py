@@ -45,7 +45,7 @@ def one(job: Job, source: Path, out: Path) -> Done:
     job.stages.frames += 1
     told = (str(source), str(out))
     if not count:
-        reason = job.nobody(source, found, chooser)
+        reason = job.nobody(source, found, chosen, chooser)
         return Done(*told, NO_FACE, reason, width, height, job.seen(found, ()))
     people = [face.person for face in chosen]
     if len(chosen) < len(job.session.people):

@@ -194,6 +194,8 @@ def encode(photo: Photo, out: Path) -> tuple[bytes, list[str]]:
         lost.append(f"{out}: a {form.name} holds 8 of the 16 bits of {photo.path}; end its name in .png to keep them")
     planes = _planes(photo, deep=photo.deep is not None and form.deep, alpha=form.alpha)
     told = _told(photo, planes)
+    if photo.exif and _EXIF not in told:
+        lost.append(f"{out}: the EXIF of {photo.path} is damaged, or its preview cannot be taken out, and is left out")
     if told and not form.tells:
         lost.append(f"{out}: a {form.name} is written without the EXIF and the colour profile of {photo.path}")
     cv2 = extras.require("cv2", EXTRA)

@@ -50,7 +50,8 @@ def one(job: Job, source: Path, out: Path) -> Done:
     people = [face.person for face in chosen]
     if len(chosen) < len(job.session.people):
         names = ", ".join(person.name for person in job.session.people[len(chosen) :])
-        job.note(f"{source}: has {len(chosen)} faces for {len(job.session.people)} packs; nobody got {names}")
+        some = f"{len(chosen)} face{'s' if len(chosen) > 1 else ''}"
+        job.note(f"{source}: has {some} for {len(job.session.people)} packs; nobody got {names}")
     with job.stages.timed(ENCODE):
         encoded, lost = photo.encode(picture, out)
         for line in lost:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +26,7 @@ SELF_MADE = "mfs-edge (self-made certificate)"
 LARGEST = 1 << 20  # bytes of a PEM file
 # Extended key usages that C2PA knows for signing: e-mail protection, document signing, C2PA's own, Microsoft's.
 USAGES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1", "1.3.6.1.4.1.311.76.59.1.9")
+_CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 _ALONE = {"1.3.6.1.5.5.7.3.8": "time stamps", "1.3.6.1.5.5.7.3.9": "OCSP", "2.5.29.37.0": "any purpose"}
 _USES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
          "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")  # fmt: skip
@@ -40,16 +40,16 @@ class Credential:
     """A certificate that signs.
 
     Attributes:
-        algorithm: C2PA's name of it: "ES256", "ES384", "ES512", "PS256" or "ED25519".
+        algorithm: C2PA's name of it: "es256", "es384", "es512", "ps256" or "ed25519".
         chain: PEM, the signing certificate first.
-        sign: bytes -> signature as COSE has it.
+        key: PEM, PKCS8, not locked; never in a log.
         name: of the signer, for people.
         self_made: nobody vouches for it.
     """
 
     algorithm: str
     chain: str
-    sign: Callable[[bytes], bytes] = field(repr=False)
+    key: str = field(repr=False)
     name: str
     self_made: bool = False
 
@@ -69,11 +69,11 @@ def load(cert: Path, key: Path) -> Credential:
     private = _private(key)
     if _public(private.public_key()) != _public(chain[0].public_key()):
         raise InputError(f"{key}: {_stranger(private, chain)}; give the key that {cert} was issued for")
-    algorithm, sign = _algorithm(private, key)
+    algorithm = _algorithm(private, key)
     _in_time(chain, cert)
     _in_order(chain, cert)
     _may_sign(chain[0], cert)
-    return Credential(algorithm, _pem(chain), sign, said(chain[0].subject))
+    return Credential(algorithm, _pem(chain), _pkcs8(private), said(chain[0].subject))
 
 
 def self_made() -> Credential:
@@ -84,8 +84,7 @@ def self_made() -> Credential:
     authority, signer = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = _issued(f"{SELF_MADE}, authority", authority, by=authority)
     leaf = _issued(SELF_MADE, signer, by=authority, issuer=root)
-    algorithm, sign = _algorithm(signer, Path())
-    return Credential(algorithm, _pem([leaf, root]), sign, SELF_MADE, self_made=True)
+    return Credential("es256", _pem([leaf, root]), _pkcs8(signer), SELF_MADE, self_made=True)
 
 
 def anchors(path: Path) -> tuple[str, str]:
@@ -156,25 +155,20 @@ def _stranger(private: Any, chain: list[Certificate]) -> str:
     return "is the key of another certificate"
 
 
-def _algorithm(key: Any, path: Path) -> tuple[str, Callable[[bytes], bytes]]:
-    """The name of what a private key signs by, and the function that does.
+def _algorithm(key: Any, path: Path) -> str:
+    """The name of what a private key signs by.
 
     Raises:
         InputError: C2PA has no name for it.
     """
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     if isinstance(key, ed25519.Ed25519PrivateKey):
-        return "ED25519", key.sign
+        return "ed25519"
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048:
-        pss = padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size)
-        return "PS256", lambda data: key.sign(data, pss, hashes.SHA256())
-    curves = {"secp256r1": ("ES256", hashes.SHA256()), "secp384r1": ("ES384", hashes.SHA384())}
-    curves["secp521r1"] = ("ES512", hashes.SHA512())
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in curves:
-        name, digest = curves[key.curve.name]
-        return name, lambda data: _joined(key.sign(data, ec.ECDSA(digest)), key.curve.key_size)
+        return "ps256"
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _CURVES:
+        return _CURVES[key.curve.name]
     size = f" of {key.key_size} bits" if hasattr(key, "key_size") else ""
     raise InputError(
         f"{path}: is a {type(key).__name__.removesuffix('PrivateKey').lstrip('_')} key{size}, with which C2PA does not "
@@ -182,12 +176,10 @@ def _algorithm(key: Any, path: Path) -> tuple[str, Callable[[bytes], bytes]]:
     )
 
 
-def _joined(signature: bytes, bits: int) -> bytes:
-    """The two numbers of a signature side by side, as COSE has them, and not in DER."""
-    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+def _pkcs8(key: Any) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    length = -(-bits // 8)
-    return b"".join(number.to_bytes(length, "big") for number in decode_dss_signature(signature))
+    return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
 
 def _in_time(chain: list[Certificate], path: Path) -> None:

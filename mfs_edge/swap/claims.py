@@ -108,9 +108,8 @@ def sign(
         builder = c2pa.Builder(json.dumps(_manifest(told, edited=parent is not None)), context=context)
         if parent is not None:
             notes = _add(c2pa, builder, *parent)
-        algorithm = getattr(c2pa.C2paSigningAlg, credential.algorithm)
-        signer = c2pa.Signer.from_callback(credential.sign, algorithm, credential.chain, None)
-        builder.sign(signer, media_type, source, to)
+        with _signer(c2pa, credential) as signer:
+            builder.sign(signer, media_type, source, to)
     except c2pa.C2paError as error:
         raise Refused(reason_of(error)) from error
     return notes
@@ -157,6 +156,14 @@ def _context(c2pa: Any, trust: tuple[str, str] | None = None) -> Any:
         "builder": {"thumbnail": {"enabled": False}, "certificate_status_fetch": None},
     }
     return c2pa.Context.from_dict(settings)
+
+
+def _signer(c2pa: Any, credential: Credential) -> Any:
+    """Without an authority for time stamps, as it would be asked over the network."""
+    parts = (credential.algorithm, credential.chain, credential.key)
+    info = c2pa.C2paSignerInfo(*(part.encode() for part in parts), b"")
+    info.ta_url = None  # which older versions do not take above
+    return c2pa.Signer.from_info(info)
 
 
 def _manifest(told: Mapping[str, Any], *, edited: bool) -> dict[str, Any]:

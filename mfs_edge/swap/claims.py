@@ -20,9 +20,10 @@ from mfs_edge.swap.certificate import EXTRA, USAGES, Credential
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 ASSERTION = "org.mfs-edge.swap"
+TRUSTED, UNTRUSTED, INVALID, UNREADABLE = "valid, trusted", "valid, untrusted", "invalid", "unreadable"
 _PARENT = "parent"
 _AGENT = {"name": "mfs-edge", "version": __version__}
-_UNTRUSTED = "signingCredential.untrusted"
+_NOBODY = "signingCredential.untrusted"
 _EXPIRED = "signingCredential.expired"
 
 
@@ -35,7 +36,7 @@ class Read:
     """What a manifest says, and what its validation found.
 
     Attributes:
-        state: "trusted", "untrusted" (whole, but nobody who is trusted vouches for the signer), "invalid", or
+        state: "valid, trusted", "valid, untrusted" (nobody who is trusted vouches for the signer), "invalid", or
             "unreadable".
         problems: why it is invalid or unreadable.
         signer: who signed, as the certificate has it.
@@ -139,9 +140,9 @@ def read(path: Path, media_type: str, trust: tuple[str, str] | None = None) -> R
         except c2pa.C2paError.ManifestNotFound:
             return None
         except c2pa.C2paError as error:
-            return Read("unreadable", (reason_of(error),))
+            return Read(UNREADABLE, (reason_of(error),))
         except (ValueError, RecursionError) as error:  # of JSON
-            return Read("unreadable", (reason_of(error),))
+            return Read(UNREADABLE, (reason_of(error),))
 
 
 def _context(c2pa: Any, trust: tuple[str, str] | None = None) -> Any:
@@ -205,9 +206,9 @@ def _read(store: Any) -> Read:
         raise ValueError("it has no active manifest")
     signer = active.get("signature_info")
     failures = _failures(store)
-    state = {"Trusted": "trusted", "Valid": "untrusted"}.get(str(store.get("validation_state")), "invalid")
+    state = {"Trusted": TRUSTED, "Valid": UNTRUSTED}.get(str(store.get("validation_state")), INVALID)
     ingredients = tuple(each for each in _listed(active.get("ingredients")) if isinstance(each, Mapping))
-    problems = tuple(dict.fromkeys(_told(failure) for failure in failures)) if state == "invalid" else ()
+    problems = tuple(dict.fromkeys(_told(failure) for failure in failures)) if state == INVALID else ()
     return Read(state, problems, signer if isinstance(signer, Mapping) else {}, active, ingredients)
 
 
@@ -218,7 +219,7 @@ def _failures(store: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     for delta in _listed(results.get("ingredientDeltas")) if isinstance(results, Mapping) else []:
         deltas = delta.get("validationDeltas") if isinstance(delta, Mapping) else None
         listed += _listed(deltas.get("failure")) if isinstance(deltas, Mapping) else []
-    return [each for each in listed if isinstance(each, Mapping) and each.get("code") != _UNTRUSTED]
+    return [each for each in listed if isinstance(each, Mapping) and each.get("code") != _NOBODY]
 
 
 def _told(failure: Mapping[str, Any]) -> str:

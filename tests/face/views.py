@@ -79,7 +79,7 @@ def views(count: int, seed: int) -> Iterator[View]:
             turn=rng.uniform(-30, 30),
             face=60 * (1000 / 60) ** rng.uniform(),
             bright=rng.uniform(0.3, 1),
-            blur=rng.uniform(0, 0.03),
+            blur=rng.uniform(0, 0.02),
             mirrored=rng.uniform() < 0.5,
         )
 

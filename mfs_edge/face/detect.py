@@ -27,6 +27,7 @@ OF_ONE = 0.5  # guesses whose boxes have so much in common (intersection over un
 LOOKS = 6  # of Face Mesh at one guess, at most; 1 to 3 are usual
 SETTLED = 0.04  # of the eyes' distance: points that moved less than that between two looks stay
 HOPELESS = 0.3  # Face Mesh's score at the second look; of 260 faces (benchmarks/faces.py) the least was 0.97
+KEPT = 0.6  # of the threshold: the least score of a face that is followed
 NEAR = 0.7  # of the eyes' distance, between the middles of one face found twice
 STRIDE = SIDE // 2  # between windows: a face that fills half of one lies whole in another
 FINEST = 8  # windows along a picture's longer side at the finest scale: a face of 1/40 of it is found
@@ -41,6 +42,7 @@ class Sighting:
 
     face: Face
     region: Region
+    raw: np.ndarray  # float64 [5, 2] pixels: the mesh's own points, see ``mesh.fitted``
 
 
 def scales(width: int, height: int) -> list[float]:
@@ -123,12 +125,15 @@ class Detector:
                 found.append(seen)
         return sorted(found, key=lambda sighting: -sighting.face.score)
 
-    def look(self, image: np.ndarray, region: Region) -> Sighting | None:
-        """The face in a region of a picture, uint8 [H, W, 3] RGB; None if it is none, by the threshold.
+    def follow(self, image: np.ndarray, region: Region) -> Sighting | None:
+        """The face in a region of a picture, uint8 [H, W, 3] RGB, where it was a moment ago; None if it is none.
 
-        One look, for a region that is known well, as from the frame before.
+        One look, or two where it has moved. A face that was found is kept at a lower score than it was found at.
         """
-        return self._judged(image, self._mesh(image, region))
+        seen = self._mesh(image, region)
+        if seen.score >= HOPELESS and not seen.region.near(region):
+            seen = self._mesh(image, seen.region)
+        return self._judged(image, seen, KEPT * self.threshold)
 
     def _settled(self, image: np.ndarray, region: Region) -> Sighting | None:
         """The face near a region that was guessed: looked at until its points stay where they are.
@@ -142,16 +147,16 @@ class Detector:
                 return None
             moved = float(np.hypot(*(seen.raw - before.raw).T).max())
             if moved < SETTLED * float(np.hypot(*(seen.raw[1] - seen.raw[0]))):
-                return self._judged(image, seen)
+                return self._judged(image, seen, self.threshold)
             before = seen
         return None
 
-    def _judged(self, image: np.ndarray, seen: Meshed) -> Sighting | None:
+    def _judged(self, image: np.ndarray, seen: Meshed, threshold: float) -> Sighting | None:
         five = seen.five
-        if seen.score < self.threshold or not _plausible(five, image.shape):
+        if seen.score < threshold or not _plausible(five, image.shape):
             return None
         score = seen.score * likeness.score(image, five)
-        return Sighting(Face(five, score), seen.region) if score >= self.threshold else None
+        return Sighting(Face(five, score), seen.region, seen.raw) if score >= threshold else None
 
     def _guesses(self, image: np.ndarray, finest: int) -> list[Region]:
         """Where faces may be, the likeliest first."""

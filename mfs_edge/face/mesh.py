@@ -6,7 +6,7 @@ as large as the face. A second look, at the region that the first one's points g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,10 @@ from mfs_edge.face.network import Network
 
 POINTS = 468
 ROOM = 1.5  # the region's side, in sides of the face's box
+HOLD = 0.02  # of the side, and in radians: regions that are nearer to each other serve the same
 OUTER = (33, 263)  # outer corners of the eyes, the picture's left first: level in the region
+# px of the 112 px template: what is added to the mesh's eyes, nose and mouth corners. Written by face_offsets.py.
+OFFSETS = ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (2.15, 1.25), (-2.15, 1.25))
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,16 @@ class Region:
         linear = np.array([[c, s], [-s, c]])
         middle = (size - 1) / 2
         return np.column_stack([linear, middle - linear @ self.centre])
+
+    def moved(self, by: np.ndarray) -> Region:
+        """The same elsewhere: by [2] pixels."""
+        return replace(self, centre=self.centre + by)
+
+    def near(self, other: Region) -> bool:
+        """Whether another is so little off that Face Mesh sees the same in both."""
+        apart = float(np.hypot(*(self.centre - other.centre)))
+        turned = abs((self.angle - other.angle + np.pi) % (2 * np.pi) - np.pi)
+        return apart < HOLD * self.side and abs(other.side / self.side - 1) < 2 * HOLD and turned < 2 * HOLD
 
 
 @dataclass(frozen=True)
@@ -114,5 +127,24 @@ def region_of(points: np.ndarray, eyes: np.ndarray) -> Region:
     return Region(centre, ROOM * max(float((high - low).max()), 1e-3), angle)
 
 
-def fitted(five: np.ndarray) -> np.ndarray:
-    return five
+def fitted(raw: np.ndarray) -> np.ndarray:
+    """The mesh's five points moved to where the template's detector sees them: float [5, 2] pixels to the same.
+
+    Constant offsets in the frame of the face (turned and scaled as it is), from ``benchmarks/face_offsets.py``.
+    """
+    factor, _ = in_template(raw)
+    if abs(factor) < 1e-9:
+        return raw
+    moved = np.array(OFFSETS) @ [1, 1j] / factor
+    return raw + np.column_stack([moved.real, moved.imag])
+
+
+def in_template(points: np.ndarray) -> tuple[complex, complex]:
+    """Factor and summand that lay points [5, 2], as x + iy, on the 112 px template: turned, scaled, shifted."""
+    given, wanted = points @ [1, 1j], align.TEMPLATE @ [1, 1j]
+    middle = given.mean()
+    spread = float((np.abs(given - middle) ** 2).sum())
+    if spread < 1e-18:
+        return 0j, wanted.mean()
+    factor = complex(((given - middle).conj() @ wanted) / spread)
+    return factor, complex(wanted.mean() - factor * middle)

@@ -94,17 +94,26 @@ def _check_places(landmarks: np.ndarray, width: int, height: int, name: str) -> 
             f"{name}: landmark {int(outside.argmax()) + 1} at {x:g},{y:g} lies outside the {width}x{height} picture; "
             "give pixels of this very picture"
         )
-    matrix = align.affine(landmarks, align.ARCFACE_INPUT)
-    enlarged = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    frontal = float(align.TEMPLATE[1, 0] - align.TEMPLATE[0, 0]) / enlarged if enlarged else 0.0
+    enlarged = _enlarged(landmarks)
     eyes = _eye_distance(landmarks)
-    if eyes < MIN_EYES / 2 or frontal < MIN_EYES:
+    if eyes < MIN_EYES / 2 or _frontal(landmarks) < MIN_EYES:
         most = float(align.TEMPLATE[1, 0] - align.TEMPLATE[0, 0]) / MIN_EYES
         raise IdentityError(
             f"{name}: the eyes are {eyes:.3g} px apart in a picture of {width}x{height}, and the face would be "
             f"enlarged {enlarged:.3g} times, at most {most:.2g}; give landmarks in pixels of this very picture, not in "
             "percent or of a smaller copy"
         )
+
+
+def _enlarged(landmarks: np.ndarray) -> float:
+    """How many px of the 112 px crop one of the picture becomes."""
+    return float(np.sqrt(abs(np.linalg.det(align.affine(landmarks, align.ARCFACE_INPUT)[:, :2]))))
+
+
+def _frontal(landmarks: np.ndarray) -> float:
+    """The distance in pixels that the eyes would have if the face looked here."""
+    enlarged = _enlarged(landmarks)
+    return float(align.TEMPLATE[1, 0] - align.TEMPLATE[0, 0]) / enlarged if enlarged else 0.0
 
 
 def _check_shape(landmarks: np.ndarray, name: str) -> float:
@@ -124,6 +133,17 @@ def _check_shape(landmarks: np.ndarray, name: str) -> float:
             f"at most {MAX_RESIDUAL:g}); give in this order: {ORDER}"
         )
     return residual
+
+
+def shapely(landmarks: np.ndarray) -> bool:
+    """Whether five points, float [5, 2] pixels, lie to each other as a face's do, and not too near for a person's."""
+    if not np.isfinite(landmarks).all() or _eye_distance(landmarks) < MIN_EYES / 2:
+        return False
+    try:
+        _check_shape(landmarks, "")
+    except IdentityError:
+        return False
+    return _frontal(landmarks) >= MIN_EYES
 
 
 def _check_content(landmarks: np.ndarray, image: np.ndarray, found: float, name: str, *, certain: bool) -> None:

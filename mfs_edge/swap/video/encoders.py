@@ -82,6 +82,7 @@ class Look:
     aspect: Fraction
     colour: Colour
     turn: Turn
+    gaps: bool = False  # a frame may end before the next one begins
 
 
 class Piece:

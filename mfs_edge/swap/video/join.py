@@ -197,7 +197,7 @@ def _pictures(stretches: Sequence[Stretch], video: Any, look: Look) -> Iterator[
     for stretch, behind in zip(stretches, ends, strict=True):
         with decoding(stretch.path, lambda: "cannot be read back"), av.open(f"file:{stretch.path}") as piece:
             packets = [packet for packet in piece.demux(video=0) if packet.size]
-            shown = durations(stretch.times, stretch.durations, behind)
+            shown = durations(stretch.times, stretch.durations, behind, gaps=look.gaps)
             for packet, pts, duration in zip(packets, stretch.times, shown, strict=True):
                 packet.stream, packet.time_base = video, look.time_base
                 packet.pts = packet.dts = pts
@@ -205,12 +205,21 @@ def _pictures(stretches: Sequence[Stretch], video: Any, look: Look) -> Iterator[
                 yield pts * look.time_base, packet
 
 
-def durations(times: Sequence[int], told: Sequence[int], behind: int | None) -> list[int]:
-    """How long each frame is shown: as the source said, else until the next, and the last as the one before it."""
-    following = [*times[1:], behind]
-    shown = []
-    for pts, duration, end in zip(times, told, following, strict=True):
-        shown.append(duration or (end - pts if end is not None else shown[-1] if shown else 0))
+def durations(times: Sequence[int], told: Sequence[int], behind: int | None, *, gaps: bool) -> list[int]:
+    """How long each frame is shown, in the unit of its time.
+
+    Args:
+        times: of a piece's frames.
+        told: by the source, of each; 0 where it did not say.
+        behind: when the frame behind the piece is shown; None where there is none.
+        gaps: a frame may end before the next one begins, as the source said; else it never does.
+    """
+    shown: list[int] = []
+    for pts, duration, end in zip(times, told, [*times[1:], behind], strict=True):
+        if end is None:
+            shown.append(duration or (shown[-1] if shown else 0))
+        else:
+            shown.append(duration if gaps and 0 < duration < end - pts else end - pts)
     return shown
 
 

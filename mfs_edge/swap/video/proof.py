@@ -93,6 +93,8 @@ def _require_times(made: Path, shown: Sequence[Fraction], exact: Sequence[Fracti
     off = max(abs(now - was - shift) for now, was in zip(shown, exact, strict=True))
     if off > _MILLISECOND:
         raise CheckFailed(f"{made}: a frame is shown {float(off):.4f} s off its time; nothing was published")
+    if shift:
+        note(f"all times begin {float(shift):.3f} s later, as {made.suffix} has none below zero")
     if off:
         note(f"times are rounded to milliseconds, as {made.suffix} holds no finer ones")
 

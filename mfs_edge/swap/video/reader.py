@@ -42,6 +42,7 @@ class Facts:
     colour: colour.Colour
     turn: turn.Turn
     frames: int
+    gaps: bool  # its container says how long each frame is shown; MP4's only when the next is decoded
 
 
 class Reader:
@@ -174,6 +175,7 @@ def _facts(path: Path, note: Note) -> Facts:
             colour.of(first, str(path)),
             _turned(first),
             frames,
+            not container.format.name.startswith("mov"),
         )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _RUN, _LOCK, _LIST, _PARTIAL, _DONE = "run.json", "lock", "play.ffconcat", "partial", "done"
-_LAST = (_DONE, _RUN)  # these go behind the others: they say what those were, should it end half-way
+_ORDER = {_LIST: -1, _DONE: 1, _RUN: 2}  # of going: what leads to the others first, what says whose they were last
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class Work:
             self.partial.unlink(missing_ok=True)
         self.records = []
         inside = [path for path in self.folder.iterdir() if path.name != _LOCK]
-        for path in sorted(inside, key=lambda path: _LAST.index(path.name) if path.name in _LAST else -1):
+        for path in sorted(inside, key=lambda path: _ORDER.get(path.name, 0)):
             files.delete(path)
 
     def leave(self) -> None:

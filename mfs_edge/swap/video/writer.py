@@ -225,7 +225,7 @@ class Writer:
             made = self._piece.finished()
             stretches.append(Stretch(self._work.aside(made), self._piece.times, self._piece.durations))
         end = stretches[-1]
-        shown = join.durations(end.times, end.durations, None)[-1]
+        shown = join.durations(end.times, end.durations, None, gaps=self._look.gaps)[-1]
         self._join(stretches, until=(end.times[-1] + shown) * self._look.time_base)
         if self._finish is not None:
             self._finish(self._work.unfinished)
@@ -253,6 +253,6 @@ def _look(like: Source) -> Look:
     if isinstance(like, Reader):
         facts = like.facts
         size = (facts.width, facts.height)
-        return Look(*size, facts.time_base, rate, facts.aspect, facts.colour, facts.turn)
+        return Look(*size, facts.time_base, rate, facts.aspect, facts.colour, facts.turn, facts.gaps)
     tags = colour.sized(like.width, like.height)
     return Look(like.width, like.height, like.time_base, rate, Fraction(1), tags, Turn())

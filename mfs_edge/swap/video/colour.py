@@ -6,7 +6,7 @@ both files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,10 @@ LIMITED, FULL = 1, 2
 _HD = 576  # lines; players hold what has more, and no tag, for BT.709
 
 
+def _converter() -> Any:
+    return require("av.video.reformatter", EXTRA).VideoReformatter()
+
+
 @dataclass(frozen=True)
 class Colour:
     """The tags of a video, and what they mean where they leave it open."""
@@ -37,10 +41,13 @@ class Colour:
     transfer: int = _UNSPECIFIED
     scaler: int = 5  # what converts it
     full: bool = False
+    _readers: Any = field(default_factory=_converter, compare=False, repr=False)  # kept: to set one up takes longer
+    _writers: Any = field(default_factory=_converter, compare=False, repr=False)  # than to convert a small picture
 
     def rgb(self, frame: VideoFrame) -> np.ndarray:
         """The picture of a decoded frame: uint8 [H, W, 3], as stored; may be written to."""
-        told = frame.reformat(
+        told = self._readers.reformat(
+            frame,
             format="rgb24",
             src_colorspace=self.scaler,
             src_color_range=FULL if self.full else LIMITED,
@@ -58,7 +65,8 @@ class Colour:
         """
         av = require("av", EXTRA)
         given = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        return given.reformat(
+        return self._writers.reformat(
+            given,
             format=layout,
             dst_colorspace=self.scaler,
             dst_color_range=FULL if self.full else LIMITED,

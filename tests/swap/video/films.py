@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +33,6 @@ class Film:
     container: dict[str, str] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=lambda: {"crf": "12"})
     metadata: dict[str, str] = field(default_factory=dict)
-    interlaced: bool = False
-    grey: bool = False
 
     def seconds(self) -> float:
         times = self.at()
@@ -44,10 +43,14 @@ class Film:
 
     def picture(self, index: int) -> np.ndarray:
         """Smooth colours that drift: uint8 [H, W, 3]."""
-        y, x = np.mgrid[: self.height, : self.width] * (2 * np.pi) / np.array([self.height, self.width])[:, None, None]
-        waves = [np.sin(x + y + 0.1 * index), np.cos(x - 0.07 * index), np.sin(2 * y + x + 1 - 0.05 * index)]
-        picture = np.rint(128 + 60 * np.stack(waves, axis=-1)).astype(np.uint8)
-        return np.repeat(picture[..., :1], 3, axis=2) if self.grey else picture
+        return _picture(self.height, self.width, index % 100)
+
+
+@functools.lru_cache(100)
+def _picture(height: int, width: int, index: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width] * (2 * np.pi) / np.array([height, width])[:, None, None]
+    waves = [np.sin(x + y + 0.1 * index), np.cos(x - 0.07 * index), np.sin(2 * y + x + 1 - 0.05 * index)]
+    return np.rint(128 + 60 * np.stack(waves, axis=-1)).astype(np.uint8)
 
 
 def write(path: Path, film: Film | None = None, **changes: Any) -> Path:

@@ -167,6 +167,8 @@ def swapped(result: Swapped, *, profile: bool, seconds: Mapping[str, float], not
         counts = {status: len(result.of(status)) for status in ("swapped", "kept", "no face", "failed")}
         told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         console.print(styled(f"{result.out}: ", (told or "nothing", "bold")))
+    for path in result.report:
+        console.print(styled("Look at ", (str(path), "bold")))
     if profile:
         console.print(_stages(result.stages))
 

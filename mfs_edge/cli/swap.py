@@ -36,17 +36,25 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 @click.option(
     "--face-models", metavar="DIR", type=PATH, help="Where the models that find faces are.  [default: the cache]"
 )
-@click.option("--arcface", type=PATH, help="ArcFace checkpoint, or FILE#NAME; for --face reference:PHOTO.")
+@click.option("--arcface", type=PATH, help="ArcFace checkpoint, or FILE#NAME; for --face reference:PHOTO and --report.")
 @click.option("--threads", type=int, help="Of the runtime.  [default: the runtime's own choice]")
 @click.option("--profile", is_flag=True, help="Show the time of each stage; --json has it anyway.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--resume", is_flag=True, help="Continue a video where an earlier run ended.")
+@click.option(
+    "--sign-cert", type=PATH, help="Certificate (PEM) that signs the results.  [default: one made on the spot]"
+)
+@click.option("--sign-key", type=PATH, help="Its key (PEM).")
+@click.option("--label", is_flag=True, help="Draw a mark that people see.")
+@click.option("--report", metavar="DIR", type=PATH, help="Write what was changed and what was not, as JSON and a page.")
+@click.option("--identity", type=PATH, help="id.npy of whose face is put in, for the likeness in --report.")
 @json_option
 def swap(source: Path, out: Path, json: bool, profile: bool, **options: Any) -> None:
     """Swap the faces of IN into OUT.
 
     IN is a photo, a folder of photos, a video, camera:0, or - for raw frames on standard input. OUT is written in the
-    format that its name ends in. A folder's results keep their names, and what is there already is kept.
+    format that its name ends in, and says in its metadata, signed, that faces in it were swapped. A folder's results
+    keep their names, and what is there already is kept.
     """
     from mfs_edge.cli import show as report
     from mfs_edge.swap.run import swap as run

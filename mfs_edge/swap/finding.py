@@ -6,15 +6,17 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mfs_edge.base import extras
 from mfs_edge.base.errors import InputError, UsageError
-from mfs_edge.face.found import Face, Finder
+from mfs_edge.face.found import Face
 from mfs_edge.swap.given import Given
 from mfs_edge.swap.stream import Frame
+
+if TYPE_CHECKING:
+    from mfs_edge.face.detect import Detector
 
 Find = Callable[[Frame], list[Face]]
 Note = Callable[[str], None]
@@ -40,10 +42,11 @@ class Finding:
         return Given(self.landmarks, self.note)
 
     @functools.cached_property
-    def detector(self) -> Finder:
+    def detector(self) -> Detector:
         """BlazeFace and Face Mesh, for single pictures."""
-        found: Finder = extras.require("mfs_edge.face.detect", "swap").Detector(self.models)
-        return found
+        from mfs_edge.face.detect import Detector
+
+        return Detector(self.models)
 
     def check(self) -> None:
         """Before any work: can it find faces? Raises as :meth:`picture`."""
@@ -63,15 +66,21 @@ class Finding:
             return self._given.picture(image, path)
         return checked(self.finder(image, 0.0)) if self.finder else self.detector(image, 0.0)
 
-    def stream(self) -> tuple[Find, Any]:
-        """What finds the faces of a video's frames, and what of it remembers from frame to frame; or None."""
+    def stream(self, *, most: int | None = None) -> tuple[Find, Any]:
+        """What finds the faces of a video's frames, and what of it remembers from frame to frame; or None.
+
+        Args:
+            most: faces that are of interest; None is all.
+        """
         if self.landmarks is not None:
             return self._given.frame, None
         if self.finder is not None:
             given = self.finder
             memory = given if hasattr(given, "state") and hasattr(given, "restore") else None
             return lambda frame: checked(given(frame.pixels, frame.seconds)), memory
-        tracker = extras.require("mfs_edge.face.track", "swap").Tracker(self.detector)
+        from mfs_edge.face.track import Tracker
+
+        tracker = Tracker(self.detector, most=most)
         memory = tracker if hasattr(tracker, "state") and hasattr(tracker, "restore") else None
         return lambda frame: tracker(frame.pixels, frame.seconds), memory
 

@@ -12,13 +12,10 @@ from mfs_edge.face.found import Face
 from mfs_edge.swap.choose import REFERENCE, Chooser, Likeness, Rule, left_to_right
 from mfs_edge.swap.finding import Finding
 from mfs_edge.swap.frame import Chosen, FaceSwap
-from mfs_edge.swap.made import Made
 from mfs_edge.swap.results import Seen
 from mfs_edge.swap.session import Session
 from mfs_edge.swap.stages import Stages
-
-# Writes into a finished file what it is; given its temporary name, what it was made with, and its source.
-Say = Callable[[Path, Made, Path | None], Sequence[str]]
+from mfs_edge.swap.telling import Telling
 
 
 @dataclass
@@ -28,7 +25,7 @@ class Job:
     session: Session
     finding: Finding
     rule: Rule
-    say: Say
+    telling: Telling
     note: Callable[[str], None]
     overwrite: bool = False
     likeness: Likeness | None = None  # to the reference
@@ -42,15 +39,18 @@ class Job:
         """One for each photo or video."""
         return Chooser(self.rule, len(self.session.people), self.likeness, self.least)
 
-    def finish(self, path: Path, made: Made, source: Path | None) -> None:
-        """The one place where a finished photo or video is told what it is, before it gets its final name."""
-        for line in self.say(path, made, source):
-            self.note(line)
+    def frame(self, pixels: np.ndarray, chosen: Sequence[Chosen], index: int = 0, seconds: float = 0.0) -> int:
+        """Swap the faces of one frame, uint8 [H, W, 3] RGB, in place, and tell it; how many were swapped."""
+        before = self.telling.copied(pixels)
+        count = self.swap.frame(pixels, chosen)
+        self.telling.frame(pixels, before, chosen if count else (), index, seconds)
+        self.stages.frames += 1
+        return count
 
     def nobody(self, path: Path, found: Sequence[Face], chosen: Sequence[Chosen], chooser: Chooser) -> str:
         """Why nothing was swapped in a picture."""
         if chosen:
-            return f"{path}: the network's mask shows nothing of the face; nothing was written (are the landmarks right?)"
+            return f"{path}: the network's mask shows nothing of the face; nothing was written: look at the landmarks"
         if not found:
             return f"{path}: no face found; nothing was written (give it with --landmarks FILE)"
         if self.rule.kind == REFERENCE:

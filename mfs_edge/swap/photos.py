@@ -41,8 +41,7 @@ def one(job: Job, source: Path, out: Path) -> Done:
         found = job.finding.picture(picture.pixels, source)
         chooser = job.chooser()
         chosen = chooser(found, picture.pixels)
-    count = job.swap.frame(picture.pixels, chosen)
-    job.stages.frames += 1
+    count = job.frame(picture.pixels, chosen)
     told = (str(source), str(out))
     if not count:
         reason = job.nobody(source, found, chosen, chooser)
@@ -59,7 +58,7 @@ def one(job: Job, source: Path, out: Path) -> Done:
         made = job.session.made(people=people, faces=count, notes=lost)
         with files.atomic(out) as temporary:
             temporary.write_bytes(encoded)
-            job.finish(temporary, made, source)
+            job.telling.say(temporary, made, source)
     return Done(*told, SWAPPED, "", width, height, job.seen(found, chosen), swapped=count, made=made)
 
 

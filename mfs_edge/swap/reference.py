@@ -18,6 +18,17 @@ from mfs_edge.swap.finding import Finding
 LEAST = 0.35
 
 
+def embedder(arcface: Path) -> Embedder:
+    """ArcFace of a checkpoint, or of FILE#NAME.
+
+    Raises:
+        CheckpointError: it is not ArcFace's.
+        MissingDependency: torch is not installed.
+    """
+    extras.require("torch", "compile")
+    return Embedder(checkpoint.load(arcface, expect="arcface"))
+
+
 class Reference:
     """How like the person in a photo a face is, -1 to 1."""
 
@@ -33,8 +44,7 @@ class Reference:
             InputError: there is no face in it, or the checkpoint is not ArcFace's.
             MissingDependency: torch is not installed.
         """
-        extras.require("torch", "compile")
-        self._network = Embedder(checkpoint.load(arcface, expect="arcface"))
+        self._network = embedder(arcface)
         self._known = self._embedding(_cropped(photo, finding))
 
     def __call__(self, image: np.ndarray, face: Face) -> float:

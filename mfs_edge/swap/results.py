@@ -54,6 +54,7 @@ class Swapped:
     people: tuple[str, ...]
     done: tuple[Done, ...]
     stages: Stages = field(repr=False)
+    report: tuple[Path, ...] = ()  # files of it
 
     @property
     def passed(self) -> bool:
@@ -84,7 +85,8 @@ class Swapped:
         """For ``--json``: the artefact by its name, the files, and the stages."""
         files = [{**asdict(one), "made": _told(one.made)} for one in self.done]
         told = {"out": str(self.out), "artefact": self.artefact.name, "people": list(self.people)}
-        return {**told, "passed": self.passed, "files": files, **self.stages.as_json()}
+        report = [str(path) for path in self.report]
+        return {**told, "passed": self.passed, "files": files, "report": report, **self.stages.as_json()}
 
 
 def _told(made: Made | None) -> dict[str, Any] | None:

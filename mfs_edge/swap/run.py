@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from mfs_edge.base import extras, files, images
 from mfs_edge.base.errors import UsageError
 from mfs_edge.base.progress import Recorded, Steps
-from mfs_edge.swap import photos, session, streams
+from mfs_edge.swap import photos, provenance, session, streams, telling, video
 from mfs_edge.swap.choose import REFERENCE, Rule
 from mfs_edge.swap.finding import Finding, Points
 from mfs_edge.swap.job import Job
@@ -64,6 +64,11 @@ def swap(
     threads: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    sign_cert: PathLike | None = None,
+    sign_key: PathLike | None = None,
+    label: bool = False,
+    report: PathLike | None = None,
+    identity: PathLike | None = None,
     steps: Steps | None = None,
 ) -> Swapped:
     """Swap the faces in photos and videos with an artefact.
@@ -79,10 +84,15 @@ def swap(
         landmarks: a file of five points, in the place of the detector; for a folder of photos a folder of files.
         finder: in its place, any callable: (image uint8 [H, W, 3] RGB, seconds) -> faces, or points [5, 2] of each.
         face_models: the folder with the detector's two models; by default the cache of ``mfs-edge face-models``.
-        arcface: its checkpoint; for a reference only.
+        arcface: its checkpoint; for a reference, and for the likeness in a report.
         threads: of the runtime.
         overwrite: replace what is there.
         resume: continue a video that an earlier run has begun.
+        sign_cert: the certificate (PEM) that signs what the results say of themselves; by default one made on the spot.
+        sign_key: its key.
+        label: draw a mark that people see.
+        report: a folder to write what was changed and what was not into.
+        identity: id.npy of whose face is put in, for the likeness in the report.
         steps: told of progress.
 
     Returns:
@@ -96,7 +106,7 @@ def swap(
     steps = steps or Recorded()
     extras.require("cv2", "swap")
     kind, out = kind_of(source), Path(out)
-    _check(kind, source, out, resume=resume, overwrite=overwrite)
+    _check(kind, source, out, resume=resume, overwrite=overwrite, report=report)
     packs = [Path(pack)] if isinstance(pack, str | Path) else [Path(one) for one in pack]
     rule = Rule.of(face, max(1, len(packs)))
     finding = Finding(_path(landmarks), finder, _path(face_models), steps.note)
@@ -105,34 +115,37 @@ def swap(
         finding.check()
     for line in opened.warnings:
         steps.note(line)
-    job = Job(opened, finding, rule, _say(), steps.note, overwrite, **_likeness(rule, _path(arcface), finding))
+    likeness = _likeness(rule, _path(arcface), finding, reported=report is not None)
+    told = telling.telling(
+        sign_cert=sign_cert, sign_key=sign_key, label=label, report=report, arcface=arcface, identity=identity,
+        overwrite=overwrite, note=steps.note,
+    )  # fmt: skip
+    job = Job(opened, finding, rule, told, steps.note, overwrite, **likeness)
     done = _swapped(job, kind, source, out, steps, resume=resume)
     people = tuple(person.name for person in opened.people)
-    return Swapped(out, opened.path, people, tuple(done), job.stages)
+    made = done[0].made
+    return Swapped(out, opened.path, people, tuple(done), job.stages, told.finish(made) if made else ())
 
 
 def _path(given: PathLike | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _check(kind: Kind, source: PathLike, out: Path, *, resume: bool, overwrite: bool) -> None:
+def _check(kind: Kind, source: PathLike, out: Path, *, resume: bool, overwrite: bool, report: PathLike | None) -> None:
     """What can be told before any work."""
+    if report is not None and kind is Kind.FOLDER:
+        raise UsageError(f"{source}: is a folder, and --report is of one photo or video; give one of them, or leave it")
     if resume and kind is not Kind.VIDEO:
         raise UsageError(f"{source}: is a {kind.value}, and only a video is continued with --resume; leave it out")
     if kind is Kind.PHOTO:
         photos.check(Path(source), out, overwrite=overwrite)
 
 
-def _say() -> Callable[[Path, Made, Path | None], Sequence[str]]:
-    """Who writes into finished files what they are."""
-    return lambda path, made, source: ()
-
-
-def _likeness(rule: Rule, arcface: Path | None, finding: Finding) -> dict[str, Any]:
+def _likeness(rule: Rule, arcface: Path | None, finding: Finding, *, reported: bool) -> dict[str, Any]:
     """How like the reference a face is, where one is asked for."""
     if rule.kind != REFERENCE or rule.photo is None:
-        if arcface is not None:
-            raise UsageError("--arcface tells a face by a reference; add --face reference:PHOTO, or leave it out")
+        if arcface is not None and not reported:
+            raise UsageError("--arcface compares faces; add --face reference:PHOTO or --report DIR, or leave it out")
         return {}
     if arcface is None:
         raise UsageError(f"--face reference:{rule.photo}: faces are compared by ArcFace; add --arcface FILE")
@@ -163,7 +176,7 @@ def _stream(job: Job, kind: Kind, source: PathLike, out: Path, steps: Steps, *, 
 
     def finish(path: Path) -> None:
         if watching.faces:
-            job.finish(path, made(), origin)
+            job.telling.say(path, made(), origin)
 
     with _source(kind, source, steps) as frames:
         options = {"overwrite": job.overwrite, "resume": resume, "key": _key(job), "memory": watching, "finish": finish}
@@ -180,7 +193,7 @@ def _stream(job: Job, kind: Kind, source: PathLike, out: Path, steps: Steps, *, 
 def _source(kind: Kind, source: PathLike, steps: Steps) -> Any:
     """A ``Source`` that closes itself."""
     if kind is Kind.VIDEO:
-        return extras.require("mfs_edge.swap.video", "video").open(Path(source), note=steps.note)
+        return video.open(Path(source), note=steps.note)
     if kind is Kind.CAMERA:
         return extras.require("mfs_edge.swap.camera", "video").open(str(source), note=steps.note)
     return extras.require("mfs_edge.swap.pipe", "video").open(note=steps.note)
@@ -189,8 +202,9 @@ def _source(kind: Kind, source: PathLike, steps: Steps) -> Any:
 def _sink(out: Path, like: Any, steps: Steps, options: Mapping[str, Any]) -> Any:
     """A ``Sink`` that closes itself."""
     if str(out) == PIPE:
+        steps.note(provenance.cannot("raw frames"))
         return extras.require("mfs_edge.swap.pipe", "video").create(like=like, note=steps.note)
-    return extras.require("mfs_edge.swap.video", "video").create(out, like=like, note=steps.note, **options)
+    return video.create(out, like=like, note=steps.note, **options)
 
 
 def _key(job: Job) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mfs_edge.base.progress import Count
-from mfs_edge.swap.choose import Chooser
+from mfs_edge.swap.choose import LARGEST, Chooser
 from mfs_edge.swap.finding import Find
 from mfs_edge.swap.job import Job
 from mfs_edge.swap.stages import DECODE, DETECT, ENCODE
@@ -41,7 +41,7 @@ class Watching:
 
 def watching(job: Job) -> Watching:
     """For one video; raises as ``Finding.stream``."""
-    find, memory = job.finding.stream()
+    find, memory = job.finding.stream(most=1 if job.rule.kind == LARGEST else None)
     return Watching(find, job.chooser(), memory)
 
 
@@ -59,13 +59,12 @@ def run(job: Job, watching: Watching, source: Source, sink: Sink, told: Count | 
     for frame in frames:
         with job.stages.timed(DETECT):
             chosen = watching.chooser(watching.find(frame), frame.pixels)
-        swapped = job.swap.frame(frame.pixels, chosen)
+        swapped = job.frame(frame.pixels, chosen, frame.index, frame.seconds)
         watching.faces += swapped
         watching.people.update(one.person for one in chosen if swapped)
         watching.frames += 1
         with job.stages.timed(ENCODE):
             sink.write(frame)
-        job.stages.frames += 1
         if told is not None:
             total = source.frames or 0
             told(min(frame.index + 1, total or frame.index + 1), total)

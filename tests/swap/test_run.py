@@ -21,7 +21,7 @@ from mfs_edge.base.errors import CheckFailed, InputError, OutputError, UsageErro
 from mfs_edge.base.progress import Recorded
 from mfs_edge.cli.swap import swap as command
 from mfs_edge.face import align
-from mfs_edge.swap import run
+from mfs_edge.swap import provenance
 from mfs_edge.swap.made import Made
 from mfs_edge.swap.results import Swapped
 from mfs_edge.swap.run import Kind, kind_of
@@ -132,12 +132,12 @@ def test_a_finished_photo_is_told_what_it_is_before_it_gets_its_name(
     told: list[tuple[Made, Path | None, bool]] = []
     out = tmp_path / "out.png"
 
-    def say(path: Path, made: Made, source: Path | None) -> list[str]:
+    def say(path: Path, made: Made, signer: object, *, source: Path | None) -> list[str]:
         told.append((made, source, out.exists()))
         path.write_bytes(path.read_bytes() + b"said")
         return ["a line"]
 
-    monkeypatch.setattr(run, "_say", lambda: say)
+    monkeypatch.setattr(provenance, "say", say)
     steps = Recorded()
     mfs_edge.swap(photo, out, artefact=built.path("tflite"), landmarks=landmarks, steps=steps)
     ((made, source, existed),) = told
@@ -150,13 +150,11 @@ def test_a_finished_photo_is_told_what_it_is_before_it_gets_its_name(
 def test_what_fails_leaves_nothing(
     built: Built, photo: Path, landmarks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
-    def failing(*_: object) -> list[str]:
+    def failing(*_: object, **__: object) -> list[str]:
         raise OutputError("full")
 
-    if fails == "say":
-        monkeypatch.setattr(run, "_say", lambda: failing)
-    else:
-        monkeypatch.setattr("mfs_edge.swap.photo.encode", failing)
+    where = {"say": "mfs_edge.swap.provenance.say", "encode": "mfs_edge.swap.photo.encode"}
+    monkeypatch.setattr(where[fails], failing)
     with pytest.raises(OutputError, match="full"):
         mfs_edge.swap(photo, tmp_path / "out.png", artefact=built.path("tflite"), landmarks=landmarks)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "in.txt"]
@@ -248,10 +246,10 @@ def test_overwrite_replaces(built: Built, photo: Path, landmarks: Path, tmp_path
     assert images.read_rgb(out).shape == astronaut().shape
 
 
-def test_a_hundred_megapixels(built: Built, tmp_path: Path) -> None:
+def test_a_large_photo(built: Built, tmp_path: Path) -> None:
     """The face is found and pasted where it is; nothing of the picture's size is computed in floats."""
-    picture = np.zeros((10_000, 10_000, 3), np.uint8)
-    at = np.array([9000, 8000])
+    picture = np.zeros((6000, 6000, 3), np.uint8)
+    at = np.array([5000, 4000])
     height, width = room().image.shape[:2]
     picture[at[1] : at[1] + height, at[0] : at[0] + width] = room().image
     cv2.imwrite(str(tmp_path / "large.bmp"), picture[..., ::-1])
@@ -295,6 +293,36 @@ def test_arcface_belongs_to_a_reference(built: Built, photo: Path, tmp_path: Pat
         mfs_edge.swap(photo, tmp_path / "o.png", arcface=tmp_path / "a.pth", **options)
     with pytest.raises(UsageError, match="--arcface FILE"):
         mfs_edge.swap(photo, tmp_path / "o.png", face=f"reference:{photo}", **options)
+
+
+def test_what_it_says_can_be_read_back_and_the_label_is_drawn(
+    built: Built, photo: Path, landmarks: Path, tmp_path: Path
+) -> None:
+    from mfs_edge.about.inspection import inspect as told
+
+    options: dict[str, Any] = {"artefact": built.path("tflite"), "landmarks": landmarks}
+    mfs_edge.swap(photo, tmp_path / "plain.png", **options)
+    mfs_edge.swap(photo, tmp_path / "marked.jpg", label=True, report=tmp_path / "report", **options)
+    facts = told(tmp_path / "marked.jpg").facts
+    assert "valid" in facts["manifest"]
+    assert built.path("tflite").name in facts["artefact"]
+    plain, marked = (images.read_rgb(tmp_path / name).astype(int) for name in ("plain.png", "marked.jpg"))
+    assert np.abs(plain[-20:, -60:] - marked[-20:, -60:]).max() > 50
+    assert np.abs(plain[:100, :100] - marked[:100, :100]).mean() < 5
+    assert (tmp_path / "report" / "changes.json").exists()
+
+
+def test_a_report_is_checked_before_any_work(built: Built, photo: Path, landmarks: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"artefact": built.path("tflite"), "landmarks": landmarks}
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "changes.json").write_text("another's")
+    with pytest.raises(OutputError, match="report"):
+        mfs_edge.swap(photo, tmp_path / "o.png", report=tmp_path / "report", **options)
+    with pytest.raises(UsageError, match="--identity is what --report"):
+        mfs_edge.swap(photo, tmp_path / "o.png", identity=tmp_path / "id.npy", **options)
+    with pytest.raises(UsageError, match="of one photo or video"):
+        mfs_edge.swap(tmp_path, tmp_path.with_name("o"), report=tmp_path / "r", **options)
+    assert not (tmp_path / "o.png").exists()
 
 
 def test_the_python_api_and_the_command_line_have_the_same_names_and_defaults() -> None:

@@ -12,14 +12,16 @@ import pytest
 
 from mfs_edge.base.errors import InputError
 from mfs_edge.face.found import Face
-from mfs_edge.swap import run, streams
+from mfs_edge.swap import provenance, run, streams
 from mfs_edge.swap.choose import Rule
 from mfs_edge.swap.finding import Finding
 from mfs_edge.swap.job import Job
+from mfs_edge.swap.provenance import Signer
 from mfs_edge.swap.results import NO_FACE
 from mfs_edge.swap.session import Session
 from mfs_edge.swap.stream import Frame
 from mfs_edge.swap.streams import Watching
+from mfs_edge.swap.telling import Telling
 from tests.swap.conftest import Built, room
 
 FRAMES = 7
@@ -85,7 +87,7 @@ class Following:
 def job(built: Built) -> Job:
     return Job(
         Session(built.path("tflite"), threads=1), Finding(finder=Following()), Rule.of("largest", 1),
-        lambda path, made, source: (), print,
+        Telling(Signer.of(), print), print,
     )  # fmt: skip
 
 
@@ -132,13 +134,13 @@ class Opened:
         self.film, self.roll, self.said = Film(), Roll(), []  # type: ignore[var-annotated]
         monkeypatch.setattr(run, "_source", lambda kind, source, steps: self.film)
         monkeypatch.setattr(run, "_sink", self._sink)
-        monkeypatch.setattr(run, "_say", lambda: self._say)
+        monkeypatch.setattr(provenance, "say", self._say)
 
     def _sink(self, out: Path, like: object, steps: object, options: dict[str, Any]) -> Roll:
         self.roll.options = options
         return self.roll
 
-    def _say(self, path: Path, made: Any, source: Path | None) -> list[str]:
+    def _say(self, path: Path, made: Any, signer: object, *, source: Path | None) -> list[str]:
         self.said.append((path, made, source))
         return []
 

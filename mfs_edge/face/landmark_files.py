@@ -84,6 +84,8 @@ def _of_file(path: Path) -> dict[int, list[np.ndarray]]:
 
     def convert(value: Any) -> list[np.ndarray]:
         for number, entry in _frames(value):
+            if number < 0:
+                raise _Unknown(f"counts a frame as {number}")
             with _in_frame(number):
                 frames[number] = [*frames.get(number, []), *_faces(entry)]
         return [face for faces in frames.values() for face in faces]

@@ -33,6 +33,7 @@ COMPILER = {
     "safetensors": "from safetensors.numpy import load, save; load(save({}))",
 }
 OTHERS = {  # what only some commands need
+    "platformdirs": "platformdirs.user_cache_dir",
     "joblib": "joblib.Parallel(2, backend='threading')(joblib.delayed(abs)(-n) for n in range(2))",
     "distributed": "distributed.LocalCluster",
     "pyrage": "k = pyrage.x25519.Identity.generate(); pyrage.decrypt(pyrage.encrypt(b'', [k.to_public()]), [k])",

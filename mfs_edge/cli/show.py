@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mfs_edge.about.inspection import Inspection
     from mfs_edge.base.artefact import Artefact
     from mfs_edge.base.fidelity import Fidelity
+    from mfs_edge.face.models import Models
     from mfs_edge.measure.results import Report
     from mfs_edge.pack.make import Made
     from mfs_edge.pipeline.compile import Result
@@ -128,6 +129,15 @@ def identified(found: Identified, out: Path, *, seconds: Mapping[str, float], no
         console.print(styled("Look at ", (str(found.preview), "bold"), ": this is the face that was read."))
     console.print(styled(("An identity is biometric data: store it as you would a photograph of the person.", "dim")))
     console.print(styled(_NEXT, f"mfs-edge compile --identity {out} --target onnx"))
+
+
+def face_models(models: Models, *, json: bool) -> None:
+    """The result of ``face-models``."""
+    if json:
+        _print_json(asdict(models))
+        return
+    how = "fetched" if models.fetched else "there already"
+    _console().print(styled((str(models.detector.parent), "bold"), f": both models that find faces, {how}"))
 
 
 def packed(made: Made, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:

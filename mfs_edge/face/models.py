@@ -7,11 +7,13 @@ came, these very bytes are used and no others.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +92,6 @@ def fetch(folder: Path | None = None, *, offline: bool = False) -> Models:
         InputError: what was fetched is something else.
         OutputError: they cannot be written; nothing half-written is left.
     """
-    import filelock
-
     place = folder or _from_environment() or _cache()
     if _there(place):
         return _checked(place)
@@ -100,16 +100,33 @@ def fetch(folder: Path | None = None, *, offline: bool = False) -> Models:
             f"{place}: does not hold the models that find faces, and --offline forbids to fetch them; run {COMMAND} "
             f"without it, or copy {_DETECTOR.name} and {_MESH.name} there"
         )
-    with files.writing(place):
-        place.mkdir(parents=True, exist_ok=True)
-        try:
-            with filelock.FileLock(place / ".lock", timeout=PATIENCE):
-                if not _there(place):
-                    _install(place)
-                    return _checked(place, fetched=True)
-        except filelock.Timeout as error:
-            raise OutputError(f"{place}: another run has been fetching for {PATIENCE:g} s; try again") from error
-    return _checked(place)
+    with _alone(place):
+        missing = not _there(place)
+        if missing:
+            _install(place)
+    return _checked(place, fetched=missing)
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """No other process fetches into the folder meanwhile. Made if need be, and gone again if nothing comes of it."""
+    import filelock
+
+    new = not place.exists()
+    lock = place / ".lock"
+    try:
+        with files.writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(lock, timeout=PATIENCE):
+                yield
+    except filelock.Timeout as error:
+        raise OutputError(f"{place}: another run has been fetching for {PATIENCE:g} s; try again") from error
+    finally:
+        # Whoever waits for a lock that is gone fetches, too, at worst: files are replaced whole.
+        with contextlib.suppress(OSError):
+            lock.unlink()
+            if new:
+                place.rmdir()  # refused where there are files in it
 
 
 def _from_environment() -> Path | None:
@@ -183,9 +200,10 @@ def _way_out() -> str:
 
 def _reason(said: str) -> str:
     """The line of pip's that says most: the first cause before what follows from it."""
-    lines = [line for line in said.splitlines() if line.startswith(("ERROR", "WARNING"))] or said.splitlines()
+    lines = said.splitlines()
     causes = [line for line in lines if "connection" in line.lower() or "resolve" in line.lower()]
-    line = (causes or lines or ["it said nothing"])[0]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    line = (causes or errors or lines or ["it said nothing"])[0]
     return " ".join(line.removeprefix("ERROR:").removeprefix("WARNING:").split())[:300]
 
 

@@ -19,6 +19,7 @@ class Frame:
     pixels: np.ndarray  # uint8 [H, W, 3] RGB, upright as people see it; may be written to
     pts: int | None = None  # the same time, exactly, in the source's time base
     duration: int = 0  # in the source's time base; 0 is: until the next one
+    alpha: np.ndarray | None = None  # uint8 [H, W], where the source has it (a pipe of RGBA): passed on as it is
 
 
 class Source(Protocol):

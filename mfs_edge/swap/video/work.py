@@ -98,8 +98,8 @@ class Work:
                 self._require_free(self.partial)
         if self.records and not resume and not overwrite:
             raise OutputError(
-                f"{self.out}: {self.frames} frames of it are finished in {self.folder}; continue with --resume, "
-                "or begin again with --overwrite"
+                f"{self.out}: {self.frames} frames of it are finished in {self.folder}; continue with --resume (a video "
+                "file), play them there, or begin again with --overwrite"
             )
         if not self.published and not (self.records and resume):
             self._clear()
@@ -199,8 +199,10 @@ class Work:
             return (self.folder / _DONE).read_text(encoding="utf-8") == files.sha256(self.out)
         return False
 
-    def discard(self) -> None:
+    def discard(self, *, keep_partial: bool = False) -> None:
         """The folder and everything in it is no longer needed."""
+        if keep_partial:
+            (self.folder / _PARTIAL).unlink(missing_ok=True)
         self._clear()
         self.leave()
 

@@ -84,6 +84,7 @@ class Writer:
         self._work.open({**self._key(path), **(key or {})}, resume=resume, overwrite=overwrite)
         self._piece: Piece | None = None
         self._closed = False
+        self._resumable = isinstance(like, Reader)  # a camera and a pipe are gone
         self._stop = Stop()
         self._go_on()
 
@@ -217,27 +218,37 @@ class Writer:
         if self._source.live:
             self.close()
             return True
+        self._leave_partial()
+        return False
+
+    def _failed(self) -> None:
+        if not self._resumable:
+            self._leave_partial()
+        elif self._work.records:
+            self._note(f"{self._work.out}: {self._work.frames} frames are kept; continue with --resume")
+        else:
+            self._work.discard()
+
+    def _leave_partial(self) -> None:
+        """What there is, as a file that plays under a name that says so."""
         if not self._expected or self._closed:
             self._abandon()
-            return False
+            return
         stretches = self._stretches()
         if self._piece is not None:
             made = self._piece.finished()
             stretches.append(Stretch(self._work.aside(made), self._piece.times, self._piece.durations))
+            self._piece = None
         end = stretches[-1]
         shown = join.durations(end.times, end.durations, None, gaps=self._look.gaps)[-1]
         self._join(stretches, until=(end.times[-1] + shown) * self._look.time_base)
         if self._finish is not None:
             self._finish(self._work.unfinished)
         self._work.place_partial()
-        self._note(f"{self._work.partial}: plays, with {self._expected} frames; continue with --resume")
-        return False
-
-    def _failed(self) -> None:
-        if self._work.records:
-            self._note(f"{self._work.out}: {self._work.frames} frames are kept; continue with --resume")
-        else:
-            self._abandon()
+        told = f"{self._work.partial}: plays, with {self._expected} frames"
+        self._note(f"{told}; continue with --resume" if self._resumable else told)
+        if not self._resumable:
+            self._work.discard(keep_partial=True)
 
     def _abandon(self) -> None:
         if not self._work.records and not self._closed:

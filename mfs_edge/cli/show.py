@@ -39,10 +39,10 @@ _NEXT = ("Next: ", "dim")
 _TICK = {True: ("yes", "green"), False: ("no", "red")}
 
 
-def _console() -> Console:
+def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:  # a log has no width; 80 columns would fold every table
         console.width = LOG_WIDTH
     return console
@@ -170,7 +170,7 @@ def swapped(result: Swapped, *, profile: bool, seconds: Mapping[str, float], not
     if json:
         _print_json({**result.as_json(), "notes": list(notes), "seconds": dict(seconds)})
         return
-    console = _console()
+    console = _console(stderr=str(result.out) == "-")  # where frames go no table can
     if len(result.done) == 1:
         _file(console, result.done[0])
     else:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mfs_edge.base.errors import UsageError
 from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 
 
@@ -31,7 +32,8 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 @click.option(
     "--landmarks",
     type=PATH,
-    help="Five points of the face, instead of finding it; for a folder of photos, a folder of NAME.json, .txt or .npy.",
+    help="The faces' five points, instead of finding them: of a photo, or of a video's frames; for a folder of photos, a "
+    "folder of NAME.json, .txt or .npy.",
 )
 @click.option(
     "--face-models", metavar="DIR", type=PATH, help="Where the models that find faces are.  [default: the cache]"
@@ -41,6 +43,9 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 @click.option("--profile", is_flag=True, help="Show the time of each stage; --json has it anyway.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--resume", is_flag=True, help="Continue a video where an earlier run ended.")
+@click.option("--pipe-size", metavar="WxH", help="Of raw frames on standard input; YUV4MPEG2 says it itself.")
+@click.option("--pipe-format", metavar="FORMAT", help="Of raw frames: rgb24, bgr24, rgba, bgra, yuv420p, nv12, ...")
+@click.option("--pipe-rate", metavar="FPS", help="Of raw frames on standard input.  [default: 30]")
 @click.option(
     "--sign-cert", type=PATH, help="Certificate (PEM) that signs the results.  [default: one made on the spot]"
 )
@@ -52,15 +57,18 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 def swap(source: Path, out: Path, json: bool, profile: bool, **options: Any) -> None:
     """Swap the faces of IN into OUT.
 
-    IN is a photo, a folder of photos, a video, camera:0, or - for raw frames on standard input. OUT is written in the
+    IN is a photo, a folder of photos, a video, camera:0, or - for frames on standard input. OUT is written in the
     format that its name ends in, and says in its metadata, signed, that faces in it were swapped. A folder's results
     keep their names, and what is there already is kept.
     """
     from mfs_edge.cli import show as report
+    from mfs_edge.swap.run import PIPE
     from mfs_edge.swap.run import swap as run
 
     steps = steps_for(json=json)
     with json_errors(json):
+        if json and str(out) == PIPE:
+            raise UsageError("--json: standard output carries the frames; write to a file, or leave --json out")
         result = run(source, out, **options, steps=steps)
         report.swapped(result, profile=profile, seconds=steps.seconds, notes=steps.notes, json=json)
         result.require_all()

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 EXTRA = "swap"
 PASSPHRASE = "MFS_EDGE_SIGN_PASSPHRASE"
 SELF_MADE = "mfs-edge (self-made certificate)"
+UNTRUSTED = (
+    "what was made is signed with a certificate made on the spot, which nobody vouches for: readers show it as "
+    "untrusted; give --sign-cert and --sign-key"
+)
+NAMELESS = "its subject names no organisation (O), without which c2pa before 0.38 reads nothing that it signed"
 LARGEST = 1 << 20  # bytes of a PEM file
 # Extended key usages that C2PA knows for signing: e-mail protection, document signing, C2PA's own, Microsoft's.
 USAGES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1", "1.3.6.1.4.1.311.76.59.1.9")
@@ -45,6 +50,7 @@ class Credential:
         key: PEM, PKCS8, not locked; never in a log.
         name: of the signer, for people.
         self_made: nobody vouches for it.
+        notes: what the user is to be told of it.
     """
 
     algorithm: str
@@ -52,6 +58,7 @@ class Credential:
     key: str = field(repr=False)
     name: str
     self_made: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def load(cert: Path, key: Path) -> Credential:
@@ -73,7 +80,8 @@ def load(cert: Path, key: Path) -> Credential:
     _in_time(chain, cert)
     _in_order(chain, cert)
     _may_sign(chain[0], cert)
-    return Credential(algorithm, _pem(chain), _pkcs8(private), said(chain[0].subject))
+    notes = () if _organised(chain[0]) else (f"{cert}: {NAMELESS}",)
+    return Credential(algorithm, _pem(chain), _pkcs8(private), said(chain[0].subject), notes=notes)
 
 
 def self_made() -> Credential:
@@ -84,18 +92,21 @@ def self_made() -> Credential:
     authority, signer = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = _issued(f"{SELF_MADE}, authority", authority, by=authority)
     leaf = _issued(SELF_MADE, signer, by=authority, issuer=root)
-    return Credential("es256", _pem([leaf, root]), _pkcs8(signer), SELF_MADE, self_made=True)
+    return Credential("es256", _pem([leaf, root]), _pkcs8(signer), SELF_MADE, self_made=True, notes=(UNTRUSTED,))
 
 
-def anchors(path: Path) -> tuple[str, str]:
-    """What a person trusts, from a PEM file: authorities, and single signers, each as PEM.
+def anchors(path: Path) -> str:
+    """The authorities whom a person trusts, as PEM; signers' own certificates beside them are passed over.
 
     Raises:
-        InputError: it holds no certificates.
+        InputError: the file holds no certificate of an authority.
     """
-    from_file = _chain(path)
-    authorities = [each for each in from_file if _is_authority(each)]
-    return _pem(authorities), _pem([each for each in from_file if each not in authorities])
+    authorities = [each for each in _chain(path) if _is_authority(each)]
+    if not authorities:
+        raise InputError(
+            f"{path}: holds a signer's certificate, and no authority's; give that of the authority that issued it"
+        )
+    return _pem(authorities)
 
 
 def said(name: Name) -> str:
@@ -231,6 +242,12 @@ def _may_sign(leaf: Certificate, path: Path) -> None:
     for problem, there in problems.items():
         if there:
             raise InputError(f"{path}: may not sign pictures ({problem}); {_GET}")
+
+
+def _organised(certificate: Certificate) -> bool:
+    from cryptography.x509.oid import NameOID
+
+    return bool(certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
 
 
 def _is_authority(certificate: Certificate) -> bool:

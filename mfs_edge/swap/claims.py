@@ -6,6 +6,7 @@ input would put the face that was replaced into the file that replaces it.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrain
 ASSERTION = "org.mfs-edge.swap"
 TRUSTED, UNTRUSTED, INVALID, UNREADABLE = "valid, trusted", "valid, untrusted", "invalid", "unreadable"
 _PARENT = "parent"
+_BYTES = "application/octet-stream"
 _AGENT = {"name": "mfs-edge", "version": __version__}
 _NOBODY = "signingCredential.untrusted"
 _EXPIRED = "signingCredential.expired"
@@ -104,11 +106,8 @@ def sign(
     """
     c2pa = extras.require("c2pa", EXTRA)
     context = _context(c2pa)
-    notes: list[str] = []
     try:
-        builder = c2pa.Builder(json.dumps(_manifest(told, edited=parent is not None)), context=context)
-        if parent is not None:
-            notes = _add(c2pa, builder, *parent)
+        builder, notes = _builder(c2pa, context, told, parent)
         with _signer(c2pa, credential) as signer:
             builder.sign(signer, media_type, source, to)
     except c2pa.C2paError as error:
@@ -116,13 +115,13 @@ def sign(
     return notes
 
 
-def read(path: Path, media_type: str, trust: tuple[str, str] | None = None) -> Read | None:
+def read(path: Path, media_type: str, trust: str | None = None) -> Read | None:
     """What the file in ``path`` says of itself, validated; None where it has no manifest.
 
     Args:
         path: of a picture or video, which may be a stranger's.
         media_type: of it.
-        trust: authorities and single signers that are trusted, as PEM.
+        trust: authorities that are trusted, as PEM.
 
     Raises:
         MissingDependency: the library is not installed.
@@ -145,13 +144,10 @@ def read(path: Path, media_type: str, trust: tuple[str, str] | None = None) -> R
             return Read(UNREADABLE, (reason_of(error),))
 
 
-def _context(c2pa: Any, trust: tuple[str, str] | None = None) -> Any:
+def _context(c2pa: Any, trust: str | None = None) -> Any:
     """The library's settings: it stays at home, and knows every usage of certificates that C2PA does."""
-    trusted: dict[str, str] = {"trust_config": "\n".join(USAGES)}
-    if trust is not None:
-        trusted |= {key: pem for key, pem in zip(("user_anchors", "allowed_list"), trust, strict=True) if pem}
     settings = {
-        "trust": trusted,
+        "trust": {"trust_config": "\n".join(USAGES), **({"user_anchors": trust} if trust else {})},
         "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_after_sign": True},
         "core": {"allowed_network_hosts": []},
         "builder": {"thumbnail": {"enabled": False}, "certificate_status_fetch": None},
@@ -162,9 +158,7 @@ def _context(c2pa: Any, trust: tuple[str, str] | None = None) -> Any:
 def _signer(c2pa: Any, credential: Credential) -> Any:
     """Without an authority for time stamps, as it would be asked over the network."""
     parts = (credential.algorithm, credential.chain, credential.key)
-    info = c2pa.C2paSignerInfo(*(part.encode() for part in parts), b"")
-    info.ta_url = None  # which older versions do not take above
-    return c2pa.Signer.from_info(info)
+    return c2pa.Signer.from_info(c2pa.C2paSignerInfo(*(part.encode() for part in parts), None))
 
 
 def _manifest(told: Mapping[str, Any], *, edited: bool) -> dict[str, Any]:
@@ -183,16 +177,24 @@ def _manifest(told: Mapping[str, Any], *, edited: bool) -> dict[str, Any]:
     }
 
 
-def _add(c2pa: Any, builder: Any, name: str, media_type: str, path: Path) -> list[str]:
-    """Name the parent; where its own manifest cannot be read, without it."""
+def _builder(
+    c2pa: Any, context: Any, told: Mapping[str, Any], parent: tuple[str, str, Path] | None
+) -> tuple[Any, list[str]]:
+    """What signs, and what is to be said: of a parent whose own manifest cannot be read there is only its name."""
+    manifest = _manifest(told, edited=parent is not None)
+    builder = c2pa.Builder(json.dumps(manifest), context=context)
+    if parent is None:
+        return builder, []
+    name, media_type, path = parent
     described = {"title": name, "relationship": "parentOf", "label": _PARENT}
     with path.open("rb") as stream:
         try:
             builder.add_ingredient(described, media_type, stream)
         except c2pa.C2paError as error:
-            builder.add_ingredient(described, "application/octet-stream", stream)
-            return [f"{path}: what it says of its own origin could not be kept ({reason_of(error)})"]
-    return []
+            builder = c2pa.Builder(json.dumps(manifest), context=context)
+            builder.add_ingredient(described, _BYTES, io.BytesIO(_BYTES.encode()))  # in which nothing is looked for
+            return builder, [f"{path}: what it says of its own origin could not be kept ({reason_of(error)})"]
+    return builder, []
 
 
 def _read(store: Any) -> Read:

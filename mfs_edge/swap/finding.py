@@ -48,10 +48,10 @@ class Finding:
 
         return Detector(self.models)
 
-    def check(self) -> None:
-        """Before any work: can it find faces? Raises as :meth:`picture`."""
+    def check(self, *, frames: bool = False) -> None:
+        """Before any work: can it find faces, or those of a video's ``frames``? Raises as :meth:`picture`."""
         if self.landmarks is not None:
-            self._given.check()
+            self._given.check(frames=frames)
         elif self.finder is None:
             _ = self.detector
 

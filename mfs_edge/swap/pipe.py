@@ -310,8 +310,14 @@ class PipeSink:
         return pixels.tobytes()
 
 
-def open(stream: BinaryIO, *, note: Note, format: str | None = None, size: tuple[int, int] | None = None,
-         rate: Fraction | None = None) -> PipeSource:
+def open(
+    stream: BinaryIO,
+    *,
+    note: Note,
+    format: str | None = None,
+    size: tuple[int, int] | None = None,
+    rate: Fraction | None = None,
+) -> PipeSource:
     """The frames of a pipe: see :class:`PipeSource`."""
     return PipeSource(stream, note=note, format=format, size=size, rate=rate)
 
@@ -340,8 +346,10 @@ def create(stream: BinaryIO, *, like: Source, note: Note, format: str | None = N
     if format not in (None, Y4M):
         return PipeSink(stream, Form(str(format), like.width, like.height, rate))
     aspect = _aspect(like)
-    told = (f"W{like.width} H{like.height} F{rate.numerator}:{rate.denominator} Ip A{aspect.numerator}:"
-            f"{aspect.denominator} C420jpeg XCOLORRANGE=LIMITED")
+    told = (
+        f"W{like.width} H{like.height} F{rate.numerator}:{rate.denominator} Ip A{aspect.numerator}:"
+        f"{aspect.denominator} C420jpeg XCOLORRANGE=LIMITED"
+    )
     return PipeSink(stream, Form("yuv420p", like.width, like.height, rate, _MAGIC + f" {told}\n".encode()))
 
 

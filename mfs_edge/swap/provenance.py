@@ -20,10 +20,6 @@ from mfs_edge.swap.carriers import Carrier
 from mfs_edge.swap.certificate import Credential
 from mfs_edge.swap.made import Made
 
-UNTRUSTED = (
-    "what was made is signed with a certificate made on the spot, which nobody vouches for: readers show it as "
-    "untrusted; give --sign-cert and --sign-key"
-)
 DUTY = "whoever shows it must say that faces in it were swapped (EU AI Act, Article 50); --label draws it into it"
 _TRIED = "image/png"
 # 1x1, grey; what a credential is tried on
@@ -62,7 +58,7 @@ class Signer:
     @property
     def notes(self) -> list[str]:
         """What the user is to be told, once."""
-        return [UNTRUSTED] if self.credential.self_made else []
+        return list(self.credential.notes)
 
 
 def say(path: Path, made: Made, signer: Signer, *, source: Path | None) -> list[str]:

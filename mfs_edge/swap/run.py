@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mfs_edge.base import extras, files, images
 from mfs_edge.base.errors import UsageError
 from mfs_edge.base.progress import Recorded, Steps
-from mfs_edge.swap import photos, provenance, session, streams, telling, video
+from mfs_edge.swap import camera, photos, pipe, provenance, session, streams, telling, video
 from mfs_edge.swap.choose import REFERENCE, Rule
 from mfs_edge.swap.finding import Finding, Points
 from mfs_edge.swap.job import Job
@@ -64,6 +65,9 @@ def swap(
     threads: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    pipe_size: str | None = None,
+    pipe_format: str | None = None,
+    pipe_rate: str | None = None,
     sign_cert: PathLike | None = None,
     sign_key: PathLike | None = None,
     label: bool = False,
@@ -74,8 +78,8 @@ def swap(
     """Swap the faces in photos and videos with an artefact.
 
     Args:
-        source: a photo, a folder of photos, a video, ``camera:0``, or ``-`` for raw frames on standard input.
-        out: a file of the kind that its suffix says; for a folder, a folder.
+        source: a photo, a folder of photos, a video, ``camera:0``, or ``-`` for frames on standard input.
+        out: a file of the kind that its suffix says; for a folder, a folder; ``-`` for frames on standard output.
         artefact: the file or folder that compile wrote, or the folder of its manifest.
         pack: identities to put in, in the place of the artefact's own. With several, and ``face="all"``, each face
             gets another one, from left to right.
@@ -88,6 +92,9 @@ def swap(
         threads: of the runtime.
         overwrite: replace what is there.
         resume: continue a video that an earlier run has begun.
+        pipe_size: of raw frames on standard input, "640x480".
+        pipe_format: of raw frames on standard input and output: "rgb24", "yuv420p", ...; see ``swap.pipe.FORMATS``.
+        pipe_rate: frames per second of raw frames on standard input.
         sign_cert: the certificate (PEM) that signs what the results say of themselves; by default one made on the spot.
         sign_key: its key.
         label: draw a mark that people see.
@@ -112,7 +119,7 @@ def swap(
     finding = Finding(_path(landmarks), finder, _path(face_models), steps.note)
     with steps.step("open the artefact"):
         opened = Session(session.find(Path(artefact), packs, key), packs, key=key, threads=threads)
-        finding.check()
+        finding.check(frames=kind not in (Kind.PHOTO, Kind.FOLDER))
     for line in opened.warnings:
         steps.note(line)
     likeness = _likeness(rule, _path(arcface), finding, reported=report is not None)
@@ -121,7 +128,8 @@ def swap(
         overwrite=overwrite, note=steps.note,
     )  # fmt: skip
     job = Job(opened, finding, rule, told, steps.note, overwrite, **likeness)
-    done = _swapped(job, kind, source, out, steps, resume=resume)
+    ends = _Ends(pipe_size, pipe_format, pipe_rate)
+    done = _swapped(job, kind, source, out, steps, ends, resume=resume)
     people = tuple(person.name for person in opened.people)
     made = done[0].made
     return Swapped(out, opened.path, people, tuple(done), job.stages, told.finish(made) if made else ())
@@ -133,6 +141,8 @@ def _path(given: PathLike | None) -> Path | None:
 
 def _check(kind: Kind, source: PathLike, out: Path, *, resume: bool, overwrite: bool, report: PathLike | None) -> None:
     """What can be told before any work."""
+    if str(out) == PIPE and kind in (Kind.PHOTO, Kind.FOLDER):
+        raise UsageError(f"{source}: is a {kind.value}, and a pipe takes the frames of a stream; name a file or folder")
     if report is not None and kind is Kind.FOLDER:
         raise UsageError(f"{source}: is a folder, and --report is of one photo or video; give one of them, or leave it")
     if resume and kind is not Kind.VIDEO:
@@ -154,7 +164,35 @@ def _likeness(rule: Rule, arcface: Path | None, finding: Finding, *, reported: b
     return {"likeness": reference.Reference(rule.photo, arcface, finding), "least": reference.LEAST}
 
 
-def _swapped(job: Job, kind: Kind, source: PathLike, out: Path, steps: Steps, *, resume: bool) -> list[Done]:
+@dataclass(frozen=True)
+class _Ends:
+    """Opens what streams come from and go to; only pipes have to be told what they carry."""
+
+    size: str | None
+    format: str | None
+    rate: str | None
+
+    def source(self, kind: Kind, source: PathLike, steps: Steps) -> Any:
+        """A ``Source`` that closes itself."""
+        if kind is Kind.VIDEO:
+            return video.open(Path(source), note=steps.note)
+        if kind is Kind.CAMERA:
+            return camera.open(str(source))
+        size = pipe.parsed_size(self.size) if self.size else None
+        rate = pipe.parsed_rate(self.rate) if self.rate else None
+        return pipe.open(sys.stdin.buffer, note=steps.note, format=self.format, size=size, rate=rate)
+
+    def sink(self, out: Path, like: Any, steps: Steps, options: Mapping[str, Any]) -> Any:
+        """A ``Sink`` that closes itself."""
+        if str(out) == PIPE:
+            steps.note(provenance.cannot("a pipe"))
+            return pipe.create(sys.stdout.buffer, like=like, note=steps.note, format=self.format)
+        return video.create(out, like=like, note=steps.note, **options)
+
+
+def _swapped(
+    job: Job, kind: Kind, source: PathLike, out: Path, steps: Steps, ends: _Ends, *, resume: bool
+) -> list[Done]:
     """The one place where it is decided who does the work."""
     match kind:
         case Kind.PHOTO:
@@ -163,10 +201,10 @@ def _swapped(job: Job, kind: Kind, source: PathLike, out: Path, steps: Steps, *,
         case Kind.FOLDER:
             return photos.folder(job, Path(source), out, steps)
         case _:
-            return [_stream(job, kind, source, out, steps, resume=resume)]
+            return [_stream(job, kind, source, out, steps, ends, resume=resume)]
 
 
-def _stream(job: Job, kind: Kind, source: PathLike, out: Path, steps: Steps, *, resume: bool) -> Done:
+def _stream(job: Job, kind: Kind, source: PathLike, out: Path, steps: Steps, ends: _Ends, *, resume: bool) -> Done:
     watching = streams.watching(job)
     origin = Path(source) if kind is Kind.VIDEO else None
 
@@ -178,33 +216,16 @@ def _stream(job: Job, kind: Kind, source: PathLike, out: Path, steps: Steps, *, 
         if watching.faces:
             job.telling.say(path, made(), origin)
 
-    with _source(kind, source, steps) as frames:
+    with ends.source(kind, source, steps) as frames:
         options = {"overwrite": job.overwrite, "resume": resume, "key": _key(job), "memory": watching, "finish": finish}
-        with _sink(out, frames, steps, options) as sink, steps.counted(f"swap {source}", unit="frames") as count:
-            streams.run(job, watching, frames, sink, count)
+        with ends.sink(out, frames, steps, options) as sink, steps.streamed(f"swap {source}") as told:
+            streams.run(job, watching, frames, sink, told)
         size = (frames.width, frames.height)
     done = Done(str(source), str(out), SWAPPED, "", *size, frames=watching.frames, swapped=watching.faces, made=made())
     if watching.faces:
         return done
     why = f"{source}: no face was swapped in any of {watching.frames} frames; {out} shows what it showed"
     return replace(done, status=NO_FACE, reason=why)
-
-
-def _source(kind: Kind, source: PathLike, steps: Steps) -> Any:
-    """A ``Source`` that closes itself."""
-    if kind is Kind.VIDEO:
-        return video.open(Path(source), note=steps.note)
-    if kind is Kind.CAMERA:
-        return extras.require("mfs_edge.swap.camera", "video").open(str(source), note=steps.note)
-    return extras.require("mfs_edge.swap.pipe", "video").open(note=steps.note)
-
-
-def _sink(out: Path, like: Any, steps: Steps, options: Mapping[str, Any]) -> Any:
-    """A ``Sink`` that closes itself."""
-    if str(out) == PIPE:
-        steps.note(provenance.cannot("raw frames"))
-        return extras.require("mfs_edge.swap.pipe", "video").create(like=like, note=steps.note)
-    return video.create(out, like=like, note=steps.note, **options)
 
 
 def _key(job: Job) -> dict[str, Any]:

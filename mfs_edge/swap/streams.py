@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mfs_edge.base.progress import Count
+from mfs_edge.base.progress import Pace
 from mfs_edge.swap.choose import LARGEST, Chooser
 from mfs_edge.swap.finding import Find
 from mfs_edge.swap.job import Job
@@ -45,7 +45,7 @@ def watching(job: Job) -> Watching:
     return Watching(find, job.chooser(), memory)
 
 
-def run(job: Job, watching: Watching, source: Source, sink: Sink, told: Count | None = None) -> None:
+def run(job: Job, watching: Watching, source: Source, sink: Sink, told: Pace | None = None) -> None:
     """Swap the faces of every frame; ``sink`` is not closed.
 
     Args:
@@ -66,8 +66,7 @@ def run(job: Job, watching: Watching, source: Source, sink: Sink, told: Count | 
         with job.stages.timed(ENCODE):
             sink.write(frame)
         if told is not None:
-            total = source.frames or 0
-            told(min(frame.index + 1, total or frame.index + 1), total)
+            told(frame.index + 1, source.frames)
 
 
 def _decoded(job: Job, source: Source) -> Iterator[Frame]:

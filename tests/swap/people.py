@@ -43,11 +43,13 @@ class Wanted:
     uses: Sequence[str] = ("digital_signature",)
     authority: bool = False
     names_issuer: bool = True  # by the extension that C2PA wants
+    organisation: str | None = "Pictures Ltd"
 
 
 def issue(wanted: Wanted, key: Any, issuer: x509.Certificate | None, by: Any) -> x509.Certificate:
     """A certificate, signed by itself where there is no issuer."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wanted.name)])
+    names = {NameOID.COMMON_NAME: wanted.name, NameOID.ORGANIZATION_NAME: wanted.organisation}
+    subject = x509.Name([x509.NameAttribute(kind, name) for kind, name in names.items() if name])
     now = datetime.datetime.now(datetime.UTC)
     first, last = (now + datetime.timedelta(days=days) for days in wanted.days)
     builder = x509.CertificateBuilder(issuer.subject if issuer else subject, subject, key.public_key())
@@ -57,8 +59,8 @@ def issue(wanted: Wanted, key: Any, issuer: x509.Certificate | None, by: Any) ->
     builder = builder.add_extension(x509.KeyUsage(**{use: use in uses for use in _USES}), critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     if wanted.names_issuer:
-        names = x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key())
-        builder = builder.add_extension(names, critical=False)
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key())
+        builder = builder.add_extension(identifier, critical=False)
     if wanted.usages:
         builder = builder.add_extension(x509.ExtendedKeyUsage(wanted.usages), critical=False)
     return builder.sign(by, None if isinstance(by, ed25519.Ed25519PrivateKey) else hashes.SHA256())

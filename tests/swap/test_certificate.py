@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mfs_edge.base.errors import InputError, UsageError
 from mfs_edge.swap import certificate
-from mfs_edge.swap.provenance import UNTRUSTED, Signer
+from mfs_edge.swap.provenance import Signer
 from tests.swap.people import EMAIL, Person, Wanted, issue, pem, person, private
 
 KEYS = {
@@ -29,7 +29,11 @@ KEYS = {
 def test_the_key_says_how_to_sign(tmp_path: Path, algorithm: str) -> None:
     who = person(tmp_path, key=KEYS[algorithm]())
     signer = Signer.of(who.cert, who.key)  # which signs a picture of one pixel, and has it verified
-    assert (signer.credential.algorithm, signer.credential.name, signer.notes) == (algorithm, "A Studio", [])
+    assert (signer.credential.algorithm, signer.credential.name, signer.notes) == (
+        algorithm,
+        "A Studio, Pictures Ltd",
+        [],
+    )
 
 
 @pytest.mark.parametrize("usage", certificate.USAGES)
@@ -38,10 +42,15 @@ def test_every_usage_that_c2pa_knows_may_sign(tmp_path: Path, usage: str) -> Non
     Signer.of(who.cert, who.key)
 
 
+def test_one_that_names_no_organisation_is_told_of(tmp_path: Path) -> None:
+    who = person(tmp_path, Wanted(organisation=None))
+    assert certificate.load(who.cert, who.key).notes == (f"{who.cert}: {certificate.NAMELESS}",)
+
+
 def test_one_is_made_on_the_spot_and_said_to_be_untrusted() -> None:
     signer = Signer.of()
     assert signer.credential.self_made
-    assert signer.notes == [UNTRUSTED]
+    assert signer.notes == [certificate.UNTRUSTED]
     assert signer.credential.chain != Signer.of().credential.chain
 
 
@@ -137,7 +146,7 @@ def _short(who: Person) -> None:
 SPOILT: dict[str, Callable[[Person], object]] = {
     "is the key of another certificate": _other_key,
     "belongs to a certificate that is not the first": _key_of_the_second,
-    "A Studio was not issued by Another": _of_another_authority,
+    "A Studio, Pictures Ltd was not issued by Another": _of_another_authority,
     "signed by itself": _by_itself,
     "with which C2PA does not sign": _bitcoin,
     "of 1024 bits": _short,

@@ -32,8 +32,8 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 @click.option(
     "--landmarks",
     type=PATH,
-    help="The faces' five points, instead of finding them: of a photo, or of a video's frames; for a folder of photos, a "
-    "folder of NAME.json, .txt or .npy.",
+    help="The faces' five points, instead of finding them: of a photo, or of a video's frames; for a folder of "
+    "photos, a folder of NAME.json, .txt or .npy.",
 )
 @click.option(
     "--face-models", metavar="DIR", type=PATH, help="Where the models that find faces are.  [default: the cache]"

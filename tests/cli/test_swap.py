@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mfs_edge.base import images
@@ -95,6 +96,41 @@ def test_a_folder_with_a_bad_picture_ends_with_exit_1(run: Run, built: Built, tm
 )
 def test_what_cannot_be_used_is_one_line_and_exit_2(run: Run, built: Built, arguments: list[str], words: str) -> None:
     assert words in run(*arguments, "--artefact", built.path("tflite"), code=2).stderr
+
+
+def test_frames_through_a_pipe(built: Built, tmp_path: Path) -> None:
+    """Raw frames in, raw frames out, and nothing else on standard output."""
+    points(tmp_path / "a.txt", ASTRONAUT)
+    command = [sys.executable, "-m", "mfs_edge", "swap", "-", "-", "--artefact", str(built.path("tflite"))]
+    options = ["--landmarks", "a.txt", "--pipe-size", "512x512", "--profile"]
+    frames = astronaut().tobytes() + (astronaut() // 2).tobytes()
+    done = subprocess.run([*command, *options], input=frames, capture_output=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout) == len(frames)
+    first = np.frombuffer(done.stdout, np.uint8)[: astronaut().size].reshape(astronaut().shape)
+    assert (first != astronaut()).any(axis=2).sum() > 500
+    assert (first[:60] == astronaut()[:60]).all()
+    assert b"a pipe cannot carry what says" in done.stderr
+    assert b"2 swapped in 2 frames" in done.stderr
+    refused = subprocess.run([*command, "--json"], input=frames, capture_output=True, cwd=tmp_path, timeout=300)
+    assert refused.returncode == 2
+    assert b"standard output carries the frames" in refused.stderr
+
+
+def test_a_video_without_a_face_is_written_and_fails(run: Run, built: Built, tmp_path: Path) -> None:
+    import av
+
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 512, 512, "yuv420p"
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(astronaut(), format="rgb24")))
+        container.mux(stream.encode())
+    (tmp_path / "none.json").write_text("[[], [], [], [], []]")
+    options = ("--artefact", built.path("tflite"), "--landmarks")
+    done = run("a.mp4", "b.mp4", *options, "none.json", code=1)
+    assert "no face was swapped in any of 5 frames" in done.stderr
+    assert "5 swapped in 5 frames" in run("a.mp4", "c.mp4", *options, "in.txt").stdout
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mfs_edge.base.errors import InputError, UsageError
+from mfs_edge.base.errors import InputError, MissingDependency, UsageError
 from mfs_edge.face.found import Face
 from mfs_edge.swap.finding import Finding, checked
 from mfs_edge.swap.stream import Frame
-from tests.swap.conftest import ASTRONAUT, astronaut, points, room
+from tests.swap.conftest import ASTRONAUT, astronaut, points, room, two
 
 HERE = Path("a.png")
 
@@ -52,6 +53,17 @@ def test_a_callable_with_a_memory_is_remembered() -> None:
     assert Finding(finder=finder).stream()[1] is finder
 
 
+def test_without_the_detectors_models_the_command_that_fetches_them_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MFS_EDGE_FACE_MODELS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(MissingDependency, match=r"mfs-edge face-models.*--landmarks FILE"):
+        Finding().check()
+    with pytest.raises(InputError, match="no such file, a model that finds faces"):
+        Finding(models=tmp_path).check()
+
+
 def test_landmarks_and_a_callable_are_one_too_many() -> None:
     with pytest.raises(UsageError, match="both given"):
         Finding(landmarks=HERE, finder=lambda image, seconds: [])
@@ -71,9 +83,29 @@ def test_a_file_for_every_frame_of_a_video(tmp_path: Path) -> None:
     assert memory is None
     (face,) = find(Frame(5, 0.2, astronaut()))
     assert np.allclose(face.landmarks, ASTRONAUT)
-    find, _ = Finding(landmarks=tmp_path).stream()
-    with pytest.raises(UsageError, match="folder of pictures"):
-        find(Frame(0, 0.0, astronaut()))
+
+
+def test_a_file_with_the_faces_of_each_frame(tmp_path: Path) -> None:
+    frames = [[ASTRONAUT.tolist()], [], [(ASTRONAUT + 3).tolist(), (ASTRONAUT / 2).tolist()]]
+    (tmp_path / "a.json").write_text(json.dumps(frames))
+    finding = Finding(landmarks=tmp_path / "a.json")
+    finding.check(frames=True)
+    find, _ = finding.stream()
+    found = [find(Frame(index, 0.0, astronaut())) for index in (2, 0, 1)]
+    assert [[face.track for face in faces] for faces in found] == [[0, 1], [0], []]
+    assert np.allclose(found[0][0].landmarks, ASTRONAUT + 3)
+    with pytest.raises(InputError, match="nothing for frame 3"):
+        find(Frame(3, 0.0, astronaut()))
+    with pytest.raises(InputError, match=r"frame 0 at 225,123 lies outside of its 100x100"):
+        find(Frame(0, 0.0, astronaut()[:100, :100]))
+
+
+def test_a_file_with_several_faces_of_a_photo(tmp_path: Path) -> None:
+    picture, (left, right) = two()
+    (tmp_path / "two.json").write_text(json.dumps({"faces": [left.tolist(), right.tolist()]}))
+    found = Finding(landmarks=tmp_path / "two.json").picture(picture, HERE)
+    assert [face.track for face in found] == [1, 0], "the larger one first"
+    assert np.allclose(found[0].landmarks, right)
 
 
 def test_a_folder_of_files_that_are_called_as_the_pictures(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mfs_edge.base.errors import InputError
 from mfs_edge.face.found import Face
-from mfs_edge.swap import provenance, run, streams
+from mfs_edge.swap import provenance, run, streams, video
 from mfs_edge.swap.choose import Rule
 from mfs_edge.swap.finding import Finding
 from mfs_edge.swap.job import Job
@@ -93,7 +93,7 @@ def job(built: Built) -> Job:
 
 def test_every_frame_once_in_its_order(job: Job) -> None:
     watching, sink = streams.watching(job), Roll()
-    told: list[tuple[int, int]] = []
+    told: list[tuple[int, int | None]] = []
     streams.run(job, watching, cast(Any, Film()), sink, lambda done, total: told.append((done, total)))
     assert [frame.index for frame in sink.taken] == list(range(FRAMES))
     assert told == [(number, FRAMES) for number in range(1, FRAMES + 1)]
@@ -124,7 +124,7 @@ def test_a_source_of_unknown_length_tells_no_total(job: Job) -> None:
     film, told = Film(until=2), []
     film.frames = None
     streams.run(job, streams.watching(job), cast(Any, film), Roll(), lambda done, total: told.append((done, total)))
-    assert told == [(1, 0), (2, 0)]
+    assert told == [(1, None), (2, None)]
 
 
 class Opened:
@@ -132,11 +132,11 @@ class Opened:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.film, self.roll, self.said = Film(), Roll(), []  # type: ignore[var-annotated]
-        monkeypatch.setattr(run, "_source", lambda kind, source, steps: self.film)
-        monkeypatch.setattr(run, "_sink", self._sink)
+        monkeypatch.setattr(video, "open", lambda path, note: self.film)
+        monkeypatch.setattr(video, "create", self._create)
         monkeypatch.setattr(provenance, "say", self._say)
 
-    def _sink(self, out: Path, like: object, steps: object, options: dict[str, Any]) -> Roll:
+    def _create(self, out: Path, *, like: object, note: object, **options: Any) -> Roll:
         self.roll.options = options
         return self.roll
 
@@ -148,14 +148,14 @@ class Opened:
 def test_a_video_is_told_what_it_is_when_it_is_finished(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, video = Opened(monkeypatch), tmp_path / "a.mp4"
-    video.write_bytes(b"a video")
+    opened, film = Opened(monkeypatch), tmp_path / "a.mp4"
+    film.write_bytes(b"a video")
     following = Following()
     result = run.swap(
-        video, tmp_path / "b.mp4", artefact=built.path("tflite"), finder=following, resume=True, overwrite=True
+        film, tmp_path / "b.mp4", artefact=built.path("tflite"), finder=following, resume=True, overwrite=True
     )
     ((path, made, source),) = opened.said
-    assert (path, made.frames, made.faces, source) == (Path("temporary"), FRAMES, FRAMES - 1, video)
+    assert (path, made.frames, made.faces, source) == (Path("temporary"), FRAMES, FRAMES - 1, film)
     assert result.passed
     assert (result.done[0].frames, result.done[0].swapped) == (FRAMES, FRAMES - 1)
     assert opened.film.closed
@@ -171,9 +171,9 @@ def test_a_video_is_told_what_it_is_when_it_is_finished(
 def test_a_video_without_a_face_fails_and_is_not_called_swapped(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, video = Opened(monkeypatch), tmp_path / "a.mp4"
-    video.write_bytes(b"a video")
-    result = run.swap(video, tmp_path / "b.mp4", artefact=built.path("tflite"), finder=lambda image, seconds: [])
+    opened, film = Opened(monkeypatch), tmp_path / "a.mp4"
+    film.write_bytes(b"a video")
+    result = run.swap(film, tmp_path / "b.mp4", artefact=built.path("tflite"), finder=lambda image, seconds: [])
     assert result.done[0].status == NO_FACE
     assert f"any of {FRAMES} frames" in result.done[0].reason
     assert not result.passed
@@ -181,11 +181,11 @@ def test_a_video_without_a_face_fails_and_is_not_called_swapped(
 
 
 def test_what_decides_about_a_video_is_its_key(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, video = Opened(monkeypatch), tmp_path / "a.mp4"
-    video.write_bytes(b"a video")
+    opened, film = Opened(monkeypatch), tmp_path / "a.mp4"
+    film.write_bytes(b"a video")
     keys = []
     for options in ({}, {"pack": built.packs["tflite"][0]}, {"pack": built.packs["tflite"][1]}, {"face": "2"}):
-        run.swap(video, tmp_path / "b.mp4", artefact=built.path("tflite"), finder=Following(), **options)  # type: ignore[arg-type]
+        run.swap(film, tmp_path / "b.mp4", artefact=built.path("tflite"), finder=Following(), **options)  # type: ignore[arg-type]
         keys.append(json.dumps(opened.roll.options["key"]))
     assert len(set(keys)) == 4
 

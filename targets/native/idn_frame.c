@@ -271,7 +271,7 @@ IDN_INLINE void idn_to_yuv(idn_colours *k, idn_matrix m) {
 IDN_INLINE void idn_align_rows(const idn_work *w, int format, int first, int last) {
   const idn_frame *f = w->frame;
   const int out = w->crop->format, step = out == IDN_RGB8 ? 3 : 4;
-  const int swapped = (format == IDN_BGRA8) != (out == IDN_BGRA8); /* red and blue */
+  const int swapped = (f->format == IDN_BGRA8) != (out == IDN_BGRA8); /* red and blue */
   idn_places at;
   idn_colours k;
   for (int y = first; y < last; y++)

@@ -245,7 +245,7 @@ static idn_matrix idn_matrix_of(int colour) {
   return (idn_matrix){full ? 0 : 16, full ? 1 : 219 / 255.0f, full ? 1 : 224 / 255.0f, hd ? 0.2126f : 0.299f, hd ? 0.0722f : 0.114f};
 }
 
-IDN_INLINE float idn_kept(float x) { return x < 0 ? 0 : x > 255 ? 255 : x; }
+IDN_INLINE float idn_kept(float x) { return !(x > 0) ? 0 : x > 255 ? 255 : x; } /* NaN is 0 */
 
 IDN_INLINE void idn_to_rgb(idn_colours *k, idn_matrix m) {
   const float luma = 1 / m.luma, red = 2 * (1 - m.red) / m.chroma, blue = 2 * (1 - m.blue) / m.chroma, green = 1 / (1 - m.red - m.blue);

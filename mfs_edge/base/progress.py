@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mfs_edge.base.printable import printable, styled
 
-Count = Callable[[int, int], None]  # things done, things in all
+Count = Callable[[int, int], None]  # things done, things in all (0: nobody knows)
 Tell = Callable[[float, float], None]  # the share done, seconds left
 
 
@@ -21,8 +21,8 @@ class Steps(Protocol):
         """A piece of work; entered when it starts, left when it ends."""
         ...
 
-    def counted(self, title: str) -> contextlib.AbstractContextManager[Count]:
-        """A longer piece of work, which tells how many of how many things are done."""
+    def counted(self, title: str, unit: str = "") -> contextlib.AbstractContextManager[Count]:
+        """A longer piece of work, which tells how many of how many things are done; with ``unit`` also how fast."""
         ...
 
     def note(self, line: str) -> None:
@@ -54,7 +54,7 @@ class Recorded:
             self.seconds[title] = round(time.perf_counter() - start, 4)
 
     @contextlib.contextmanager
-    def counted(self, title: str) -> Iterator[Count]:
+    def counted(self, title: str, unit: str = "") -> Iterator[Count]:
         with self.step(title):
             yield lambda done, total: None
 
@@ -94,23 +94,37 @@ class Printed(Recorded):
         self._done(title)
 
     @contextlib.contextmanager
-    def counted(self, title: str) -> Iterator[Count]:
-        with self.job(title) as tell, Recorded.step(self, title):
-            yield lambda done, total: tell(done / total, 0.0)
+    def counted(self, title: str, unit: str = "") -> Iterator[Count]:
+        with self._job(title) as tell, Recorded.step(self, title):
+            begun: list[tuple[float, int]] = []  # when, and how many an earlier run had done
+
+            def count(done: int, total: int) -> None:
+                if not begun:
+                    begun.append((time.monotonic(), done))
+                seconds, more = time.monotonic() - begun[0][0], done - begun[0][1]
+                pace = f"{more / seconds:.1f} {unit}/s, " if unit and more else ""
+                tell(done / total if total else 0.0, 0.0, pace)
+
+            yield count
         self._done(title)
 
     @contextlib.contextmanager
     def job(self, title: str) -> Iterator[Tell]:
+        with self._job(title) as tell:
+            yield tell
+
+    @contextlib.contextmanager
+    def _job(self, title: str) -> Iterator[Callable[..., None]]:
         started = time.monotonic()
         with self._lock:
             task = self._bars.add_task(printable(title), total=1.0, left="")
             self._bars.start()
 
-        def tell(done: float, left_s: float) -> None:
+        def tell(done: float, left_s: float, pace: str = "") -> None:
             elapsed = time.monotonic() - started
             # What the job says of its phases leaves out start-up; its own pace so far does not.
             left = max(left_s, elapsed / done - elapsed) if done > 0.1 else left_s
-            self._bars.update(task, completed=done, left=f"{left:.0f} s left")
+            self._bars.update(task, completed=done, left=f"{pace}{left:.0f} s left")
 
         try:
             yield tell

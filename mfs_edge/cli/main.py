@@ -26,8 +26,9 @@ from mfs_edge.cli.enrol import enrol
 from mfs_edge.cli.identity import identity
 from mfs_edge.cli.inspect import inspect
 from mfs_edge.cli.pack import pack
+from mfs_edge.cli.swap import swap
 
-COMMANDS = (compile, pack, enrol, identity, inspect, demo, bench, doctor)
+COMMANDS = (compile, pack, enrol, swap, identity, inspect, demo, bench, doctor)
 INTERRUPTED = 130  # the shell's convention for Ctrl-C
 
 

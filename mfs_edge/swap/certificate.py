@@ -1,0 +1,292 @@
+"""Whose name stands under a swapped picture: a certificate and its key, from files or made on the spot.
+
+Everything that would make a signature worthless is told before any work is done, in one line. A certificate that is
+made here has the right form, and nobody vouches for it: readers show what it signed as valid and untrusted.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfs_edge.base import extras, files
+from mfs_edge.base.errors import InputError, UsageError
+from mfs_edge.base.reasons import reason_of
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate, Name
+
+EXTRA = "swap"
+PASSPHRASE = "MFS_EDGE_SIGN_PASSPHRASE"
+SELF_MADE = "mfs-edge (self-made certificate)"
+LARGEST = 1 << 20  # bytes of a PEM file
+# Extended key usages that C2PA knows for signing: e-mail protection, document signing, C2PA's own, Microsoft's.
+USAGES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1", "1.3.6.1.4.1.311.76.59.1.9")
+_CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
+_ALONE = {"1.3.6.1.5.5.7.3.8": "time stamps", "1.3.6.1.5.5.7.3.9": "OCSP", "2.5.29.37.0": "any purpose"}
+_USES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+         "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")  # fmt: skip
+_YEARS = 10  # without a time stamp a reader takes its own clock for the time of signing
+_SLACK = datetime.timedelta(days=1)  # for clocks that are behind
+_GET = "get one for signing from a C2PA certificate authority, or leave both options out"
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A certificate that signs.
+
+    Attributes:
+        algorithm: C2PA's name of it: "es256", "es384", "es512", "ps256" or "ed25519".
+        chain: PEM, the signing certificate first.
+        key: PEM, PKCS8, not locked; never in a log.
+        name: of the signer, for people.
+        self_made: nobody vouches for it.
+    """
+
+    algorithm: str
+    chain: str
+    key: str = field(repr=False)
+    name: str
+    self_made: bool = False
+
+
+def load(cert: Path, key: Path) -> Credential:
+    """The credential in a PEM chain and a PKCS8 key; the passphrase of a locked key is ``$MFS_EDGE_SIGN_PASSPHRASE``.
+
+    Args:
+        cert: PEM; the signing certificate first, then who issued it, one after the other.
+        key: PEM of the private key; elliptic curves P-256, P-384, P-521, Ed25519, or RSA of 2048 bits and more.
+
+    Raises:
+        InputError: a file is no such thing, the two do not belong together, a certificate is expired, or it may not
+            sign; the key is locked and no passphrase, or another one, was given.
+    """
+    chain = _chain(cert)
+    private = _private(key)
+    if _public(private.public_key()) != _public(chain[0].public_key()):
+        raise InputError(f"{key}: {_stranger(private, chain)}; give the key that {cert} was issued for")
+    algorithm = _algorithm(private, key)
+    _in_time(chain, cert)
+    _in_order(chain, cert)
+    _may_sign(chain[0], cert)
+    return Credential(algorithm, _pem(chain), _pkcs8(private), said(chain[0].subject))
+
+
+def self_made() -> Credential:
+    """A certificate from an authority of one signature, whose keys are forgotten when the process ends."""
+    extras.require("cryptography", EXTRA)
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    authority, signer = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root = _issued(f"{SELF_MADE}, authority", authority, by=authority)
+    leaf = _issued(SELF_MADE, signer, by=authority, issuer=root)
+    return Credential("es256", _pem([leaf, root]), _pkcs8(signer), SELF_MADE, self_made=True)
+
+
+def anchors(path: Path) -> tuple[str, str]:
+    """What a person trusts, from a PEM file: authorities, and single signers, each as PEM.
+
+    Raises:
+        InputError: it holds no certificates.
+    """
+    from_file = _chain(path)
+    authorities = [each for each in from_file if _is_authority(each)]
+    return _pem(authorities), _pem([each for each in from_file if each not in authorities])
+
+
+def said(name: Name) -> str:
+    """Who a certificate is for: its common name, and the organisation where that is another."""
+    from cryptography.x509.oid import NameOID
+
+    kinds = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
+    found = [str(each.value) for kind in kinds for each in name.get_attributes_for_oid(kind)]
+    return ", ".join(dict.fromkeys(found)) or name.rfc4514_string()
+
+
+def _read(path: Path, what: str) -> bytes:
+    path = files.require_file(path, what)
+    if path.stat().st_size > LARGEST:
+        raise InputError(f"{path}: is too large for a {what} ({path.stat().st_size:,} bytes); give a PEM file")
+    return path.read_bytes()
+
+
+def _chain(path: Path) -> list[Certificate]:
+    data = _read(path, "certificate")
+    x509 = extras.require("cryptography.x509", EXTRA)
+    try:
+        found: list[Certificate] = x509.load_pem_x509_certificates(data)
+        for each in found:
+            each.extensions, each.subject, each.issuer  # noqa: B018  # read when asked for, and may be damaged
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise InputError(f"{path}: holds no readable certificate ({reason_of(error)}); give a PEM chain") from error
+    return found
+
+
+def _private(path: Path) -> Any:
+    data = _read(path, "private key")
+    serialization = extras.require("cryptography.hazmat.primitives.serialization", EXTRA)
+    exceptions = extras.require("cryptography.exceptions", EXTRA)
+    phrase = os.environ.get(PASSPHRASE)
+    locked = b"ENCRYPTED" in data
+    if locked and not phrase:
+        raise InputError(f"{path}: is locked with a passphrase; give it in ${PASSPHRASE}")
+    try:
+        return serialization.load_pem_private_key(data, phrase.encode() if locked and phrase else None)
+    except (ValueError, TypeError, exceptions.UnsupportedAlgorithm) as error:
+        if locked:
+            raise InputError(f"{path}: ${PASSPHRASE} does not open it, or it is damaged; give another one") from error
+        raise InputError(f"{path}: holds no private key that can be read; give PEM, as openssl pkcs8 writes") from error
+
+
+def _public(key: Any) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def _stranger(private: Any, chain: list[Certificate]) -> str:
+    ours = _public(private.public_key())
+    if any(_public(each.public_key()) == ours for each in chain[1:]):
+        return "belongs to a certificate that is not the first one of its file"
+    return "is the key of another certificate"
+
+
+def _algorithm(key: Any, path: Path) -> str:
+    """The name of what a private key signs by.
+
+    Raises:
+        InputError: C2PA has no name for it.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return "ed25519"
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048:
+        return "ps256"
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _CURVES:
+        return _CURVES[key.curve.name]
+    size = f" of {key.key_size} bits" if hasattr(key, "key_size") else ""
+    raise InputError(
+        f"{path}: is a {type(key).__name__.removesuffix('PrivateKey').lstrip('_')} key{size}, with which C2PA does not "
+        "sign; give one of P-256, P-384, P-521, Ed25519, or RSA of at least 2048 bits"
+    )
+
+
+def _pkcs8(key: Any) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+
+
+def _in_time(chain: list[Certificate], path: Path) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    for each in chain:
+        name = said(each.subject)
+        if now > each.not_valid_after_utc:
+            raise InputError(
+                f"{path}: the certificate of {name} expired on {each.not_valid_after_utc:%d %B %Y}; {_GET}"
+            )
+        if now < each.not_valid_before_utc:
+            first = f"{each.not_valid_before_utc:%d %B %Y}"
+            raise InputError(f"{path}: the certificate of {name} is not valid before {first}; set the clock, or wait")
+
+
+def _in_order(chain: list[Certificate], path: Path) -> None:
+    from cryptography.exceptions import InvalidSignature
+
+    for each, issuer in pairwise(chain):
+        try:
+            each.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature) as error:
+            told = f"{said(each.subject)} was not issued by {said(issuer.subject)}, which follows it"
+            raise InputError(
+                f"{path}: {told}; put the signing certificate first, then its issuer, and so on"
+            ) from error
+
+
+def _may_sign(leaf: Certificate, path: Path) -> None:
+    """Raises InputError where readers of C2PA would refuse what this certificate signed."""
+    from cryptography import x509
+
+    def held(kind: Any) -> Any:
+        try:
+            return leaf.extensions.get_extension_for_class(kind).value
+        except x509.ExtensionNotFound:
+            return None
+
+    usages = [usage.dotted_string for usage in held(x509.ExtendedKeyUsage) or ()]
+    purpose = held(x509.KeyUsage)
+    named = next((_ALONE[usage] for usage in usages if usage in _ALONE), None)
+    problems = {
+        "it is an authority's, not a signer's": _is_authority(leaf),
+        "it is signed by itself, which C2PA does not admit": leaf.issuer == leaf.subject,
+        "its key usage is not digital signature": purpose is None or not purpose.digital_signature,
+        f"its extended key usage is {named}": named is not None,
+        "its extended key usage is neither document signing, e-mail protection nor C2PA's": not {*USAGES} & {*usages},
+    }
+    for problem, there in problems.items():
+        if there:
+            raise InputError(f"{path}: may not sign pictures ({problem}); {_GET}")
+
+
+def _is_authority(certificate: Certificate) -> bool:
+    from cryptography import x509
+
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _issued(name: str, key: Any, *, by: Any, issuer: Certificate | None = None) -> Certificate:
+    """A certificate of ``key``, signed by the key ``by``: an authority's where there is no ``issuer``."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import NameOID
+
+    subject = x509.Name([x509.NameAttribute(kind, name) for kind in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)])
+    begins = datetime.datetime.now(datetime.UTC) - _SLACK
+    builder = x509.CertificateBuilder(issuer.subject if issuer else subject, subject, key.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(begins).not_valid_after(begins + datetime.timedelta(days=365 * _YEARS))
+    for extension, critical in _extensions(key, by, authority=issuer is None):
+        builder = builder.add_extension(extension, critical)
+    return builder.sign(by, hashes.SHA256())
+
+
+def _extensions(key: Any, by: Any, *, authority: bool) -> list[tuple[Any, bool]]:
+    """What C2PA wants to see in a certificate, each with whether it is critical."""
+    from cryptography import x509
+
+    granted = "key_cert_sign" if authority else "digital_signature"
+    common: list[tuple[Any, bool]] = [
+        (x509.BasicConstraints(ca=authority, path_length=0 if authority else None), True),
+        (x509.KeyUsage(**{use: use == granted for use in _USES}), True),
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), False),
+    ]
+    signs = x509.ExtendedKeyUsage([x509.ObjectIdentifier(usage) for usage in USAGES[:2]])
+    return common if authority else [*common, (signs, False)]
+
+
+def _pem(chain: list[Certificate]) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return "".join(each.public_bytes(Encoding.PEM).decode() for each in chain)
+
+
+def given(cert: Path | None, key: Path | None) -> Credential:
+    """What ``--sign-cert`` and ``--sign-key`` name, or one that is made on the spot where neither is given.
+
+    Raises:
+        UsageError: one is given without the other.
+        InputError: as of :func:`load`.
+    """
+    if (cert is None) != (key is None):
+        there, lacks = ("--sign-cert", "--sign-key") if key is None else ("--sign-key", "--sign-cert")
+        raise UsageError(f"{there} is given without {lacks}; give both, or neither")
+    return load(cert, key) if cert is not None and key is not None else self_made()

@@ -325,7 +325,8 @@ def _at(array: Any) -> ctypes.c_void_p:
 def _frame(pixels: Any) -> _Frame:
     """How the C is told of it."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.strides[1:] != (3, 1):
-        raise ValueError(f"a frame is uint8 [H, W, 3] RGB with its rows in one piece, not {pixels.dtype} {pixels.shape}")
+        told = f"{pixels.dtype} {list(pixels.shape)} with strides {pixels.strides}"
+        raise ValueError(f"a frame is uint8 [H, W, 3] RGB, each row in one piece, not {told}")
     if not pixels.flags.writeable or pixels.strides[0] < 0:
         raise ValueError("a frame is swapped in place, from its first row down; give a copy of it")
     height, width, _ = pixels.shape

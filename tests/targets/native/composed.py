@@ -112,6 +112,7 @@ class Camera:
     format: int
     colour: int
     planes: list[np.ndarray]  # of bytes, [rows, stride] but for the end of the last row
+    rows: list[tuple[int, int]]  # of each plane: how many, and the bytes of one
     held: Any  # as the C takes it
 
     @classmethod
@@ -128,9 +129,7 @@ class Camera:
         addresses = [plane.ctypes.data for plane in planes] + [None] * (3 - len(planes))
         strides = [plane.shape[1] + gap for plane in shown] + [0] * (3 - len(shown))
         held = engine._Frame(tuple(addresses), tuple(strides), width, height, form, colour)
-        made = cls(form, colour, planes, held)
-        made.rows = [plane.shape for plane in shown]
-        return made
+        return cls(form, colour, planes, [(len(plane), plane.shape[1]) for plane in shown], held)
 
     def shown(self) -> list[np.ndarray]:
         """The samples, without gaps."""
@@ -159,7 +158,7 @@ class Library:
             getattr(self.lib, name).restype = ctypes.c_size_t
 
     def run(self, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """A crop, uint8 [S, S, 3], through the network by itself: the swapped one, alike, and the mask, float [S, S]."""
+        """A crop, uint8 [S, S, 3], through the network alone: the swapped one, alike, and the mask, float [S, S]."""
         self.engine.feed({"image": crop.transpose(2, 0, 1)[None].astype(np.float32) / 255})
         self.engine.infer()
         found = self.engine.fetch()
@@ -186,9 +185,8 @@ class Library:
         crop = np.full((self.size, self.size, CHANNELS[form]), 9, np.uint8)
         image = engine._Image(crop.ctypes.data, crop.strides[0], form)
         held = np.ascontiguousarray(matrix)
-        self.engine._check(
-            self.lib.idn_align(ctypes.byref(self.engine.model), ctypes.byref(camera.held), engine._at(held), ctypes.byref(image))
-        )
+        given = (ctypes.byref(camera.held), engine._at(held), ctypes.byref(image))
+        self.engine._check(self.lib.idn_align(ctypes.byref(self.engine.model), *given))
         return crop
 
     def paste(self, camera: Camera, face: np.ndarray, mask: np.ndarray, matrix: np.ndarray) -> None:

@@ -18,7 +18,6 @@ from tests.targets.native.test_family import Builder
 
 SIZES = (32, 96, 224)  # rows of less than a word of bits, of one and a half, of three and a half
 MIRRORED, OUTSIDE, NO_FACE = -19, -20, -18
-LIMITS = {RGB8: 3, RGBA8: 4, BGRA8: 4}
 Libraries = Callable[[int], Library]
 
 
@@ -112,13 +111,20 @@ def test_the_engine_refuses_what_is_no_frame(libraries: Libraries) -> None:
     points = align.TEMPLATE * 0.5
     read_only = frame.copy()
     read_only.setflags(write=False)
-    for wrong in (frame.astype(np.float32), frame[..., :2], frame[:, ::2], frame[::-1], frame.transpose(1, 0, 2), read_only):
+    for wrong in (
+        frame.astype(np.float32),
+        frame[..., :2],
+        frame[:, ::2],
+        frame[::-1],
+        frame.transpose(1, 0, 2),
+        read_only,
+    ):
         with pytest.raises(ValueError, match="a frame is"):
             engine.swap_frame(wrong, points)
     with pytest.raises(ValueError, match=r"landmarks are \[4, 2\]"):
         engine.swap_frame(frame, points[:4])
     for wrong in (points + 500, points * [-1, 1] + [80, 0], np.full((5, 2), np.nan), points * 0 + 9):
-        with pytest.raises(RuntimeError, match="^landmarks .*"):
+        with pytest.raises(RuntimeError, match="landmarks "):
             engine.swap_frame(frame, wrong)
     with pytest.raises(RuntimeError, match="a frame of fewer than 2 pixels"):
         engine.swap_frame(frame[:1, :1], points)
@@ -130,7 +136,7 @@ def test_the_engine_refuses_what_is_no_frame(libraries: Libraries) -> None:
 def test_any_number_of_workers_computes_the_same(libraries: Libraries, form: int, workers: int) -> None:
     library, rng = libraries(96), np.random.default_rng(workers)
     points = composed.landmarks(rng, 301, 203, 60)
-    planes = [noise(rng, 203, 301 * LIMITS.get(form, 1))]
+    planes = [noise(rng, 203, 301 * composed.CHANNELS.get(form, 1))]
     planes += {RGB8: [], NV12: [noise(rng, 102, 302)], I420: [noise(rng, 102, 151), noise(rng, 102, 151)]}[form]
     one, many = Camera.of(planes, form), Camera.of(planes, form)
     assert library.swap(one, points) == library.swap(many, points, workers) == 0
@@ -197,7 +203,9 @@ def parted(shown: list[np.ndarray], form: int) -> list[np.ndarray]:
 def upright(planes: list[np.ndarray], colour: int) -> np.ndarray:
     """RGB in floats, [H, W, 3]."""
     luma, u, v = planes
-    return composed.to_rgb(np.stack([luma, *(composed.wide(c, luma.shape) for c in (u, v))], axis=-1).astype(float), colour)
+    return composed.to_rgb(
+        np.stack([luma, *(composed.wide(c, luma.shape) for c in (u, v))], axis=-1).astype(float), colour
+    )
 
 
 @pytest.mark.parametrize("colour", range(4))
@@ -237,7 +245,9 @@ def test_a_cameras_frame_of_noise_keeps_what_the_mask_leaves(libraries: Librarie
     assert library.swap(camera, points) == 0
     matrix = align.affine(points, 32)
     full = np.ones((32, 32), np.float32)  # the most that a mask can show
-    shown = composed.paste(np.zeros((201, 301, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8), full, matrix)[..., 0] > 0
+    shown = (
+        composed.paste(np.zeros((201, 301, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8), full, matrix)[..., 0] > 0
+    )
     found = parted(camera.shown(), form)
     assert (found[0][~shown] == planes[0][~shown]).all()
     assert not (found[0] == planes[0]).all()
@@ -286,8 +296,8 @@ def test_the_affine_map_is_least_squares(libraries: Libraries) -> None:
         (align.TEMPLATE * 1e-9 + 50, NO_FACE),
         (align.TEMPLATE[:, ::-1].copy(), MIRRORED),
         (align.TEMPLATE[[1, 0, 2, 4, 3]], MIRRORED),
-        (align.TEMPLATE + [300, 0], OUTSIDE),
-        (align.TEMPLATE - [0, 1e6], OUTSIDE),
+        (align.TEMPLATE + np.array([300, 0]), OUTSIDE),
+        (align.TEMPLATE - np.array([0, 1e6]), OUTSIDE),
     ],
 )
 def test_landmarks_that_cannot_be_have_their_error(libraries: Libraries, points: np.ndarray, status: int) -> None:

@@ -133,7 +133,9 @@ def test_shared_libraries_for_other_systems(made: Made, target: str, kind: bytes
     """Compiled only: there is nothing here that runs them."""
     into = tmp_path / "library"
     sources = [str(made(32) / name) for name in ("idn.c", "idn_frame.c")]
-    toolchains.call([*toolchains.ZIG, *toolchains.QUICK, "-target", target, "-shared", "-fPIC", *sources, "-o", str(into)])
+    toolchains.call(
+        [*toolchains.ZIG, *toolchains.QUICK, "-target", target, "-shared", "-fPIC", *sources, "-o", str(into)]
+    )
     assert into.read_bytes().startswith(kind)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mfs_edge.base import extras, frames
 from mfs_edge.base.errors import InputError
 from mfs_edge.base.reasons import reason_of
-from mfs_edge.target import Engine
+
+if TYPE_CHECKING:  # it travels to devices, see mfs_edge/measure/whole.py
+    from mfs_edge.target import Engine
 
 CHANNELS = 3
 
@@ -38,8 +41,8 @@ class Crops:
         if self.last:
             self._fill(self._taken[0], crop)
         else:
-            for plane, channel in zip(self._taken[0], extras.require("cv2", "swap").split(crop), strict=True):
-                self._fill(plane, channel)
+            for plane, channel in enumerate(extras.require("cv2", "swap").split(crop)):
+                self._fill(self._taken[0][plane], channel)
         self.engine.feed({self.name: self._taken})
 
     def _fill(self, into: np.ndarray, values: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from mfs_edge.base.reasons import reason_of
 from mfs_edge.face import align, paste
 from mfs_edge.face.found import Face
 from mfs_edge.face.landmarks import MAX_SIDE
+from mfs_edge.face.paste import Box
 from mfs_edge.swap.session import Session
 from mfs_edge.swap.stages import ALIGN, NETWORK, PASTE, Stages
 
@@ -54,14 +55,20 @@ class FaceSwap:
         if max(height, width) > MAX_SIDE:
             raise InputError(f"a picture of {width}x{height} is more than {MAX_SIDE} pixels on a side; make it smaller")
         chosen = [face if isinstance(face, Chosen) else Chosen(face) for face in faces]
+        # Mirrored or transposed views are for neither OpenCV nor C.
+        plain = pixels.strides[0] > 0 and pixels.strides[1:] == (3, 1)
+        rows = pixels if plain else np.ascontiguousarray(pixels)
         swap = self._directly if self.direct and min(height, width) > 1 else self._here
-        return sum(swap(pixels, one) for one in chosen)
+        count = sum(swap(rows, one) for one in chosen)
+        if count and rows is not pixels:
+            pixels[:] = rows
+        return count
 
     def _here(self, pixels: np.ndarray, chosen: Chosen) -> bool:
         crops = self.session.of(chosen.person)
         with self.stages.timed(ALIGN):
             matrix = placed(chosen.face.landmarks, crops.size)
-            if not reaches(matrix, crops.size, pixels):
+            if reaches(matrix, crops.size, pixels) is None:
                 return False
             crops.feed(align.cut(pixels, matrix, crops.size))
         with self.stages.timed(NETWORK):
@@ -72,14 +79,15 @@ class FaceSwap:
 
     def _directly(self, pixels: np.ndarray, chosen: Chosen) -> bool:
         crops = self.session.of(chosen.person)
-        if not reaches(placed(chosen.face.landmarks, crops.size), crops.size, pixels):
+        reached = reaches(placed(chosen.face.landmarks, crops.size), crops.size, pixels)
+        if reached is None:
             return False
-        points = np.ascontiguousarray(chosen.face.landmarks, np.float64)
+        points, before = np.ascontiguousarray(chosen.face.landmarks, np.float64), pixels[reached.of].copy()
         try:
             self.stages.add(crops.engine.swap_frame(pixels, points))  # type: ignore[attr-defined]
         except RuntimeError as error:
             raise InputError(f"{crops.path}: {crops.engine.title} cannot swap it ({reason_of(error)})") from error
-        return True
+        return not np.array_equal(pixels[reached.of], before)  # the mask may have shown nothing
 
 
 def placed(landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -100,6 +108,6 @@ def placed(landmarks: np.ndarray, size: int) -> np.ndarray:
     return matrix
 
 
-def reaches(matrix: np.ndarray, size: int, pixels: np.ndarray) -> bool:
-    """Whether any of the crop that ``matrix`` [2, 3] cuts lies inside of ``pixels`` [H, W, 3]."""
-    return paste.box(np.ones((size, size), np.float32), matrix, pixels.shape[1], pixels.shape[0]) is not None
+def reaches(matrix: np.ndarray, size: int, pixels: np.ndarray) -> Box | None:
+    """What of ``pixels`` [H, W, 3] the crop covers that ``matrix`` [2, 3] cuts; None if nothing."""
+    return paste.box(np.ones((size, size), np.float32), matrix, pixels.shape[1], pixels.shape[0])

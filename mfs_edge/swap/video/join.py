@@ -20,13 +20,12 @@ from mfs_edge.swap.video.encoders import Encoder, Look
 from mfs_edge.swap.video.reader import Note, decoding, is_picture_track, opened
 
 if TYPE_CHECKING:
-    from av import Packet
     from av.container import InputContainer, OutputContainer
-    from av.stream import Stream
 
 _CHAPTERS = "text"  # the tag of QuickTime's tracks of chapter titles, which are written from the chapters
 _OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}  # not of what it shows
 _BASES = 1 << 31
+_Timed = tuple[Fraction, Any]  # seconds, and the packet that is due then
 
 
 @dataclass(frozen=True)
@@ -73,18 +72,18 @@ def kept(out: Path, container: str, encoder: Encoder, look: Look, source: Path, 
     return tuple(found)
 
 
-def _is_chapter_titles(original: InputContainer, stream: Stream) -> bool:
+def _is_chapter_titles(original: InputContainer, stream: Any) -> bool:
     if stream.type != "data" or not original.format.name.startswith("mov") or not original.chapters():
         return False
     return _codec_of(stream) in ("bin_data", "unknown")
 
 
-def _codec_of(stream: Stream) -> str:
+def _codec_of(stream: Any) -> str:
     context = stream.codec_context
     return (context.name if context is not None else stream.name) or "unknown"
 
 
-def _refused(container: str, encoder: Encoder, look: Look, stream: Stream) -> str | None:
+def _refused(container: str, encoder: Encoder, look: Look, stream: Any) -> str | None:
     """Why a container cannot hold a stream, or None where its header can be written with it."""
     av = require("av", EXTRA)
     trial = av.open(io.BytesIO(), "w", format=container)
@@ -100,7 +99,7 @@ def _refused(container: str, encoder: Encoder, look: Look, stream: Stream) -> st
     return None
 
 
-def _copied(out: OutputContainer, stream: Stream) -> Stream:
+def _copied(out: OutputContainer, stream: Any) -> Any:
     made = out.add_stream_from_template(stream)
     made.time_base = stream.time_base
     made.metadata.update({key: value for key, value in stream.metadata.items() if key.lower() not in _OF_THE_FILE})
@@ -183,15 +182,19 @@ def _options(plan: Plan, original: InputContainer | None) -> dict[str, str]:
         told["video_track_timescale"] = str(plan.look.time_base.denominator)
         told["movflags"] = "+faststart"
         bases = {plan.look.time_base.denominator}
-        bases |= {original.streams[index].time_base.denominator for index in plan.kept} if original is not None else set()
+        bases |= (
+            {Fraction(original.streams[index].time_base or 1).denominator for index in plan.kept}
+            if original is not None
+            else set()
+        )
         common = math.lcm(*bases)  # what edit lists count in: where each stream begins
         if common < _BASES:
             told["movie_timescale"] = str(common)
     return told
 
 
-def _pictures(stretches: Sequence[Stretch], video: Any, look: Look) -> Iterator[tuple[Fraction, Packet]]:
-    """Packets of the pieces with their times in the whole, each with its time in seconds."""
+def _pictures(stretches: Sequence[Stretch], video: Any, look: Look) -> Iterator[_Timed]:
+    """Anys of the pieces with their times in the whole, each with its time in seconds."""
     av = require("av", EXTRA)
     ends = [each.times[0] for each in stretches[1:]] + [None]
     for stretch, behind in zip(stretches, ends, strict=True):
@@ -223,10 +226,8 @@ def durations(times: Sequence[int], told: Sequence[int], behind: int | None, *, 
     return shown
 
 
-def _others(
-    original: InputContainer, plan: Plan, others: dict[int, Any], until: Fraction | None
-) -> Iterator[tuple[Fraction, Packet]]:
-    """Packets of the other streams as they come, with the times of those that have one."""
+def _others(original: InputContainer, plan: Plan, others: dict[int, Any], until: Fraction | None) -> Iterator[_Timed]:
+    """Anys of the other streams as they come, with the times of those that have one."""
     time = Fraction(0)
     streams = [original.streams[index] for index in others]
     with decoding(plan.source or Path(), lambda: "cannot be read to its end"):
@@ -241,9 +242,9 @@ def _others(
             yield time, packet
 
 
-def _merged(*sources: Iterator[tuple[Fraction, Packet]]) -> Iterator[Packet]:
+def _merged(*sources: Iterator[_Timed]) -> Iterator[Any]:
     """From several streams of packets the one that is due; none is reordered in itself."""
-    heads: list[tuple[Fraction, Packet, Callable[[], tuple[Fraction, Packet] | None]]] = []
+    heads: list[tuple[Fraction, Any, Callable[[], _Timed | None]]] = []
     for source in sources:
         take = _taker(source)
         head = take()
@@ -260,5 +261,5 @@ def _merged(*sources: Iterator[tuple[Fraction, Packet]]) -> Iterator[Packet]:
             heads[number] = (*head, take)
 
 
-def _taker(source: Iterator[tuple[Fraction, Packet]]) -> Callable[[], tuple[Fraction, Packet] | None]:
+def _taker(source: Iterator[_Timed]) -> Callable[[], _Timed | None]:
     return lambda: next(source, None)

@@ -149,9 +149,7 @@ class Writer:
             KeyboardInterrupt: Ctrl-C or SIGTERM, behind the frame.
         """
         if frame.index != self._expected or frame.pixels.shape != self._shape:
-            raise ValueError(
-                f"frame {frame.index} of {frame.pixels.shape} came, not {self._expected} of {self._shape}"
-            )
+            raise ValueError(f"frame {frame.index} of {frame.pixels.shape} came, not {self._expected} of {self._shape}")
         pts = frame.pts if frame.pts is not None else round(Fraction(frame.seconds) / self._look.time_base)
         with self._stop.undisturbed():
             if self._piece is None:
@@ -184,7 +182,9 @@ class Writer:
                 self._keep(last=True)
             self._join(self._stretches())
             proof.require_same(
-                self._work.unfinished, self._plan, [pts for record in self._work.records for pts in record.times],
+                self._work.unfinished,
+                self._plan,
+                [pts for record in self._work.records for pts in record.times],
                 self._note,
             )
             if self._finish is not None:

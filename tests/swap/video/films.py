@@ -73,8 +73,14 @@ def write(path: Path, film: Film | None = None, **changes: Any) -> Path:
 
 
 def _video(out: Any, film: Film) -> Any:
-    video = out.add_stream(film.codec, rate=25, width=film.width, height=film.height,
-                           time_base=Fraction(1, film.base), options=film.options)
+    video = out.add_stream(
+        film.codec,
+        rate=25,
+        width=film.width,
+        height=film.height,
+        time_base=Fraction(1, film.base),
+        options=film.options,
+    )
     video.pix_fmt = film.layout
     context = video.codec_context
     context.colorspace, context.color_range, context.color_primaries, context.color_trc = film.tags
@@ -86,8 +92,12 @@ def _video(out: Any, film: Film) -> Any:
 def _frame(film: Film, index: int, pts: int) -> av.VideoFrame:
     given = av.VideoFrame.from_ndarray(film.picture(index), format="rgb24")
     scaler = {1: 1, 5: 5, 6: 5, 9: 9}.get(film.tags[0], 5)
-    frame = given.reformat(format=film.layout, dst_colorspace=scaler, dst_color_range=film.tags[1] or 1,
-                           interpolation=4 | 0x2000 | 0x4000 | 0x40000)
+    frame = given.reformat(
+        format=film.layout,
+        dst_colorspace=scaler,
+        dst_color_range=film.tags[1] or 1,
+        interpolation=4 | 0x2000 | 0x4000 | 0x40000,
+    )
     frame.pts, frame.time_base = pts, Fraction(1, film.base)
     return frame
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 from fractions import Fraction
 from pathlib import Path
@@ -228,15 +229,17 @@ def test_what_cannot_be_done_is_told_at_once(
 
 def test_a_run_that_ends_early_publishes_nothing(tmp_path: Path) -> None:
     source, out = films.write(tmp_path / "in.mp4", frames=20), tmp_path / "out.mp4"
-    with (
-        pytest.raises(CheckFailed, match="5 frames were written of a video that has more"),
-        video.open(source, note=print) as film,
-        video.create(out, like=film, note=print, piece=4) as sink,
-    ):
-        for frame in film:
-            if frame.index == 5:
-                break
-            sink.write(frame)
+
+    def run() -> None:
+        with (
+            video.open(source, note=print) as film,
+            video.create(out, like=film, note=print, piece=4) as sink,
+        ):
+            for frame in itertools.islice(film, 5):
+                sink.write(frame)
+
+    with pytest.raises(CheckFailed, match="5 frames were written of a video that has more"):
+        run()
     assert not out.exists()
 
 

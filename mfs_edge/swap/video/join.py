@@ -22,7 +22,8 @@ from mfs_edge.swap.video.reader import Note, decoding, is_picture_track, opened
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
 
-_CHAPTERS = "text"  # the tag of QuickTime's tracks of chapter titles, which are written from the chapters
+_EDITED = ("mp4", "mov")  # containers that can hold what is not to be played
+_PRIMING = Fraction(1, 20)  # seconds; what a decoder of sound needs before the first that is heard is less
 _OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}  # not of what it shows
 _BASES = 1 << 31
 _Timed = tuple[Fraction, Any]  # seconds, and the packet that is due then
@@ -56,7 +57,7 @@ def kept(out: Path, container: str, encoder: Encoder, look: Look, source: Path, 
     found = []
     with opened(source) as original:
         for stream in original.streams:
-            if is_picture_track(stream) or _is_chapter_titles(original, stream):
+            if is_picture_track(stream) or _is_written_anew(original, stream):
                 continue
             reason = _refused(container, encoder, look, stream)
             if reason is None:
@@ -66,16 +67,23 @@ def kept(out: Path, container: str, encoder: Encoder, look: Look, source: Path, 
             if stream.type == "audio":
                 raise OutputError(
                     f"{out}: {out.suffix} cannot hold the {codec} sound of {source} as it is ({reason}); "
-                    "name the result .mkv, or as the original"
+                    f"{_way_out(out)}"
                 )
             note(f"{source}: its {stream.type} (stream {stream.index}, {codec}) cannot be kept in {out.suffix}")
     return tuple(found)
 
 
-def _is_chapter_titles(original: InputContainer, stream: Any) -> bool:
-    if stream.type != "data" or not original.format.name.startswith("mov") or not original.chapters():
+def _way_out(out: Path) -> str:
+    if out.suffix.lower() == ".mkv":
+        return "make it AAC first: ffmpeg -i IN -c:v copy -c:a aac OUT.mkv"
+    return "name the result .mkv, or as the original"
+
+
+def _is_written_anew(original: InputContainer, stream: Any) -> bool:
+    """Whether it is a track of QuickTime's that muxers make of metadata: titles of chapters, a timecode."""
+    if stream.type != "data" or not original.format.name.startswith("mov"):
         return False
-    return _codec_of(stream) in ("bin_data", "unknown")
+    return "timecode" in stream.metadata or bool(original.chapters() and _codec_of(stream) in ("bin_data", "unknown"))
 
 
 def _codec_of(stream: Any) -> str:
@@ -178,7 +186,7 @@ def _video(out: OutputContainer, look: Look, template: Any, of: Any) -> Any:
 def _options(plan: Plan, original: InputContainer | None) -> dict[str, str]:
     """The muxer's: nothing of the day or of chance, and every time exact."""
     told = {"fflags": "+bitexact"}
-    if plan.container in ("mp4", "mov"):
+    if plan.container in _EDITED:
         told["video_track_timescale"] = str(plan.look.time_base.denominator)
         told["movflags"] = "+faststart"
         bases = {plan.look.time_base.denominator}
@@ -230,16 +238,35 @@ def _others(original: InputContainer, plan: Plan, others: dict[int, Any], until:
     """Anys of the other streams as they come, with the times of those that have one."""
     time = Fraction(0)
     streams = [original.streams[index] for index in others]
+    ends = _ends(original, streams)
     with decoding(plan.source or Path(), lambda: "cannot be read to its end"):
         for packet in original.demux(streams):
-            if not packet.size:
+            if not packet.size or is_cut(packet, plan.container):
                 continue
             at = packet.dts if packet.dts is not None else packet.pts
             time = at * packet.time_base if at is not None else time
             if until is not None and time >= until:
                 continue
+            end = ends.get(packet.stream_index)
+            if end is not None and packet.pts is not None and packet.pts < end < packet.pts + (packet.duration or 0):
+                packet.duration = end - packet.pts
             packet.stream = others[packet.stream_index]
             yield time, packet
+
+
+def _ends(original: InputContainer, streams: Sequence[Any]) -> dict[int, int]:
+    """When the sounds of an MP4 end, in their time bases: libav reads the last packet of some as longer than it says."""
+    if not original.format.name.startswith("mov"):
+        return {}
+    timed = [stream for stream in streams if stream.type == "audio" and stream.duration]
+    return {stream.index: (stream.start_time or 0) + stream.duration for stream in timed}
+
+
+def is_cut(packet: Any, container: str) -> bool:
+    """Whether it lies before a file's edited start, and ``container`` has no way to say that it is not played."""
+    if container in _EDITED or not packet.is_discard or packet.pts is None:
+        return False
+    return bool((packet.pts + (packet.duration or 0)) * packet.time_base <= -_PRIMING)
 
 
 def _merged(*sources: Iterator[_Timed]) -> Iterator[Any]:

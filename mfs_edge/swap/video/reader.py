@@ -50,6 +50,7 @@ class Reader:
     live = False
 
     def __init__(self, path: Path, *, note: Note) -> None:
+        self._note = note
         self.path = require_text(require_file(path, "video"))
         require_whole(path)
         self.facts = _facts(path, note)
@@ -83,13 +84,16 @@ class Reader:
         container = self._stack.enter_context(opened(self.path))
         stream: Any = container.streams[self.facts.stream]
         stream.thread_type = "AUTO"
-        last: int | None = None
+        last, damaged = None, 0
         for decoded in self._decoded(container, stream):
             self.read += 1
             last = self._checked(decoded, last)
+            damaged += decoded.is_corrupt
             if self.read > self.first:
                 yield self._frame(decoded)
         self.ended = True
+        if damaged:
+            self._note(f"{self.path}: {damaged} frames are damaged, and as the decoder mended them")
         if not self.read:
             raise InputError(f"{self.path}: holds no frame that can be decoded; encode it again")
 

@@ -72,7 +72,7 @@ class Writer:
         self._require_options(out, like, crf, piece, resume)
         self._source, self._note, self._memory, self._finish = like, note, memory, finish
         self._overwrite, self._length = overwrite, piece
-        container, self._encoder = encoders.chosen(out)
+        container, self._encoder = encoders.chosen(files.require_text(out))
         self._crf = self._encoder.crf if crf is None else crf
         self._look = _look(like)
         self._shape = (like.height, like.width, 3)

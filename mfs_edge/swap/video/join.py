@@ -88,7 +88,8 @@ def _is_written_anew(original: InputContainer, stream: Any) -> bool:
 
 def _codec_of(stream: Any) -> str:
     context = stream.codec_context
-    return (context.name if context is not None else stream.name) or "unknown"
+    named = context if context is not None else stream  # libav has streams of no kind at all, without a name
+    return getattr(named, "name", None) or "unknown"
 
 
 def _refused(container: str, encoder: Encoder, look: Look, stream: Any) -> str | None:
@@ -255,7 +256,7 @@ def _others(original: InputContainer, plan: Plan, others: dict[int, Any], until:
 
 
 def _ends(original: InputContainer, streams: Sequence[Any]) -> dict[int, int]:
-    """When the sounds of an MP4 end, in their time bases: libav reads the last packet of some as longer than it says."""
+    """When the sounds of an MP4 end, in their time bases: libav holds the last packet of some for longer."""
     if not original.format.name.startswith("mov"):
         return {}
     timed = [stream for stream in streams if stream.type == "audio" and stream.duration]

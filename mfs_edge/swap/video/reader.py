@@ -25,6 +25,7 @@ Note = Callable[[str], None]
 # What holds a file's own pictures: no playlist, which would open others, and no text that looks like subtitles.
 _FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mxf,gif,nut,yuv4mpegpipe,apng,h264,hevc,rm,dv,ivf"
 _PROGRESSIVE = (0, 1)  # libavcodec's field orders: not known, and progressive
+_MOST = 1 << 26  # pixels of a frame; 8K has half as many
 _FINER = {"422": "4:2:2", "444": "4:4:4", "440": "4:4:0"}
 
 
@@ -196,6 +197,9 @@ def _chosen(container: InputContainer, path: Path, note: Note) -> Any:
         note(f"{path}: stream {chosen.index} is swapped; its other videos (stream {others}) are left out")
     if chosen.codec_context is None:
         raise InputError(f"{path}: its video is of a kind that PyAV cannot decode; encode it as H.264 with ffmpeg")
+    width, height = chosen.codec_context.width, chosen.codec_context.height
+    if width * height > _MOST:
+        raise InputError(f"{path}: its frames of {width} x {height} are too large; scale it to 8K at most with ffmpeg")
     return chosen
 
 

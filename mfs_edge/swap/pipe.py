@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from mfs_edge.base.extras import require
 from mfs_edge.swap.stream import Frame, Source
 from mfs_edge.swap.video import colour
 from mfs_edge.swap.video.reader import Note, Reader
-
-if TYPE_CHECKING:
-    from av import VideoFrame
 
 Y4M = "y4m"
 RATE = Fraction(30)  # of raw frames, where nobody says another
@@ -251,7 +248,7 @@ def _header(line: bytes, note: Note) -> Form:
     return Form(_LAYOUTS[layout], width, height, rate, line, full)
 
 
-def _yuv(form: Form, data: bytes) -> VideoFrame:
+def _yuv(form: Form, data: bytes) -> Any:
     """A frame's bytes as libav has them, in rows that it aligns."""
     frame = require("av", colour.EXTRA).VideoFrame(form.width, form.height, form.format)
     at = 0
@@ -298,7 +295,7 @@ class PipeSink:
 
     def _bytes(self, frame: Frame) -> bytes:
         if self._colour is not None:
-            made = self._colour.frame(frame.pixels, self.form.format)
+            made: Any = self._colour.frame(frame.pixels, self.form.format)
             lines = (np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size) for plane in made.planes)
             return b"".join(
                 each[:rows, :row].tobytes() for each, (rows, row) in zip(lines, self.form.planes, strict=True)

@@ -23,11 +23,13 @@ W, H = 33, 21
 def through(data: bytes, *, out: str | None = None, **told: Any) -> tuple[bytes, list[np.ndarray], list[str]]:
     """Everything from one pipe into another."""
     sent, seen, said = io.BytesIO(), [], list[str]()
-    with pipe.open(io.BytesIO(data), note=said.append, **told) as source:
-        with pipe.create(sent, like=source, note=said.append, format=out) as sink:
-            for frame in source:
-                seen.append(frame.pixels.copy())
-                sink.write(frame)
+    with (
+        pipe.open(io.BytesIO(data), note=said.append, **told) as source,
+        pipe.create(sent, like=source, note=said.append, format=out) as sink,
+    ):
+        for frame in source:
+            seen.append(frame.pixels.copy())
+            sink.write(frame)
     return sent.getvalue(), seen, said
 
 
@@ -125,10 +127,12 @@ def test_a_video_becomes_yuv4mpeg2_that_libav_reads(tmp_path: Path) -> None:
 def test_a_pipe_becomes_a_video(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     data = b"".join(films.Film(5, 64, 48).picture(index).tobytes() for index in range(5))
-    with pipe.open(io.BytesIO(data), note=print, size=(64, 48), rate=Fraction(10)) as source:
-        with video.create(out, like=source, note=print) as sink:
-            for frame in source:
-                sink.write(frame)
+    with (
+        pipe.open(io.BytesIO(data), note=print, size=(64, 48), rate=Fraction(10)) as source,
+        video.create(out, like=source, note=print) as sink,
+    ):
+        for frame in source:
+            sink.write(frame)
     told = films.seen(out, pictures=True)
     assert told.times == [Fraction(index, 10) for index in range(5)]
     assert np.abs(told.pictures[3].astype(int) - films.Film(5, 64, 48).picture(3)).mean() < 4

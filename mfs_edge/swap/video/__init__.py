@@ -1,9 +1,9 @@
 """Video files, through PyAV: frames in and out, everything beside them kept.
 
-    with video.open(path, note=say) as source, video.create(out, like=source, note=say) as sink:
-        for frame in source:
-            swap(frame.pixels)
-            sink.write(frame)
+with video.open(path, note=say) as source, video.create(out, like=source, note=say) as sink:
+    for frame in source:
+        swap(frame.pixels)
+        sink.write(frame)
 """
 
 from __future__ import annotations

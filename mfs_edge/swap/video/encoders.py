@@ -61,8 +61,10 @@ def chosen(out: Path) -> tuple[str, Encoder]:
     suffix = out.suffix.lower()
     if suffix not in CONTAINERS:
         told = ", ".join(CONTAINERS)
-        raise UsageError(f"{out}: no video is written as {suffix or 'a name without suffix'}; "
-                         f"{nearest(suffix, CONTAINERS)}it may be {told}")
+        raise UsageError(
+            f"{out}: no video is written as {suffix or 'a name without suffix'}; "
+            f"{nearest(suffix, CONTAINERS)}it may be {told}"
+        )
     container, encoder = CONTAINERS[suffix]
     if encoder.name not in require("av", EXTRA).codecs_available:
         raise MissingDependency(
@@ -125,8 +127,14 @@ class Piece:
 
 def add(container: Any, encoder: Encoder, look: Look, options: Mapping[str, str]) -> VideoStream:
     """A stream of pictures in a container that is written to."""
-    stream = container.add_stream(encoder.name, rate=look.rate, width=look.width, height=look.height,
-                                  time_base=look.time_base, options=dict(options))
+    stream = container.add_stream(
+        encoder.name,
+        rate=look.rate,
+        width=look.width,
+        height=look.height,
+        time_base=look.time_base,
+        options=dict(options),
+    )
     stream.pix_fmt = encoder.layout(look.width, look.height)
     stream.codec_context.thread_count, stream.codec_context.thread_type = THREADS, "FRAME"
     stream.codec_context.sample_aspect_ratio = look.aspect

@@ -20,13 +20,13 @@ from mfs_edge.swap.video.encoders import Encoder, Look
 from mfs_edge.swap.video.reader import Note, decoding, is_picture_track, opened
 
 if TYPE_CHECKING:
-    from av import Packet
     from av.container import InputContainer, OutputContainer
-    from av.stream import Stream
 
-_CHAPTERS = "text"  # the tag of QuickTime's tracks of chapter titles, which are written from the chapters
+_EDITED = ("mp4", "mov")  # containers that can hold what is not to be played
+_PRIMING = Fraction(1, 20)  # seconds; what a decoder of sound needs before the first that is heard is less
 _OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}  # not of what it shows
 _BASES = 1 << 31
+_Timed = tuple[Fraction, Any]  # seconds, and the packet that is due then
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def kept(out: Path, container: str, encoder: Encoder, look: Look, source: Path, 
     found = []
     with opened(source) as original:
         for stream in original.streams:
-            if is_picture_track(stream) or _is_chapter_titles(original, stream):
+            if is_picture_track(stream) or _is_written_anew(original, stream):
                 continue
             reason = _refused(container, encoder, look, stream)
             if reason is None:
@@ -67,24 +67,32 @@ def kept(out: Path, container: str, encoder: Encoder, look: Look, source: Path, 
             if stream.type == "audio":
                 raise OutputError(
                     f"{out}: {out.suffix} cannot hold the {codec} sound of {source} as it is ({reason}); "
-                    "name the result .mkv, or as the original"
+                    f"{_way_out(out)}"
                 )
             note(f"{source}: its {stream.type} (stream {stream.index}, {codec}) cannot be kept in {out.suffix}")
     return tuple(found)
 
 
-def _is_chapter_titles(original: InputContainer, stream: Stream) -> bool:
-    if stream.type != "data" or not original.format.name.startswith("mov") or not original.chapters():
+def _way_out(out: Path) -> str:
+    if out.suffix.lower() == ".mkv":
+        return "make it AAC first: ffmpeg -i IN -c:v copy -c:a aac OUT.mkv"
+    return "name the result .mkv, or as the original"
+
+
+def _is_written_anew(original: InputContainer, stream: Any) -> bool:
+    """Whether it is a track of QuickTime's that muxers make of metadata: titles of chapters, a timecode."""
+    if stream.type != "data" or not original.format.name.startswith("mov"):
         return False
-    return _codec_of(stream) in ("bin_data", "unknown")
+    return "timecode" in stream.metadata or bool(original.chapters() and _codec_of(stream) in ("bin_data", "unknown"))
 
 
-def _codec_of(stream: Stream) -> str:
+def _codec_of(stream: Any) -> str:
     context = stream.codec_context
-    return (context.name if context is not None else stream.name) or "unknown"
+    named = context if context is not None else stream  # libav has streams of no kind at all, without a name
+    return getattr(named, "name", None) or "unknown"
 
 
-def _refused(container: str, encoder: Encoder, look: Look, stream: Stream) -> str | None:
+def _refused(container: str, encoder: Encoder, look: Look, stream: Any) -> str | None:
     """Why a container cannot hold a stream, or None where its header can be written with it."""
     av = require("av", EXTRA)
     trial = av.open(io.BytesIO(), "w", format=container)
@@ -100,7 +108,7 @@ def _refused(container: str, encoder: Encoder, look: Look, stream: Stream) -> st
     return None
 
 
-def _copied(out: OutputContainer, stream: Stream) -> Stream:
+def _copied(out: OutputContainer, stream: Any) -> Any:
     made = out.add_stream_from_template(stream)
     made.time_base = stream.time_base
     made.metadata.update({key: value for key, value in stream.metadata.items() if key.lower() not in _OF_THE_FILE})
@@ -179,19 +187,23 @@ def _video(out: OutputContainer, look: Look, template: Any, of: Any) -> Any:
 def _options(plan: Plan, original: InputContainer | None) -> dict[str, str]:
     """The muxer's: nothing of the day or of chance, and every time exact."""
     told = {"fflags": "+bitexact"}
-    if plan.container in ("mp4", "mov"):
+    if plan.container in _EDITED:
         told["video_track_timescale"] = str(plan.look.time_base.denominator)
         told["movflags"] = "+faststart"
         bases = {plan.look.time_base.denominator}
-        bases |= {original.streams[index].time_base.denominator for index in plan.kept} if original is not None else set()
+        bases |= (
+            {Fraction(original.streams[index].time_base or 1).denominator for index in plan.kept}
+            if original is not None
+            else set()
+        )
         common = math.lcm(*bases)  # what edit lists count in: where each stream begins
         if common < _BASES:
             told["movie_timescale"] = str(common)
     return told
 
 
-def _pictures(stretches: Sequence[Stretch], video: Any, look: Look) -> Iterator[tuple[Fraction, Packet]]:
-    """Packets of the pieces with their times in the whole, each with its time in seconds."""
+def _pictures(stretches: Sequence[Stretch], video: Any, look: Look) -> Iterator[_Timed]:
+    """Anys of the pieces with their times in the whole, each with its time in seconds."""
     av = require("av", EXTRA)
     ends = [each.times[0] for each in stretches[1:]] + [None]
     for stretch, behind in zip(stretches, ends, strict=True):
@@ -223,27 +235,44 @@ def durations(times: Sequence[int], told: Sequence[int], behind: int | None, *, 
     return shown
 
 
-def _others(
-    original: InputContainer, plan: Plan, others: dict[int, Any], until: Fraction | None
-) -> Iterator[tuple[Fraction, Packet]]:
-    """Packets of the other streams as they come, with the times of those that have one."""
+def _others(original: InputContainer, plan: Plan, others: dict[int, Any], until: Fraction | None) -> Iterator[_Timed]:
+    """Anys of the other streams as they come, with the times of those that have one."""
     time = Fraction(0)
     streams = [original.streams[index] for index in others]
+    ends = _ends(original, streams)
     with decoding(plan.source or Path(), lambda: "cannot be read to its end"):
         for packet in original.demux(streams):
-            if not packet.size:
+            if not packet.size or is_cut(packet, plan.container):
                 continue
             at = packet.dts if packet.dts is not None else packet.pts
             time = at * packet.time_base if at is not None else time
             if until is not None and time >= until:
                 continue
+            end = ends.get(packet.stream_index)
+            if end is not None and packet.pts is not None and packet.pts < end < packet.pts + (packet.duration or 0):
+                packet.duration = end - packet.pts
             packet.stream = others[packet.stream_index]
             yield time, packet
 
 
-def _merged(*sources: Iterator[tuple[Fraction, Packet]]) -> Iterator[Packet]:
+def _ends(original: InputContainer, streams: Sequence[Any]) -> dict[int, int]:
+    """When the sounds of an MP4 end, in their time bases: libav holds the last packet of some for longer."""
+    if not original.format.name.startswith("mov"):
+        return {}
+    timed = [stream for stream in streams if stream.type == "audio" and stream.duration]
+    return {stream.index: (stream.start_time or 0) + stream.duration for stream in timed}
+
+
+def is_cut(packet: Any, container: str) -> bool:
+    """Whether it lies before a file's edited start, and ``container`` has no way to say that it is not played."""
+    if container in _EDITED or not packet.is_discard or packet.pts is None:
+        return False
+    return bool((packet.pts + (packet.duration or 0)) * packet.time_base <= -_PRIMING)
+
+
+def _merged(*sources: Iterator[_Timed]) -> Iterator[Any]:
     """From several streams of packets the one that is due; none is reordered in itself."""
-    heads: list[tuple[Fraction, Packet, Callable[[], tuple[Fraction, Packet] | None]]] = []
+    heads: list[tuple[Fraction, Any, Callable[[], _Timed | None]]] = []
     for source in sources:
         take = _taker(source)
         head = take()
@@ -260,5 +289,5 @@ def _merged(*sources: Iterator[tuple[Fraction, Packet]]) -> Iterator[Packet]:
             heads[number] = (*head, take)
 
 
-def _taker(source: Iterator[tuple[Fraction, Packet]]) -> Callable[[], tuple[Fraction, Packet] | None]:
+def _taker(source: Iterator[_Timed]) -> Callable[[], _Timed | None]:
     return lambda: next(source, None)

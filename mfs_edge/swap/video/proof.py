@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mfs_edge.base.errors import CheckFailed
-from mfs_edge.swap.video.join import Plan
+from mfs_edge.swap.video.join import Plan, is_cut
 from mfs_edge.swap.video.reader import Note, is_picture_track, opened
 
 _ADTS = (7, 9)  # bytes of the header in front of AAC in a transport stream, which no other container takes
@@ -39,12 +39,12 @@ def require_same(made: Path, plan: Plan, times: Sequence[int], note: Note) -> No
     Raises:
         CheckFailed: a picture is missing or a packet of sound is another.
     """
-    shown, sums = _read(made)
+    shown, sums = _read(made, plan)
     exact = [pts * plan.look.time_base for pts in times]
     _require_times(made, shown, exact, note)
     if plan.source is None:
         return
-    _, before = _read(plan.source)
+    _, before = _read(plan.source, plan)
     wanted = [before[index] for index in plan.kept]
     for number, (was, now) in enumerate(zip(wanted, sums.values(), strict=False)):
         if (was.count, was.payload.digest()) != (now.count, now.payload.digest()):
@@ -57,7 +57,7 @@ def require_same(made: Path, plan: Plan, times: Sequence[int], note: Note) -> No
         raise CheckFailed(f"{made}: holds {len(sums)} of {len(wanted)} other streams; nothing was published")
 
 
-def _read(path: Path) -> tuple[list[Fraction], dict[int, _Sum]]:
+def _read(path: Path, plan: Plan) -> tuple[list[Fraction], dict[int, _Sum]]:
     """The times of its pictures, and the sums of its other streams by their index; titles of chapters left out."""
     shown: list[Fraction] = []
     with opened(path) as container:
@@ -66,7 +66,7 @@ def _read(path: Path) -> tuple[list[Fraction], dict[int, _Sum]]:
             stream.index: _Sum(payload=hashlib.sha256()) for stream in container.streams if not is_picture_track(stream)
         }
         for packet in container.demux():
-            if not packet.size:
+            if not packet.size or is_cut(packet, plan.container):
                 continue
             if packet.stream_index == video and packet.pts is not None:
                 shown.append(packet.pts * packet.time_base)
@@ -93,7 +93,7 @@ def _require_times(made: Path, shown: Sequence[Fraction], exact: Sequence[Fracti
     off = max(abs(now - was - shift) for now, was in zip(shown, exact, strict=True))
     if off > _MILLISECOND:
         raise CheckFailed(f"{made}: a frame is shown {float(off):.4f} s off its time; nothing was published")
-    if shift:
+    if abs(shift) >= _MILLISECOND:
         note(f"all times begin {float(shift):.3f} s later, as {made.suffix} has none below zero")
     if off:
         note(f"times are rounded to milliseconds, as {made.suffix} holds no finer ones")

@@ -20,12 +20,12 @@ from mfs_edge.swap.video.whole import require_whole
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
-    from av.video.stream import VideoStream
 
 Note = Callable[[str], None]
 # What holds a file's own pictures: no playlist, which would open others, and no text that looks like subtitles.
 _FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mxf,gif,nut,yuv4mpegpipe,apng,h264,hevc,rm,dv,ivf"
 _PROGRESSIVE = (0, 1)  # libavcodec's field orders: not known, and progressive
+_MOST = 1 << 26  # pixels of a frame; 8K has half as many
 _FINER = {"422": "4:2:2", "444": "4:4:4", "440": "4:4:0"}
 
 
@@ -51,6 +51,7 @@ class Reader:
     live = False
 
     def __init__(self, path: Path, *, note: Note) -> None:
+        self._note = note
         self.path = require_text(require_file(path, "video"))
         require_whole(path)
         self.facts = _facts(path, note)
@@ -82,18 +83,22 @@ class Reader:
             self.read, self.ended = self.first, True
             return
         container = self._stack.enter_context(opened(self.path))
-        stream = container.streams[self.facts.stream]
+        stream: Any = container.streams[self.facts.stream]
         stream.thread_type = "AUTO"
-        last: int | None = None
-        for self.read, decoded in enumerate(self._decoded(container, stream), 1):
+        last, damaged = None, 0
+        for decoded in self._decoded(container, stream):
+            self.read += 1
             last = self._checked(decoded, last)
+            damaged += decoded.is_corrupt
             if self.read > self.first:
                 yield self._frame(decoded)
         self.ended = True
+        if damaged:
+            self._note(f"{self.path}: {damaged} frames are damaged, and as the decoder mended them")
         if not self.read:
             raise InputError(f"{self.path}: holds no frame that can be decoded; encode it again")
 
-    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    def _decoded(self, container: InputContainer, stream: Any) -> Iterator[VideoFrame]:
         with decoding(self.path, lambda: f"frame {self.read} cannot be decoded"):
             for packet in container.demux(stream):
                 yield from packet.decode()
@@ -160,7 +165,7 @@ def _facts(path: Path, note: Note) -> Facts:
         chosen = _chosen(container, path, note)
         index, frames = chosen.index, _counted(container, chosen, path)  # a stream ends with its container
     with opened(path) as container:
-        stream = container.streams[index]
+        stream: Any = container.streams[index]
         first = _first(container, stream, path)
         _refuse_alpha(first, stream, path)
         _tell(first, stream, path, note)
@@ -179,23 +184,26 @@ def _facts(path: Path, note: Note) -> Facts:
         )
 
 
-def _chosen(container: InputContainer, path: Path, note: Note) -> VideoStream:
+def _chosen(container: InputContainer, path: Path, note: Note) -> Any:
     """The default one of its videos, or the first."""
     av = require("av.stream", colour.EXTRA)
-    videos = [stream for stream in container.streams if is_picture_track(stream)]
+    videos: list[Any] = [stream for stream in container.streams if is_picture_track(stream)]
     if not videos:
-        kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
-        raise InputError(f"{path}: holds no video, only {' and '.join(kinds)}; give a file with moving pictures")
+        kinds = " and ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise InputError(f"{path}: holds no video, only {kinds}; give a file with moving pictures")
     chosen = next((video for video in videos if video.disposition & av.Disposition.default), videos[0])
     if len(videos) > 1:
         others = ", ".join(str(video.index) for video in videos if video is not chosen)
         note(f"{path}: stream {chosen.index} is swapped; its other videos (stream {others}) are left out")
     if chosen.codec_context is None:
         raise InputError(f"{path}: its video is of a kind that PyAV cannot decode; encode it as H.264 with ffmpeg")
+    width, height = chosen.codec_context.width, chosen.codec_context.height
+    if width * height > _MOST:
+        raise InputError(f"{path}: its frames of {width} x {height} are too large; scale it to 8K at most with ffmpeg")
     return chosen
 
 
-def _counted(container: InputContainer, stream: VideoStream, path: Path) -> int:
+def _counted(container: InputContainer, stream: Any, path: Path) -> int:
     """How many packets are shown; all are read, so that damage is known before any work."""
     count = 0
     with decoding(path, lambda: f"breaks off behind frame {count}"):
@@ -208,14 +216,14 @@ def _counted(container: InputContainer, stream: VideoStream, path: Path) -> int:
     return count
 
 
-def _first(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
+def _first(container: InputContainer, stream: Any, path: Path) -> VideoFrame:
     with decoding(path, lambda: "its first frame cannot be decoded"):
         for frame in container.decode(stream):
             return frame
     raise InputError(f"{path}: holds no frame that can be decoded; encode it again")
 
 
-def _refuse_alpha(frame: VideoFrame, stream: VideoStream, path: Path) -> None:
+def _refuse_alpha(frame: VideoFrame, stream: Any, path: Path) -> None:
     beside = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1"  # VP8, VP9
     if beside or any(part.is_alpha for part in frame.format.components):
         raise InputError(
@@ -224,7 +232,7 @@ def _refuse_alpha(frame: VideoFrame, stream: VideoStream, path: Path) -> None:
         )
 
 
-def _tell(frame: VideoFrame, stream: VideoStream, path: Path, note: Note) -> None:
+def _tell(frame: VideoFrame, stream: Any, path: Path, note: Note) -> None:
     """What the result will not have of it."""
     if frame.interlaced_frame or stream.codec_context.field_order not in _PROGRESSIVE:
         note(
@@ -241,5 +249,5 @@ def _tell(frame: VideoFrame, stream: VideoStream, path: Path, note: Note) -> Non
 
 def _turned(frame: VideoFrame) -> turn.Turn:
     kinds = require("av.sidedata.sidedata", colour.EXTRA).Type
-    matrix = frame.side_data.get(kinds.DISPLAYMATRIX)
+    matrix: Any = frame.side_data.get(kinds.DISPLAYMATRIX)
     return turn.of(bytes(matrix) if matrix is not None else None)

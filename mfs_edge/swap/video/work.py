@@ -78,7 +78,9 @@ class Work:
             self._lock = lock.taken(self.folder / _LOCK, soft=soft)
         except filelock.Timeout as error:
             hint = f", or delete {self.folder / _LOCK} if there is no such run" if soft else ""
-            raise OutputError(f"{self.out}: another run is writing it; wait for it{hint}, or choose another name") from error
+            raise OutputError(
+                f"{self.out}: another run is writing it; wait for it{hint}, or choose another name"
+            ) from error
 
     def _require_ours(self) -> None:
         strangers = {path.name for path in self.folder.iterdir()} - {_LOCK}
@@ -98,8 +100,8 @@ class Work:
                 self._require_free(self.partial)
         if self.records and not resume and not overwrite:
             raise OutputError(
-                f"{self.out}: {self.frames} frames of it are finished in {self.folder}; continue with --resume (a video "
-                "file), play them there, or begin again with --overwrite"
+                f"{self.out}: {self.frames} frames of it are finished in {self.folder}; continue with --resume "
+                "(a video file), play them there, or begin again with --overwrite"
             )
         if not self.published and not (self.records and resume):
             self._clear()
@@ -228,6 +230,8 @@ class Work:
             self.folder.rmdir()
 
 
-def record_of(piece: bytes, times: list[int], durations: list[int], *, state: dict[str, Any] | None, last: bool) -> Record:
+def record_of(
+    piece: bytes, times: list[int], durations: list[int], *, state: dict[str, Any] | None, last: bool
+) -> Record:
     """What is remembered of a piece."""
     return Record(times, durations, hashlib.sha256(piece).hexdigest(), state, last)

@@ -72,7 +72,7 @@ class Writer:
         self._require_options(out, like, crf, piece, resume)
         self._source, self._note, self._memory, self._finish = like, note, memory, finish
         self._overwrite, self._length = overwrite, piece
-        container, self._encoder = encoders.chosen(out)
+        container, self._encoder = encoders.chosen(files.require_text(out))
         self._crf = self._encoder.crf if crf is None else crf
         self._look = _look(like)
         self._shape = (like.height, like.width, 3)
@@ -86,7 +86,11 @@ class Writer:
         self._closed = False
         self._resumable = isinstance(like, Reader)  # a camera and a pipe are gone
         self._stop = Stop()
-        self._go_on()
+        try:
+            self._go_on()
+        except BaseException:
+            self._work.leave()
+            raise
 
     @staticmethod
     def _require_options(out: Path, like: Source, crf: int | None, piece: int, resume: bool) -> None:
@@ -122,6 +126,11 @@ class Writer:
         elif records and self._memory is not None and records[-1].state is not None:
             self._memory.restore(records[-1].state)
 
+    @property
+    def encoded_as(self) -> str:
+        """The codec, the encoder and its quality, for people."""
+        return f"{self._encoder.codec} ({self._encoder.name}, CRF {self._crf})"
+
     def __enter__(self) -> Self:
         self._stop.__enter__()
         return self
@@ -141,6 +150,12 @@ class Writer:
             self._work.leave()
             self._stop.__exit__()
 
+    def abandon(self) -> None:
+        """Write nothing: what an earlier run has finished stays, and nothing of this one."""
+        if not self._work.records and not self._closed:
+            self._work.discard()
+        self._work.leave()
+
     def write(self, frame: Frame) -> None:
         """Take the next frame.
 
@@ -149,9 +164,7 @@ class Writer:
             KeyboardInterrupt: Ctrl-C or SIGTERM, behind the frame.
         """
         if frame.index != self._expected or frame.pixels.shape != self._shape:
-            raise ValueError(
-                f"frame {frame.index} of {frame.pixels.shape} came, not {self._expected} of {self._shape}"
-            )
+            raise ValueError(f"frame {frame.index} of {frame.pixels.shape} came, not {self._expected} of {self._shape}")
         pts = frame.pts if frame.pts is not None else round(Fraction(frame.seconds) / self._look.time_base)
         with self._stop.undisturbed():
             if self._piece is None:
@@ -184,7 +197,9 @@ class Writer:
                 self._keep(last=True)
             self._join(self._stretches())
             proof.require_same(
-                self._work.unfinished, self._plan, [pts for record in self._work.records for pts in record.times],
+                self._work.unfinished,
+                self._plan,
+                [pts for record in self._work.records for pts in record.times],
                 self._note,
             )
             if self._finish is not None:
@@ -227,12 +242,12 @@ class Writer:
         elif self._work.records:
             self._note(f"{self._work.out}: {self._work.frames} frames are kept; continue with --resume")
         else:
-            self._work.discard()
+            self.abandon()
 
     def _leave_partial(self) -> None:
         """What there is, as a file that plays under a name that says so."""
         if not self._expected or self._closed:
-            self._abandon()
+            self.abandon()
             return
         stretches = self._stretches()
         if self._piece is not None:
@@ -249,10 +264,6 @@ class Writer:
         self._note(f"{told}; continue with --resume" if self._resumable else told)
         if not self._resumable:
             self._work.discard(keep_partial=True)
-
-    def _abandon(self) -> None:
-        if not self._work.records and not self._closed:
-            self._work.discard()
 
 
 def _stretch(path: Path, record: Record) -> Stretch:

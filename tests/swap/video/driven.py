@@ -1,6 +1,6 @@
 """A run over a video that does next to nothing to its frames; also as a process, to be stopped and killed.
 
-    python -m tests.swap.video.driven IN OUT [--resume] [--pause SECONDS]
+python -m tests.swap.video.driven IN OUT [--resume] [--pause SECONDS]
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Drift:
 
 def run(source: Path, out: Path, *, pause: float = 0.0, said: list[str] | None = None, **options: Any) -> int:
     """Returns how many frames were given to it, which a resumed run gets fewer of."""
-    say = said.append if said is not None else print
+    say = (said if said is not None else []).append
     drift, given = Drift(), 0
     options.setdefault("piece", 10)
     with (
@@ -49,7 +49,8 @@ def run(source: Path, out: Path, *, pause: float = 0.0, said: list[str] | None =
             sink.write(frame)
             given += 1
             if pause:
-                print(frame.index, flush=True)
+                sys.stdout.write(f"{frame.index}\n")
+                sys.stdout.flush()
                 time.sleep(pause)
     return given
 
@@ -66,7 +67,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except MfsEdgeError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
 
 

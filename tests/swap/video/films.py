@@ -33,6 +33,8 @@ class Film:
     container: dict[str, str] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=lambda: {"crf": "12"})
     metadata: dict[str, str] = field(default_factory=dict)
+    early: float = 0.0  # seconds of sound before the first frame, which an edit list hides in MP4
+    aspect: Fraction = Fraction(1)  # of a pixel
 
     def seconds(self) -> float:
         times = self.at()
@@ -73,11 +75,18 @@ def write(path: Path, film: Film | None = None, **changes: Any) -> Path:
 
 
 def _video(out: Any, film: Film) -> Any:
-    video = out.add_stream(film.codec, rate=25, width=film.width, height=film.height,
-                           time_base=Fraction(1, film.base), options=film.options)
+    video = out.add_stream(
+        film.codec,
+        rate=25,
+        width=film.width,
+        height=film.height,
+        time_base=Fraction(1, film.base),
+        options=film.options,
+    )
     video.pix_fmt = film.layout
     context = video.codec_context
     context.colorspace, context.color_range, context.color_primaries, context.color_trc = film.tags
+    context.sample_aspect_ratio = film.aspect
     if film.rotation is not None:
         video.set_display_rotation(film.rotation)
     return video
@@ -86,19 +95,24 @@ def _video(out: Any, film: Film) -> Any:
 def _frame(film: Film, index: int, pts: int) -> av.VideoFrame:
     given = av.VideoFrame.from_ndarray(film.picture(index), format="rgb24")
     scaler = {1: 1, 5: 5, 6: 5, 9: 9}.get(film.tags[0], 5)
-    frame = given.reformat(format=film.layout, dst_colorspace=scaler, dst_color_range=film.tags[1] or 1,
-                           interpolation=4 | 0x2000 | 0x4000 | 0x40000)
+    frame = given.reformat(
+        format=film.layout,
+        dst_colorspace=scaler,
+        dst_color_range=film.tags[1] or 1,
+        interpolation=4 | 0x2000 | 0x4000 | 0x40000,
+    )
     frame.pts, frame.time_base = pts, Fraction(1, film.base)
     return frame
 
 
 def _tone(film: Film, hertz: int, sound: Any) -> Iterator[av.AudioFrame]:
-    count = int(film.seconds() * SOUND_RATE)
+    count = int((film.seconds() + film.early) * SOUND_RATE)
     wave = (8000 * np.sin(2 * np.pi * hertz * np.arange(count) / SOUND_RATE)).astype(np.int16)
     for start in range(0, count, 960):
         block = np.repeat(wave[start : start + 960, None], 2, axis=1).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(block, format="s16", layout="stereo")
-        frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE, start, Fraction(1, SOUND_RATE)
+        frame.sample_rate, frame.pts = SOUND_RATE, start - int(film.early * SOUND_RATE)
+        frame.time_base = Fraction(1, SOUND_RATE)
         yield frame
 
 

@@ -1,4 +1,4 @@
-"""Runs over a video in forked children that are killed at moments spread over one; every line printed is a failure.
+"""Runs over a video in forked children that are killed at moments spread over one; every line it writes is a failure.
 
     python -m tests.swap.video.killed FILM FOLDER TRIALS
 
@@ -89,7 +89,7 @@ class Trial:
         self.out = self.here / "out.mp4"
 
     def say(self, what: object) -> None:
-        print(f"trial {self.number}: {what}")
+        sys.stdout.write(f"trial {self.number}: {what}\n")
 
     def run(self, *, resume: bool) -> int:
         return driven.run(self.film, self.out, pause=SLOW, piece=PIECE, resume=resume)
@@ -126,7 +126,7 @@ def main(film: Path, folder: Path, trials: int) -> None:
     whole = folder / "whole.mp4"
     started = time.monotonic()
     if ended(child(lambda: driven.run(film, whole, pause=SLOW, piece=PIECE))):
-        print("an undisturbed run failed")
+        sys.stdout.write("an undisturbed run failed\n")
         return
     took = time.monotonic() - started
     for number in range(trials):

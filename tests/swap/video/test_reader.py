@@ -134,8 +134,8 @@ def test_ten_bits_are_read_and_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "layout"), [("in.mov", "prores_ks", "yuva444p10le"), ("in.webm", "libvpx-vp9", "yuva420p"),
-                                  ("in.mkv", "ffv1", "bgra")]
+    ("name", "codec", "layout"),
+    [("in.mov", "prores_ks", "yuva444p10le"), ("in.webm", "libvpx-vp9", "yuva420p"), ("in.mkv", "ffv1", "bgra")],
 )
 def test_transparency_is_refused(tmp_path: Path, name: str, codec: str, layout: str) -> None:
     path = tmp_path / name
@@ -143,7 +143,9 @@ def test_transparency_is_refused(tmp_path: Path, name: str, codec: str, layout: 
         made = out.add_stream(codec, rate=25, width=64, height=48)
         made.pix_fmt = layout
         for index in range(3):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 4), 99, np.uint8), format="rgba").reformat(format=layout)
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 4), 99, np.uint8), format="rgba").reformat(
+                format=layout
+            )
             frame.pts = index
             out.mux(made.encode(frame))
         out.mux(made.encode(None))
@@ -169,8 +171,9 @@ def test_finer_colours_are_said(tmp_path: Path) -> None:
 
 def test_a_size_that_changes_is_refused(tmp_path: Path) -> None:
     large = films.write(tmp_path / "large.ts", frames=5, sounds=())
-    small = films.write(tmp_path / "small.ts", frames=5, width=64, height=48, times=[9999 + 512 * n for n in range(5)],
-                        sounds=())
+    small = films.write(
+        tmp_path / "small.ts", frames=5, width=64, height=48, times=[9999 + 512 * n for n in range(5)], sounds=()
+    )
     path = tmp_path / "in.ts"
     path.write_bytes(large.read_bytes() + small.read_bytes())
     refused(path, "is 64 x 48, those before it 96 x 64|after the one before")

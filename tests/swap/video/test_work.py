@@ -15,6 +15,7 @@ import pytest
 from mfs_edge.base.errors import InputError, OutputError, UsageError
 from mfs_edge.swap import video
 from mfs_edge.swap.stream import Frame
+from mfs_edge.swap.video.colour import Colour
 from tests.swap.video import driven, films, killed
 
 ROOT = Path(__file__).parents[3]
@@ -33,20 +34,26 @@ def whole(film: Path) -> bytes:
     return out.read_bytes()
 
 
-def broken_off(film: Path, out: Path, *, behind: int, error: type[BaseException] = KeyboardInterrupt, **options: Any) -> list[str]:
+def broken_off(
+    film: Path, out: Path, *, behind: int, error: type[BaseException] = KeyboardInterrupt, **options: Any
+) -> list[str]:
     """Run until so many frames are written, and then end by an exception; returns what was said."""
     said: list[str] = []
-    drift = driven.Drift()
-    with (
-        pytest.raises(error),
-        video.open(film, note=said.append) as source,
-        video.create(out, like=source, note=said.append, memory=drift, piece=10, **options) as sink,
-    ):
-        for frame in source:
-            drift.change(frame.pixels)
-            sink.write(frame)
-            if frame.index + 1 == behind:
-                raise error("by the test")
+
+    def run() -> None:
+        drift = driven.Drift()
+        with (
+            video.open(film, note=said.append) as source,
+            video.create(out, like=source, note=said.append, memory=drift, piece=10, **options) as sink,
+        ):
+            for frame in source:
+                drift.change(frame.pixels)
+                sink.write(frame)
+                if frame.index + 1 == behind:
+                    raise error("by the test")
+
+    with pytest.raises(error):
+        run()
     return said
 
 
@@ -58,7 +65,9 @@ def test_killed_at_20_moments(film: Path, whole: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("behind", [1, 9, 10, 47, killed.FRAMES])
-def test_ctrl_c_leaves_what_plays_and_the_rest_can_follow(film: Path, whole: bytes, tmp_path: Path, behind: int) -> None:
+def test_ctrl_c_leaves_what_plays_and_the_rest_can_follow(
+    film: Path, whole: bytes, tmp_path: Path, behind: int
+) -> None:
     out, partial = tmp_path / "out.mp4", tmp_path / "out.partial.mp4"
     said = broken_off(film, out, behind=behind)
     assert any(str(partial) in line and "--resume" in line for line in said)
@@ -92,27 +101,25 @@ def test_signals_end_a_process_between_two_frames(film: Path, whole: bytes, tmp_
 
 def test_a_second_ctrl_c_does_not_wait(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a frame is being written the first one waits, and the second does not."""
-    with (
-        pytest.raises(KeyboardInterrupt),
-        video.open(film, note=print) as source,
-        video.create(tmp_path / "out.mp4", like=source, note=print) as sink,
-    ):
-        for frame in source:
-            convert, heard = type(sink._look.colour).frame, []
+    heard: list[str] = []
 
-            def twice(*args: Any, convert: Any = convert, heard: list[str] = heard) -> Any:
-                os.kill(os.getpid(), signal.SIGINT)
-                heard.append("first")
-                os.kill(os.getpid(), signal.SIGINT)
-                heard.append("second")
-                return convert(*args)
+    def twice(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        heard.append("first")
+        os.kill(os.getpid(), signal.SIGINT)
+        heard.append("second")
 
-            monkeypatch.setattr(type(sink._look.colour), "frame", twice)
-            try:
-                sink.write(frame)
-            finally:
-                assert heard == ["first"]
-                monkeypatch.undo()
+    def run() -> None:
+        with (
+            video.open(film, note=print) as source,
+            video.create(tmp_path / "out.mp4", like=source, note=print) as sink,
+        ):
+            monkeypatch.setattr(Colour, "frame", twice)
+            sink.write(next(iter(source)))
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert heard == ["first"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert not (tmp_path / "out.mp4").exists()
 
@@ -134,7 +141,7 @@ def test_an_error_before_anything_is_finished_leaves_nothing(film: Path, tmp_pat
 def test_nothing_is_thrown_away_unless_asked_for(film: Path, whole: bytes, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     broken_off(film, out, behind=25)
-    with pytest.raises(OutputError, match="20 frames of it are finished .*--resume.*--overwrite"):
+    with pytest.raises(OutputError, match=r"20 frames of it are finished .*--resume.*--overwrite"):
         driven.run(film, out, said=[])
     assert (tmp_path / "out.partial.mp4").exists()
     assert driven.run(film, out, overwrite=True, said=[]) == killed.FRAMES
@@ -211,16 +218,20 @@ def test_resume_begins_where_nothing_was_begun(film: Path, whole: bytes, tmp_pat
         driven.run(film, out, resume=True, said=[])
 
 
-def test_what_took_its_place_meanwhile_stays(film: Path, whole: bytes, tmp_path: Path) -> None:
+def test_what_took_its_place_meanwhile_stays(film: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    with (
-        pytest.raises(OutputError, match="exists"),
-        video.open(film, note=print) as source,
-        video.create(out, like=source, note=print, memory=driven.Drift(), piece=10) as sink,
-    ):
-        for frame in source:
-            sink.write(frame)
-        out.write_text("mine")
+
+    def run() -> None:
+        with (
+            video.open(film, note=print) as source,
+            video.create(out, like=source, note=print, memory=driven.Drift(), piece=10) as sink,
+        ):
+            for frame in source:
+                sink.write(frame)
+            out.write_text("mine")
+
+    with pytest.raises(OutputError, match="exists"):
+        run()
     assert out.read_text() == "mine"
     assert (tmp_path / FOLDER).exists()
 

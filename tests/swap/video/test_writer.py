@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 from fractions import Fraction
 from pathlib import Path
@@ -46,6 +47,9 @@ UNEVEN = [0, 400, 1300, 1301, 2000, 4100, 9000, 9100, 9200, 12000, 20000, 20512]
         ("ntsc.mov", films.Film(times=[1001 * index for index in range(30)], base=30000, options=NO_B)),
         ("two-sounds.mp4", films.Film(12, sounds=("aac", "aac"))),
         ("pcm.mov", films.Film(12, sounds=("pcm_s16le",))),
+        ("mp3.mp4", films.Film(30, sounds=("libmp3lame",))),
+        ("early.mp4", films.Film(30, early=0.7)),
+        ("timecode.mov", films.Film(30, metadata={"timecode": "01:02:03:04"})),
         ("silent.mp4", films.Film(12, sounds=())),
         ("even.mkv", films.Film(30, base=1000)),
         ("flac.mkv", films.Film(30, base=1000, sounds=("flac", "libopus"))),
@@ -195,6 +199,29 @@ def test_into_matroska_times_keep_their_distances(tmp_path: Path) -> None:
     assert any("below zero" in line for line in said)
 
 
+def test_what_an_edit_list_hides_is_not_played_in_matroska(tmp_path: Path) -> None:
+    source, out = films.write(tmp_path / "in.mp4", frames=30, early=0.7), tmp_path / "out.mkv"
+    said = untouched(source, out)
+    was, now = films.seen(source), films.seen(out)
+    assert was.packets[0][0][0] < -0.6
+    heard = now.packets[0]
+    assert heard[0][0] == 0
+    assert 0 <= now.times[0] < 0.1
+    assert [digest for _, digest in heard] == [digest for _, digest in was.packets[0][-len(heard) :]]
+    first = was.packets[0][-len(heard)][0]
+    assert abs((heard[0][0] - now.times[0]) - (first - was.times[0])) <= Fraction(1, 1000)
+    assert any("below zero" in line for line in said)
+
+
+def test_timecodes_and_pixel_aspects_are_kept(tmp_path: Path) -> None:
+    film = films.Film(5, metadata={"timecode": "01:02:03:04"}, aspect=Fraction(4, 3))
+    source, out = films.write(tmp_path / "in.mov", film), tmp_path / "out.mov"
+    assert not untouched(source, out)
+    with av.open(str(out)) as kept:
+        assert kept.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+        assert [stream.metadata["timecode"] for stream in kept.streams if stream.type == "data"] == ["01:02:03:04"]
+
+
 def test_sound_that_the_container_cannot_hold_is_told_before_any_work(tmp_path: Path) -> None:
     source = films.write(tmp_path / "in.mp4", frames=5)
     with video.open(source, note=print) as film, pytest.raises(OutputError, match=r"\.webm cannot hold the aac sound"):
@@ -228,15 +255,17 @@ def test_what_cannot_be_done_is_told_at_once(
 
 def test_a_run_that_ends_early_publishes_nothing(tmp_path: Path) -> None:
     source, out = films.write(tmp_path / "in.mp4", frames=20), tmp_path / "out.mp4"
-    with (
-        pytest.raises(CheckFailed, match="5 frames were written of a video that has more"),
-        video.open(source, note=print) as film,
-        video.create(out, like=film, note=print, piece=4) as sink,
-    ):
-        for frame in film:
-            if frame.index == 5:
-                break
-            sink.write(frame)
+
+    def run() -> None:
+        with (
+            video.open(source, note=print) as film,
+            video.create(out, like=film, note=print, piece=4) as sink,
+        ):
+            for frame in itertools.islice(film, 5):
+                sink.write(frame)
+
+    with pytest.raises(CheckFailed, match="5 frames were written of a video that has more"):
+        run()
     assert not out.exists()
 
 

@@ -73,6 +73,7 @@ def load(cert: Path, key: Path) -> Credential:
             sign; the key is locked and no passphrase, or another one, was given.
     """
     chain = _chain(cert)
+    _keyed(chain, cert)
     private = _private(key)
     if _public(private.public_key()) != _public(chain[0].public_key()):
         raise InputError(f"{key}: {_stranger(private, chain)}; give the key that {cert} was issued for")
@@ -132,9 +133,20 @@ def _chain(path: Path) -> list[Certificate]:
         found: list[Certificate] = x509.load_pem_x509_certificates(data)
         for each in found:
             each.extensions, each.subject, each.issuer  # noqa: B018  # read when asked for, and may be damaged
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType) as error:
         raise InputError(f"{path}: holds no readable certificate ({reason_of(error)}); give a PEM chain") from error
     return found
+
+
+def _keyed(chain: list[Certificate], path: Path) -> None:
+    """Raises InputError where a certificate's key is damaged, or of a kind that is not known."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    for each in chain:
+        try:
+            _public(each.public_key())
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise InputError(f"{path}: holds a key that cannot be read ({reason_of(error)}); give another") from error
 
 
 def _private(path: Path) -> Any:
@@ -207,12 +219,12 @@ def _in_time(chain: list[Certificate], path: Path) -> None:
 
 
 def _in_order(chain: list[Certificate], path: Path) -> None:
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
     for each, issuer in pairwise(chain):
         try:
             each.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature) as error:
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
             told = f"{said(each.subject)} was not issued by {said(issuer.subject)}, which follows it"
             raise InputError(
                 f"{path}: {told}; put the signing certificate first, then its issuer, and so on"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mfs_edge.base import extras, files
 from mfs_edge.base.errors import InputError, UsageError
 from mfs_edge.base.reasons import reason_of
+from mfs_edge.swap.issuing import issued
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate, Name
@@ -33,10 +34,6 @@ LARGEST = 1 << 20  # bytes of a PEM file
 USAGES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1", "1.3.6.1.4.1.311.76.59.1.9")
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 _ALONE = {"1.3.6.1.5.5.7.3.8": "time stamps", "1.3.6.1.5.5.7.3.9": "OCSP", "2.5.29.37.0": "any purpose"}
-_USES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-         "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")  # fmt: skip
-_YEARS = 10  # without a time stamp a reader takes its own clock for the time of signing
-_SLACK = datetime.timedelta(days=1)  # for clocks that are behind
 _GET = "get one for signing from a C2PA certificate authority, or leave both options out"
 
 
@@ -73,6 +70,7 @@ def load(cert: Path, key: Path) -> Credential:
             sign; the key is locked and no passphrase, or another one, was given.
     """
     chain = _chain(cert)
+    _keyed(chain, cert)
     private = _private(key)
     if _public(private.public_key()) != _public(chain[0].public_key()):
         raise InputError(f"{key}: {_stranger(private, chain)}; give the key that {cert} was issued for")
@@ -90,8 +88,8 @@ def self_made() -> Credential:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     authority, signer = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    root = _issued(f"{SELF_MADE}, authority", authority, by=authority)
-    leaf = _issued(SELF_MADE, signer, by=authority, issuer=root)
+    root = issued(f"{SELF_MADE}, authority", authority, by=authority)
+    leaf = issued(SELF_MADE, signer, by=authority, issuer=root, usages=USAGES[:2])
     return Credential("es256", _pem([leaf, root]), _pkcs8(signer), SELF_MADE, self_made=True, notes=(UNTRUSTED,))
 
 
@@ -132,9 +130,20 @@ def _chain(path: Path) -> list[Certificate]:
         found: list[Certificate] = x509.load_pem_x509_certificates(data)
         for each in found:
             each.extensions, each.subject, each.issuer  # noqa: B018  # read when asked for, and may be damaged
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType) as error:
         raise InputError(f"{path}: holds no readable certificate ({reason_of(error)}); give a PEM chain") from error
     return found
+
+
+def _keyed(chain: list[Certificate], path: Path) -> None:
+    """Raises InputError where a certificate's key is damaged, or of a kind that is not known."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    for each in chain:
+        try:
+            _public(each.public_key())
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise InputError(f"{path}: holds a key that cannot be read ({reason_of(error)}); give another") from error
 
 
 def _private(path: Path) -> Any:
@@ -207,12 +216,12 @@ def _in_time(chain: list[Certificate], path: Path) -> None:
 
 
 def _in_order(chain: list[Certificate], path: Path) -> None:
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
     for each, issuer in pairwise(chain):
         try:
             each.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature) as error:
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
             told = f"{said(each.subject)} was not issued by {said(issuer.subject)}, which follows it"
             raise InputError(
                 f"{path}: {told}; put the signing certificate first, then its issuer, and so on"
@@ -257,37 +266,6 @@ def _is_authority(certificate: Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
-
-
-def _issued(name: str, key: Any, *, by: Any, issuer: Certificate | None = None) -> Certificate:
-    """A certificate of ``key``, signed by the key ``by``: an authority's where there is no ``issuer``."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.x509.oid import NameOID
-
-    subject = x509.Name([x509.NameAttribute(kind, name) for kind in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)])
-    begins = datetime.datetime.now(datetime.UTC) - _SLACK
-    builder = x509.CertificateBuilder(issuer.subject if issuer else subject, subject, key.public_key())
-    builder = builder.serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(begins).not_valid_after(begins + datetime.timedelta(days=365 * _YEARS))
-    for extension, critical in _extensions(key, by, authority=issuer is None):
-        builder = builder.add_extension(extension, critical)
-    return builder.sign(by, hashes.SHA256())
-
-
-def _extensions(key: Any, by: Any, *, authority: bool) -> list[tuple[Any, bool]]:
-    """What C2PA wants to see in a certificate, each with whether it is critical."""
-    from cryptography import x509
-
-    granted = "key_cert_sign" if authority else "digital_signature"
-    common: list[tuple[Any, bool]] = [
-        (x509.BasicConstraints(ca=authority, path_length=0 if authority else None), True),
-        (x509.KeyUsage(**{use: use == granted for use in _USES}), True),
-        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
-        (x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), False),
-    ]
-    signs = x509.ExtendedKeyUsage([x509.ObjectIdentifier(usage) for usage in USAGES[:2]])
-    return common if authority else [*common, (signs, False)]
 
 
 def _pem(chain: list[Certificate]) -> str:

@@ -18,8 +18,10 @@ from mfs_edge.base import extras, fidelity, files, pages
 from mfs_edge.base.errors import OutputError
 from mfs_edge.face import align, crop
 from mfs_edge.face.found import Face
+from mfs_edge.swap import strip
 from mfs_edge.swap.made import Made
 from mfs_edge.swap.running import Jitter, Running, Thinned
+from mfs_edge.swap.strip import Box, Shown, box
 
 if TYPE_CHECKING:
     from mfs_edge.load.identity import Identity
@@ -29,54 +31,9 @@ JSON, PAGE = "changes.json", "changes.html"
 NOTICE = "this report shows pictures of people: keep it and delete it as you would the pictures themselves"
 PICTURES = 8  # of the strip
 JUDGED = 24  # frames that ArcFace looks at
-_AROUND = 0.5  # of a face's box: what is shown around it
-_SIDE = 240  # pixels of a small picture
 _PEAK = 255.0
-_REACH = 2  # pixels beyond the crop that bilinear sampling may touch
 
 Embed = Callable[[np.ndarray], "Identity"]  # float32 [112, 112, 3] RGB in 0..255 -> the identity in it
-
-
-@dataclass(frozen=True)
-class Box:
-    """Where in a frame a face may have changed anything, in whole pixels."""
-
-    rows: slice
-    columns: slice
-
-    @property
-    def area(self) -> int:
-        return (self.rows.stop - self.rows.start) * (self.columns.stop - self.columns.start)
-
-
-def box(landmarks: np.ndarray, height: int, width: int) -> Box:
-    """What the crop of a face covers in a frame.
-
-    Args:
-        landmarks: float64 [5, 2], pixels.
-        height: of the frame, in pixels.
-        width: of the frame, in pixels.
-    """
-    size = float(align.ARCFACE_INPUT)
-    matrix = np.vstack([align.affine(landmarks, align.ARCFACE_INPUT), [0.0, 0.0, 1.0]])
-    corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]]).T
-    x, y = (np.linalg.inv(matrix) @ corners)[:2]
-    return Box(_span(y, height), _span(x, width))
-
-
-def _span(values: np.ndarray, most: int) -> slice:
-    first = int(np.clip(np.floor(values.min()) - _REACH, 0, most))
-    return slice(first, int(np.clip(np.ceil(values.max()) + _REACH, first, most)))
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """One frame of the strip."""
-
-    index: int
-    seconds: float
-    before: np.ndarray  # uint8 [h, w, 3] RGB
-    after: np.ndarray
 
 
 @dataclass
@@ -113,8 +70,9 @@ class Collector:
         self.area, self.share = Running(), Running()
         self.flicker, self.moved, self.moving = Running(), Running(), Running()
         self.smoothed, self.raw = Jitter(), Jitter()
-        self._strip: Thinned[_Shown] = Thinned(PICTURES)
+        self._strip: Thinned[Shown] = Thinned(PICTURES)
         self._crops: Thinned[tuple[np.ndarray, np.ndarray]] = Thinned(JUDGED)
+        self._seconds = float("-inf")
         self._last: tuple[int, np.ndarray, np.ndarray, set[int]] | None = None
 
     @staticmethod
@@ -153,6 +111,9 @@ class Collector:
         """
         height, width = before.shape[:2]
         boxes = [box(face.landmarks, height, width) for face in faces]
+        if seconds <= self._seconds:  # another picture, and no next one of the same
+            self._last, self.smoothed.before, self.raw.before = None, {}, {}
+        self._seconds = seconds
         self.frames += 1
         self.faces += len(faces)
         self._compare(before, after, boxes)
@@ -160,7 +121,7 @@ class Collector:
         self.raw.add(index, list(raw))
         self._follow(index, before, after, faces, boxes)
         if faces:
-            self._strip.add(lambda: _shown(index, seconds, before, after, boxes[0]))
+            self._strip.add(lambda: strip.shown(index, seconds, before, after, boxes[0]))
         if faces and self._arcface is not None:
             self._crops.add(lambda: (_crop(before, faces[0]), _crop(after, faces[0])))
 
@@ -174,7 +135,7 @@ class Collector:
         self.require_free(folder, overwrite=overwrite)
         figures = self.figures(made)
         page = pages.template(Path(__file__).with_name("changes.html.j2"), EXTRA)
-        text = page.render(told=figures, strip=[_urls(shown) for shown in self._strip.kept])
+        text = page.render(told=figures, strip=[shown.as_urls() for shown in self._strip.kept])
         with files.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         files.write_text(folder / JSON, json.dumps(figures, indent=2, allow_nan=False) + "\n")
@@ -289,42 +250,3 @@ def _unit(embedding: np.ndarray) -> np.ndarray:
 
 def _crop(image: np.ndarray, face: Face) -> np.ndarray:
     return crop.reduced(align.align(image, face.landmarks, align.CROP))
-
-
-def _shown(index: int, seconds: float, before: np.ndarray, after: np.ndarray, face: Box) -> _Shown:
-    """The face and what is around it, small."""
-    place = tuple(
-        slice(max(0, part.start - around), part.stop + around)
-        for part in (face.rows, face.columns)
-        for around in [round(_AROUND * (part.stop - part.start))]
-    )
-    small = [_small(image[place]) if face.area else _small(image) for image in (before, after)]
-    return _Shown(index, seconds, *small)
-
-
-def _small(image: np.ndarray) -> np.ndarray:
-    cv2 = extras.require("cv2", EXTRA)
-    height, width = image.shape[:2]
-    scale = min(1.0, _SIDE / max(height, width))
-    sides = (max(1, round(width * scale)), max(1, round(height * scale)))
-    shrunk: np.ndarray = cv2.resize(image, sides, interpolation=cv2.INTER_AREA)
-    return shrunk
-
-
-def _urls(shown: _Shown) -> dict[str, Any]:
-    cv2 = extras.require("cv2", EXTRA)
-    import base64
-
-    def url(image: np.ndarray) -> str:
-        _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
-
-    height, width = shown.before.shape[:2]
-    sides = {"width": width, "height": height}
-    return {
-        "index": shown.index,
-        "seconds": shown.seconds,
-        "before": url(shown.before),
-        "after": url(shown.after),
-        **sides,
-    }

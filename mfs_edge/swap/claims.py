@@ -23,6 +23,8 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrain
 ASSERTION = "org.mfs-edge.swap"
 TRUSTED, UNTRUSTED, INVALID, UNREADABLE = "valid, trusted", "valid, untrusted", "invalid", "unreadable"
 _PARENT = "parent"
+# So that a video fits a Pi: MB of it in memory before it goes by way of a temporary file, and kB hashed at once.
+_MEMORY, _CHUNK = 32, 1024
 _BYTES = "application/octet-stream"
 _AGENT = {"name": "mfs-edge", "version": __version__}
 _NOBODY = "signingCredential.untrusted"
@@ -86,6 +88,7 @@ def sign(
     *,
     told: Mapping[str, Any],
     parent: tuple[str, str, Path] | None = None,
+    chunked: bool = False,
 ) -> list[str]:
     """Copy ``source`` to ``to`` with a signed manifest in it.
 
@@ -96,6 +99,7 @@ def sign(
         to: open for writing and reading.
         told: of the swap, for our own assertion.
         parent: the file that was edited: its name, media type and path; its manifest, if it has one, is kept.
+        chunked: hash it in small parts, so that readers need little memory; for MP4 without fragments.
 
     Returns:
         What is to be said of the parent.
@@ -105,7 +109,7 @@ def sign(
         MissingDependency: it is not installed.
     """
     c2pa = extras.require("c2pa", EXTRA)
-    context = _context(c2pa)
+    context = _context(c2pa, chunked=chunked)
     try:
         builder, notes = _builder(c2pa, context, told, parent)
         with _signer(c2pa, credential) as signer:
@@ -144,12 +148,20 @@ def read(path: Path, media_type: str, trust: str | None = None) -> Read | None:
             return Read(UNREADABLE, (reason_of(error),))
 
 
-def _context(c2pa: Any, trust: str | None = None) -> Any:
+def _context(c2pa: Any, trust: str | None = None, *, chunked: bool = False) -> Any:
     """The library's settings: it stays at home, and knows every usage of certificates that C2PA does."""
     settings = {
         "trust": {"trust_config": "\n".join(USAGES), **({"user_anchors": trust} if trust else {})},
-        "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_after_sign": True},
-        "core": {"allowed_network_hosts": []},
+        "verify": {
+            "remote_manifest_fetch": False,
+            "ocsp_fetch": False,
+            "verify_after_sign": True,
+        },
+        "core": {
+            "allowed_network_hosts": [],
+            "backing_store_memory_threshold_in_mb": _MEMORY,
+            "merkle_tree_chunk_size_in_kb": _CHUNK if chunked else None,
+        },
         "builder": {"thumbnail": {"enabled": False}, "certificate_status_fetch": None},
     }
     return c2pa.Context.from_dict(settings)

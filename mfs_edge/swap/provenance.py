@@ -21,6 +21,7 @@ from mfs_edge.swap.certificate import Credential
 from mfs_edge.swap.made import Made
 
 DUTY = "whoever shows it must say that faces in it were swapped (EU AI Act, Article 50); --label draws it into it"
+_OTHERS = "write another format, such as PNG or MP4"
 _TRIED = "image/png"
 # 1x1, grey; what a credential is tried on
 _DOT = bytes.fromhex(
@@ -86,20 +87,29 @@ def say(path: Path, made: Made, signer: Signer, *, source: Path | None) -> list[
     if not carrier.media_type:
         return _tagged(path, carrier, made)
     notes = [] if _box(path, carrier) else [f"{carrier.name}: IPTC's source type found no place in it"]
-    with files.atomic(path) as fresh, _plain(path, carrier) as plain, fresh.open("w+b") as to:
+    with files.atomic(path) as fresh:
+        notes += _signed(path, fresh, carrier, told=_told(made, signer), by=signer.credential, source=source)
+    return notes
+
+
+def _signed(
+    path: Path, fresh: Path, carrier: Carrier, *, told: dict[str, Any], by: Credential, source: Path | None
+) -> list[str]:
+    """``path`` with its manifest as ``fresh``, read again from there; what is to be said of the source."""
+    parent = None if source is None else _parent(source)
+    with _plain(path, carrier) as plain, fresh.open("w+b") as to:
         kept = _Kept(to)
-        parent = None if source is None else _parent(source)
+        into, chunked = cast(IO[bytes], kept), _in_one(path, carrier)
         try:
-            told = _told(made, signer)
-            notes += claims.sign(
-                signer.credential, carrier.media_type, plain, cast(IO[bytes], kept), told=told, parent=parent
-            )
+            notes = claims.sign(by, carrier.media_type, plain, into, told=told, parent=parent, chunked=chunked)
         except claims.Refused as error:
             if kept.error is not None:
                 raise kept.error from error
-            raise OutputError(
-                f"{path}: cannot be signed ({error}); write another format, such as PNG or MP4"
-            ) from error
+            raise OutputError(f"{path}: cannot be signed ({error}); {_OTHERS}") from error
+    found = claims.read(fresh, carrier.media_type)
+    if found is None or found.state not in (claims.TRUSTED, claims.UNTRUSTED):
+        reason = "; ".join(found.problems) if found else "no manifest is in it"
+        raise OutputError(f"{path}: what was signed cannot be verified ({reason}); {_OTHERS}")
     return notes
 
 
@@ -132,6 +142,11 @@ def _box(path: Path, carrier: Carrier) -> bool:
     """Put XMP into a video's file; whether it is where it can be."""
     with files.writing(path):
         return not (carrier.video and carrier.xmp) or xmp.put_box(path)
+
+
+def _in_one(path: Path, carrier: Carrier) -> bool:
+    """Whether it is an MP4 or QuickTime file that has its frames in one piece, not in fragments."""
+    return carrier in (carriers.MP4, carriers.MOV) and all(kind != b"moof" for kind, _, _ in xmp.boxes(path))
 
 
 @contextmanager

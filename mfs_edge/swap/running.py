@@ -74,20 +74,20 @@ class Jitter:
 
     squares: Running = field(default_factory=Running)  # px^2
     eyes: Running = field(default_factory=Running)  # px between them
-    _before: dict[int, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
+    before: dict[int, list[tuple[int, np.ndarray]]] = field(default_factory=dict)  # by track: up to three frames
 
     def add(self, index: int, faces: list[Face]) -> None:
         """The faces of the frame ``index``; tracks that are not in it begin anew."""
         fresh = {}
         for face in faces:
             points = np.array(face.landmarks, np.float64)
-            history = [*self._before.get(face.track, ()), (index, points)][-3:]
+            history = [*self.before.get(face.track, ()), (index, points)][-3:]
             if [number for number, _ in history] == [index - 2, index - 1, index]:
                 (_, first), (_, middle), (_, last) = history
                 self.squares.add(float(np.mean(np.sum((middle - (first + last) / 2) ** 2, axis=1))))
             self.eyes.add(face.eyes)
             fresh[face.track] = history
-        self._before = fresh
+        self.before = fresh
 
     def as_json(self) -> dict[str, Any] | None:
         """Root mean square in pixels and as a share of the eyes' distance; None for less than three frames."""

@@ -126,6 +126,14 @@ def test_a_cut_a_gap_and_another_face_are_no_flicker() -> None:
     assert collector.figures(MADE)["flicker"]["levels"] is None
 
 
+def test_a_folder_of_photos_is_no_film() -> None:
+    collector = Collector()
+    for index in range(5):
+        collector.add(index, 0.0, quiet(), quiet(index), [face(shift=float(index % 2))])
+    told = collector.figures(MADE)
+    assert (told["flicker"]["levels"], told["jitter"]["smoothed"], told["faces"]) == (None, None, 5)
+
+
 def test_jitter_of_noise_of_a_face_that_moves_evenly_and_of_one_that_stands() -> None:
     random = np.random.default_rng(0)
     for speed in (0.0, 1.5):

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import av
 import c2pa
 import cv2
 import numpy as np
@@ -247,10 +248,32 @@ def test_an_avi_is_signed_too(tmp_path: Path, signer: Signer) -> None:
     assert stranger(path)["validation_state"] == "Valid"
 
 
+def test_a_large_video_is_signed_and_read_in_little_memory(tmp_path: Path, signer: Signer) -> None:
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "rgb24"
+        frame = av.VideoFrame.from_ndarray(people.picture(0, 480, 640), format="rgb24")
+        for number in range(130):
+            frame.pts = number
+            container.mux(stream.encode(frame))
+    size = path.stat().st_size
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = resident("VmRSS")
+    said(path, signer)
+    assert claims.read(path, "video/quicktime").state == claims.UNTRUSTED  # type: ignore[union-attr]
+    assert size > 115e6
+    assert resident("VmHWM") - before < size / 2
+
+
+def resident(what: str) -> int:
+    """Bytes of this process, as Linux counts them."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1]) * 1024
+
+
 @pytest.mark.parametrize(("name", "codec", "audio"), [("a.mkv", "libx264", "aac"), ("a.webm", "libvpx-vp9", "libopus")])
 def test_matroska_gets_a_tag_and_a_warning(tmp_path: Path, signer: Signer, name: str, codec: str, audio: str) -> None:
-    import av
-
     path = people.video(tmp_path / name, codec, audio)
     before = people.packets(path)
     (warning,) = provenance.say(path, MADE, signer, source=None)

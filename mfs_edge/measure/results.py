@@ -183,10 +183,11 @@ class WholeFrame(_Record):
 
     width: Count
     height: Count
+    changed: Count  # pixels of a frame that the swap changed
     stages: tuple[FrameStage, ...]  # in the order in which a frame passes them
 
     @classmethod
-    def of(cls, width: int, height: int, stages_ms: Mapping[str, Sequence[float]]) -> WholeFrame:
+    def of(cls, width: int, height: int, *, stages_ms: Mapping[str, Sequence[float]], changed: int) -> WholeFrame:
         """The figures of raw samples, by stage."""
         medians = {stage: float(np.median(samples)) for stage, samples in stages_ms.items()}
         total = sum(medians.values()) or 1.0
@@ -194,7 +195,14 @@ class WholeFrame(_Record):
             FrameStage(stage=stage, ms=ms, share=ms / total, samples_ms=tuple(stages_ms[stage]))
             for stage, ms in medians.items()
         )
-        return cls(width=width, height=height, stages=stages)
+        return cls(width=width, height=height, changed=changed, stages=stages)
+
+    @property
+    def remark(self) -> str:
+        """Empty, or why the times are none of a swap."""
+        if self.changed:
+            return ""
+        return "the network's mask shows nothing of the face in these frames, so that nothing was pasted"
 
     @property
     def size(self) -> str:

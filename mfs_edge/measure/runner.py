@@ -182,7 +182,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "first_ms": first_ms,
         "warmup_runs": len(warm),
         "samples_ms": frames.samples(len(samples)) if frames else samples,
-        "stages_ms": frames.stages(len(samples)) if frames else None,
+        "frame": {"stages_ms": frames.stages(len(samples)), "changed": frames.changed()} if frames else None,
         "picture": picture.seen(loaded) if picture else None,
         "peak_rss_bytes": machine.peak_rss(),
         "coverage": loaded.coverage(),

@@ -77,6 +77,10 @@ class Frames:
         np.copyto(self.pixels, self.original)  # a camera's next frame: no part of any stage
         self.times.append(self.swap(self.pixels, self.landmarks))
 
+    def changed(self) -> int:
+        """Pixels of the frame that the last call changed; 0 where the mask shows nothing of the face."""
+        return int((self.pixels != self.original).any(axis=2).sum())
+
     def samples(self, count: int) -> list[float]:
         """Of the last calls, the milliseconds of all stages together."""
         return [sum(times.values()) for times in self.times[-count:]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from mfs_edge.base.errors import CheckFailed, InputError, MissingDependency, Usa
 from mfs_edge.cli import main
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
-from mfs_edge.measure import gate, history, luggage, results, run, table, whole
+from mfs_edge.measure import gate, history, luggage, results, run, table, task, whole
 from mfs_edge.measure.devices import Options, Request, Watch, open_device
 from mfs_edge.measure.results import Entry, WholeFrame
 from mfs_edge.sample import probe
 from tests.measure.conftest import Server, entry
 
-SIZE = 64
+SIZE = 128
 FRAME = "330x200"
 STAGES = ["align", "network", "paste"]
 
@@ -52,6 +53,7 @@ def test_every_runtime_is_timed(folder: Path, tmp_path: Path) -> None:
         assert seen is not None
         assert latency is not None
         assert (seen.width, seen.height) == (330, 200)
+        assert 0 < seen.changed < 200**2 / 4  # the crop's side is half of the frame's
         assert [stage.stage for stage in seen.stages] == STAGES
         assert all(stage.ms == np.median(stage.samples_ms) > 0 for stage in seen.stages)
         sums = np.sum([stage.samples_ms for stage in seen.stages], axis=0)
@@ -105,7 +107,9 @@ def test_a_budget_and_a_base_hold_frames_too(folder: Path, tmp_path: Path) -> No
 def framed(size: tuple[int, int] | None) -> Entry:
     """A made-up entry of frames of that size, or of crops."""
     made = entry()
-    frame = WholeFrame.of(*size, {"align": [1.0], "network": [2.0], "paste": [3.0]}) if size else None
+    frame = (
+        WholeFrame.of(*size, stages_ms={"align": [1.0], "network": [2.0], "paste": [3.0]}, changed=7) if size else None
+    )
     return made.model_copy(update={"observation": made.observation.model_copy(update={"frame": frame})})
 
 
@@ -142,7 +146,7 @@ def test_what_is_no_size_is_refused(folder: Path, given: str) -> None:
 
 def test_a_device_of_crops_is_refused_before_it_is_reached(folder: Path) -> None:
     with pytest.raises(UsageError, match="adb times aligned crops only; use local or ssh"):
-        run.bench(folder, frame=FRAME, device=["local", "adb"])
+        run.bench(folder, frame=FRAME, device=["local", "adb"], runner=sys.executable)
 
 
 def test_the_command_line(folder: Path) -> None:
@@ -205,6 +209,15 @@ def test_an_artefact_that_takes_no_picture_is_refused(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "a.onnx")
     with pytest.raises(InputError, match="takes no picture of a face"):
         run.bench(tmp_path / "a.onnx", frame=FRAME, threads=1)
+
+
+def test_a_mask_that_shows_nothing_is_told() -> None:
+    """Its paste would be flattered."""
+    seen = framed((64, 64)).observation
+    assert task.remarks(seen) == []
+    nothing = WholeFrame.of(64, 64, stages_ms={"align": [1.0]}, changed=0)
+    (told,) = task.remarks(seen.model_copy(update={"frame": nothing}))
+    assert "the network's mask shows nothing of the face" in told
 
 
 def test_history_holds_no_samples() -> None:

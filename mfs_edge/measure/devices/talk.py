@@ -193,7 +193,7 @@ def observation(ended: Ended, *, where: str, artefact: str, frame: tuple[int, in
             warmup_runs=found["warmup_runs"],
         ),
         switches=Switches.of(**found["switches"]) if found["switches"] else None,
-        frame=WholeFrame.of(*frame, found["stages_ms"]) if frame else None,
+        frame=WholeFrame.of(*frame, **found["frame"]) if frame else None,
         picture=Picture(**found["picture"]) if found["picture"] else None,
         coverage=Coverage(**found["coverage"]) if found["coverage"] else None,
         peak_rss_bytes=found["peak_rss_bytes"],

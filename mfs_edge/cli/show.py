@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from mfs_edge.about.inspection import Inspection
     from mfs_edge.base.artefact import Artefact
     from mfs_edge.base.fidelity import Fidelity
+    from mfs_edge.face.models import Models
     from mfs_edge.measure.results import Report
     from mfs_edge.pack.make import Made
     from mfs_edge.pipeline.compile import Result
     from mfs_edge.pipeline.demo import DemoResult
     from mfs_edge.pipeline.identify import Identified
+    from mfs_edge.swap.results import Done, Swapped
+    from mfs_edge.swap.stages import Stages
 
 
 LOG_WIDTH = 160
@@ -36,10 +39,10 @@ _NEXT = ("Next: ", "dim")
 _TICK = {True: ("yes", "green"), False: ("no", "red")}
 
 
-def _console() -> Console:
+def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:  # a log has no width; 80 columns would fold every table
         console.width = LOG_WIDTH
     return console
@@ -128,6 +131,15 @@ def identified(found: Identified, out: Path, *, seconds: Mapping[str, float], no
     console.print(styled(_NEXT, f"mfs-edge compile --identity {out} --target onnx"))
 
 
+def face_models(models: Models, *, json: bool) -> None:
+    """The result of ``face-models``."""
+    if json:
+        _print_json(asdict(models))
+        return
+    how = "fetched" if models.fetched else "there already"
+    _console().print(styled((str(models.detector.parent), "bold"), f": both models that find faces, {how}"))
+
+
 def packed(made: Made, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
     """The result of ``pack make``."""
     if json:
@@ -151,6 +163,44 @@ def applied(artefact: Artefact, *, json: bool) -> None:
     console = _console()
     beside = f", with {', '.join(artefact.companions)}" if artefact.companions else ""
     console.print(styled(f"{artefact.path}: ", (artefact.sha256[:12], "bold"), beside))
+
+
+def swapped(result: Swapped, *, profile: bool, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
+    """The result of ``swap``: which faces were found and whose they got, or how many files came out how."""
+    if json:
+        _print_json({**result.as_json(), "notes": list(notes), "seconds": dict(seconds)})
+        return
+    console = _console(stderr=str(result.out) == "-")  # where frames go no table can
+    if len(result.done) == 1:
+        _file(console, result.done[0])
+    else:
+        counts = {status: len(result.of(status)) for status in ("swapped", "kept", "no face", "failed")}
+        told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        console.print(styled(f"{result.out}: ", (told or "nothing", "bold")))
+    for path in result.report:
+        console.print(styled("Look at ", (str(path), "bold")))
+    if profile:
+        console.print(_stages(result.stages))
+
+
+def _file(console: Console, done: Done) -> None:
+    rows = [
+        (f"{face.x:g}, {face.y:g}", f"{face.eyes:g}", f"{face.score:.2f}", face.person or "-") for face in done.faces
+    ]
+    if rows:
+        title = f"{done.source}: {len(rows)} face{'s' if len(rows) > 1 else ''} in {done.width}x{done.height}"
+        console.print(_table(title, ("at", "px between the eyes", "score", "gets"), rows))
+    if done.made is not None and not done.reason:
+        frames = f" in {done.frames} frames" if done.frames != 1 else ""
+        console.print(styled((done.out, "bold"), f": {done.swapped} swapped{frames}"))
+        console.print(styled(("Whoever shows it must say that faces in it were swapped.", "dim")))
+
+
+def _stages(stages: Stages) -> Any:
+    total = sum(row.ms for row in stages.rows)
+    rows = [(row.stage, f"{row.ms:.2f}", f"{100 * row.share:.0f} %") for row in stages.rows]
+    rows.append(("total", f"{total:.2f}", "" if total == 0 else f"{1000 / total:.1f} frames/s"))
+    return _table(f"{stages.frames} frames", ("stage", "ms per frame", "share"), rows, {"ms per frame", "share"})
 
 
 def inspected(inspection: Inspection, *, json: bool) -> None:

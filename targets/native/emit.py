@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 # Whatever a description that is none leads to.
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError, RecursionError)
 WEIGHTS = "idn.weights"
-FIXED = ("idn_pool.h", "idn_pool.c", "main.c", "CMakeLists.txt")
+FIXED = ("idn_frame.h", "idn_frame.c", "idn_pool.h", "idn_pool.c", "main.c", "CMakeLists.txt")
 
 
 def write(model: ir.Model, path: Path, options: EmitOptions) -> None:

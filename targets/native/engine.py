@@ -27,7 +27,8 @@ import numpy as np
 ALIGNMENT = 64
 FLAGS: tuple[str, ...] = ("-O3", "-std=gnu11", "-fPIC", "-shared")
 ZIG_FLAGS = ("-fno-sanitize=all",)  # zig cc checks for undefined behaviour unless told otherwise
-SOURCES = ("idn.c", "idn_pool.c")
+SOURCES = ("idn.c", "idn_frame.c", "idn_pool.c")
+HEADERS = ("idn.h", "idn_frame.h", "idn_pool.h")
 EMBEDDED = ("idn_weights.c",)  # where it is there
 CPUS = {
     0: {"x86_64": "SSE2", "aarch64": "NEON"},
@@ -46,6 +47,13 @@ class _Model(ctypes.Structure):
 
 class _Image(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("stride", ctypes.c_size_t), ("format", ctypes.c_int)]
+
+
+class _Frame(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p * 3), ("stride", ctypes.c_size_t * 3),
+        ("width", ctypes.c_int), ("height", ctypes.c_int), ("format", ctypes.c_int), ("colour", ctypes.c_int),
+    ]  # fmt: skip
 
 
 class Engine:
@@ -83,6 +91,7 @@ class Engine:
         self.image = np.zeros(shape, kind)
         self.swapped = np.zeros(shape, kind)
         self.mask = np.zeros((1, size, size, 1) if self.bytes else (1, 1, size, size), kind)
+        self.rooms: Any = None  # of whole frames
         self.profile, self.times, self.frames = profile, {}, 0  # type: ignore[var-annotated]
 
     def _weights(self, folder: Path) -> Any:
@@ -102,14 +111,60 @@ class Engine:
     def infer(self) -> None:
         if self.profile:
             return self._by_stage()
-        status = self.lib.idn_run_parallel(
-            *self._pictures(), ctypes.c_int(self.workers),
-            ctypes.cast(self.lib.idn_pool_parallel, ctypes.c_void_p), ctypes.c_void_p(self.pool),
-        )  # fmt: skip
-        return self._check(status)
+        return self._check(self.lib.idn_run_parallel(*self._pictures(), *self._spread()))
 
     def fetch(self) -> dict[str, Any]:
         return {"swapped": self.swapped.copy(), "mask": self.mask.copy()}
+
+    def swap_frame(self, pixels: Any, landmarks: Any) -> dict[str, float]:
+        """Swap the face at ``landmarks`` in a whole frame, in place, by the parts of ``idn_swap_frame``.
+
+        What :meth:`feed` was given and :meth:`fetch` gives stay as they are.
+
+        Args:
+            pixels: uint8 [H, W, 3] RGB, of 2 to 32766 px a side; rows may have gaps between them.
+            landmarks: float64 [5, 2], pixels x, y: both eyes, the nose, both mouth corners, left to right.
+
+        Returns:
+            Milliseconds of "align", "network" and "paste".
+
+        Raises:
+            ValueError: the arrays are no such thing.
+            RuntimeError: no face can be there; nothing was written.
+        """
+        frame, points = _frame(pixels), np.ascontiguousarray(landmarks, np.float64)
+        if points.shape != (5, 2):
+            raise ValueError(f"landmarks are {list(points.shape)}, not [5, 2]")
+        matrix, (room, crop, mask), at = (ctypes.c_double * 6)(), self._frame_room(), ctypes.byref
+        self._check(self.lib.idn_affine(at(frame), _at(points), matrix))
+        placed, given = (at(self.model), at(frame), matrix), self._spread()
+        return {
+            "align": self._timed(self.lib.idn_align_parallel, *placed, at(crop), *given),
+            "network": self._timed(
+                self.lib.idn_run_parallel, at(self.model), at(crop), at(crop), at(mask), *_sized(self.arena), *given
+            ),
+            "paste": self._timed(self.lib.idn_paste_parallel, *placed, at(crop), at(mask), *_sized(room), *given),
+        }
+
+    def _frame_room(self) -> tuple[Any, _Image, _Image]:
+        """What a frame needs besides the arena, made once: of the paste, for the crop and for the mask."""
+        if self.rooms is None:
+            size = self.about["size"]
+            self.lib.idn_paste_bytes.restype = ctypes.c_size_t
+            arrays = [_aligned(bytes(n)) for n in (self.lib.idn_paste_bytes(), 3 * size * size, 4 * size * size)]
+            crop = _Image(arrays[1].ctypes.data, 3 * size, RGB8)
+            self.rooms = (arrays, (arrays[0], crop, _Image(arrays[2].ctypes.data, 4 * size, PLANES)))
+        return self.rooms[1]
+
+    def _timed(self, function: Any, *arguments: Any) -> float:
+        started = time.perf_counter_ns()
+        self._check(function(*arguments))
+        return (time.perf_counter_ns() - started) / 1e6
+
+    def _spread(self) -> tuple[Any, ...]:
+        """The last arguments of whatever may run on several threads."""
+        calls = ctypes.cast(self.lib.idn_pool_parallel, ctypes.c_void_p)
+        return ctypes.c_int(self.workers), calls, ctypes.c_void_p(self.pool)
 
     def coverage(self) -> None:
         """Everything is compiled."""
@@ -198,7 +253,7 @@ def compiled(folder: Path, command: list[str], name: str, *, suffix: str) -> Pat
         RuntimeError: the compiler refuses the source, or cannot be started; with its words.
     """
     sources = (*SOURCES, *(name for name in EMBEDDED if (folder / name).exists()))
-    source = [(folder / name).read_bytes() for name in (*sources, "idn.h", "idn_pool.h")]
+    source = [(folder / name).read_bytes() for name in (*sources, *HEADERS)]
     key = hashlib.sha256(b"\0".join([*source, " ".join([*command, *FLAGS]).encode(), name.encode()])).hexdigest()[:24]
     place = cache() / f"{key}{suffix}"
     if not place.exists():
@@ -265,6 +320,18 @@ def _aligned(data: bytes) -> Any:
 
 def _at(array: Any) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
+
+
+def _frame(pixels: Any) -> _Frame:
+    """How the C is told of it."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.strides[1:] != (3, 1):
+        told = f"{pixels.dtype} {list(pixels.shape)} with strides {pixels.strides}"
+        raise ValueError(f"a frame is uint8 [H, W, 3] RGB, each row in one piece, not {told}")
+    if not pixels.flags.writeable or pixels.strides[0] < 0:
+        raise ValueError("a frame is swapped in place, from its first row down; give a copy of it")
+    height, width, _ = pixels.shape
+    stride = pixels.strides[0] if height > 1 else 3 * width
+    return _Frame((pixels.ctypes.data, None, None), (stride, 0, 0), width, height, RGB8, 0)
 
 
 def _sized(array: Any) -> tuple[ctypes.c_void_p, ctypes.c_size_t]:

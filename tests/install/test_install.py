@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -144,3 +145,27 @@ def test_packs_by_a_cluster_and_by_processes_are_the_same(
     )
     (there.folder / "script.py").write_text(script)
     called(there.python, "script.py", folder=there.folder)
+
+
+@resolutions
+def test_swapping_needs_its_extra_and_no_compiler(
+    install: Install, identity_file: Path, tmp_path: Path, resolution: str
+) -> None:
+    """A photo with landmarks; what comes out says so, and is read back."""
+    import mfs_edge
+    from mfs_edge import sample
+
+    there = install("swap", resolution=resolution)
+    assert {"torch", "onnx", "onnx-ir", "onnxruntime", "av"}.isdisjoint(there.modules())
+    assert not there.json("doctor")["problems"]
+    mfs_edge.compile(identity=identity_file, target="tflite", out=tmp_path / "build", verify=False)
+    landmarks = json.loads((sample.FACES / "landmarks.json").read_text())["target_00"]
+    (tmp_path / "points.json").write_text(json.dumps(landmarks))
+    given = ("--artefact", tmp_path / "build", "--landmarks", tmp_path / "points.json")
+    (file,) = there.json("swap", sample.FACES / "target_00.png", "out.png", *given)["files"]
+    assert file["status"] == "swapped"
+    assert "valid" in there.json("inspect", "out.png")["manifest"]
+    (tmp_path / "film.mp4").write_bytes(b"a film")
+    assert "mfs-edge[video]" in there.refuses(3, "swap", tmp_path / "film.mp4", "out.mp4", *given)
+    photo = (sample.FACES / "target_00.png", "b.png", "--artefact", tmp_path / "build")
+    assert "mfs-edge face-models" in there.refuses(2, "swap", *photo, "--face-models", tmp_path)

@@ -26,10 +26,18 @@ def compile_c(
     compiler: Sequence[str] = ZIG,
     flags: Sequence[str] = FLAGS,
     pool: bool = False,
+    frame: Sequence[str] | None = None,
 ) -> Path:
-    """``program`` of the harness with the C in ``folder``, linked as ``into``; warnings are errors."""
+    """``program`` of the harness with the C in ``folder``, linked as ``into``; warnings are errors.
+
+    Args:
+        pool: with ``idn_pool.c``, too.
+        frame: with ``idn_frame.c``, too, which is compiled with these flags besides.
+    """
     command = (*compiler, *flags, "-Wall", "-Wextra", "-Werror", f"-I{folder}")
     parts = [str(_object(command, folder / "idn.c")), str(HARNESS / program)]
+    if frame is not None:
+        parts += [str(_object((*command, *frame), folder / "idn_frame.c"))]
     if pool:
         parts += [str(_object(command, folder / "idn_pool.c")), "-lpthread"]
     call([*command, *parts, "-lm", "-o", str(into)])

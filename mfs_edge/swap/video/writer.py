@@ -166,7 +166,7 @@ class Writer:
         if frame.index != self._expected or frame.pixels.shape != self._shape:
             raise ValueError(f"frame {frame.index} of {frame.pixels.shape} came, not {self._expected} of {self._shape}")
         pts = frame.pts if frame.pts is not None else round(Fraction(frame.seconds) / self._look.time_base)
-        with self._stop.undisturbed():
+        with self._stop.undisturbed(), encoders.encoding(self._work.out):
             if self._piece is None:
                 self._piece = Piece(self._encoder, self._look, length=self._length, crf=self._crf)
             self._piece.write(frame, pts)
@@ -177,8 +177,8 @@ class Writer:
     def _keep(self, *, last: bool) -> None:
         if self._piece is None:
             return
-        made, piece = self._piece.finished(), self._piece
-        self._piece = None
+        piece, self._piece = self._piece, None
+        made = piece.finished()
         state = self._memory.state() if self._memory is not None else None
         self._work.keep(made, record_of(made, piece.times, piece.durations, state=state, last=last))
 
@@ -193,7 +193,7 @@ class Writer:
             return
         if not self._work.published:
             self._require_all()
-            with self._stop.undisturbed():
+            with self._stop.undisturbed(), encoders.encoding(self._work.out):
                 self._keep(last=True)
             self._join(self._stretches())
             proof.require_same(

@@ -35,6 +35,7 @@ COMPILER = {
 OTHERS = {  # what only some commands need
     "joblib": "joblib.Parallel(2, backend='threading')(joblib.delayed(abs)(-n) for n in range(2))",
     "distributed": "distributed.LocalCluster",
+    "av": "av.Codec('libx264', 'w'), av.Codec('libvpx-vp9', 'w')",
     "pyrage": "k = pyrage.x25519.Identity.generate(); pyrage.decrypt(pyrage.encrypt(b'', [k.to_public()]), [k])",
 }
 

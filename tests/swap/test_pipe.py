@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from mfs_edge.base.errors import InputError, UsageError
+from mfs_edge.base.errors import CheckFailed, InputError, UsageError
 from mfs_edge.swap import pipe, pipe_form, video
 from mfs_edge.swap.stream import Frame
 from tests.swap.video import films
@@ -185,3 +185,37 @@ def test_a_reader_that_goes_ends_it_quietly() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 141
+
+
+@pytest.mark.parametrize(("count", "left"), [(0, set[str]()), (7, {"out.partial.mp4"})])
+def test_a_pipe_that_breaks_off_leaves_what_plays(tmp_path: Path, count: int, left: set[str]) -> None:
+    said: list[str] = []
+
+    def record() -> None:
+        data = b"".join(films.Film(9, 64, 48).picture(index).tobytes() for index in range(count)) + b"\1" * 99
+        with (
+            pipe.open(io.BytesIO(data), note=said.append, size=(64, 48)) as source,
+            video.create(tmp_path / "out.mp4", like=source, note=said.append, piece=3) as sink,
+        ):
+            for frame in source:
+                sink.write(frame)
+
+    with pytest.raises(InputError, match=f"ends within frame {count}"):
+        record()
+    assert {path.name for path in tmp_path.iterdir()} == left
+    if left:
+        assert len(films.seen(tmp_path / "out.partial.mp4").times) == count
+        assert any("plays, with 7 frames" in line for line in said)
+
+
+def test_no_frame_at_all_leaves_nothing(tmp_path: Path) -> None:
+    def record() -> None:
+        with (
+            pipe.open(io.BytesIO(b""), note=print, size=(64, 48)) as source,
+            video.create(tmp_path / "out.mp4", like=source, note=print),
+        ):
+            pass
+
+    with pytest.raises(CheckFailed, match="no frame came"):
+        record()
+    assert not list(tmp_path.iterdir())

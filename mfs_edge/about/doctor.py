@@ -39,6 +39,7 @@ OTHERS = {  # what only some commands need
     "cryptography": "from mfs_edge.swap import certificate; certificate.self_made()",
     "c2pa": "from mfs_edge.swap import provenance; provenance.Signer.of()",
     "jinja2": "jinja2.Environment(autoescape=True).from_string('{{ 1 }}').render()",
+    "av": "av.Codec('libx264', 'w'), av.Codec('libvpx-vp9', 'w')",
     "pyrage": "k = pyrage.x25519.Identity.generate(); pyrage.decrypt(pyrage.encrypt(b'', [k.to_public()]), [k])",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -11,96 +11,12 @@ import numpy as np
 
 from mfs_edge.base.errors import InputError, UsageError, nearest
 from mfs_edge.base.extras import require
+from mfs_edge.swap.pipe_form import ALPHA, FORMATS, MAGIC, NAME, RATE, RGB, Y4M, YUV, Form, header
 from mfs_edge.swap.stream import Frame, Source
 from mfs_edge.swap.video import colour
 from mfs_edge.swap.video.reader import Note, Reader
 
-Y4M = "y4m"
-RATE = Fraction(30)  # of raw frames, where nobody says another
-_RGB = {"rgb24": (0, 1, 2), "bgr24": (2, 1, 0), "rgba": (0, 1, 2), "bgra": (2, 1, 0)}  # where red, green and blue are
-_ALPHA = ("rgba", "bgra")
-_YUV = ("yuv420p", "nv12", "yuv422p", "yuv444p", "gray")
-FORMATS = (*_RGB, *_YUV)
-_MAGIC = b"YUV4MPEG2"
-_LAYOUTS = {
-    "420jpeg": "yuv420p", "420paldv": "yuv420p", "420mpeg2": "yuv420p", "420": "yuv420p",
-    "422": "yuv422p", "444": "yuv444p", "mono": "gray",
-}  # fmt: skip
 _LONGEST_LINE = 4096
-_LONGEST_SIDE = 16384
-_PROGRESSIVE = ("p", "?")
-_NAME = "standard input"
-
-
-@dataclass(frozen=True)
-class Form:
-    """How frames lie in a pipe, one behind the other."""
-
-    format: str  # one of FORMATS
-    width: int
-    height: int
-    rate: Fraction = RATE
-    header: bytes = b""  # of YUV4MPEG2; raw frames have none
-    full: bool = False  # whether its YUV fills 0..255
-
-    @property
-    def planes(self) -> list[tuple[int, int]]:
-        """Rows, and bytes in a row, of each plane."""
-        w, h = self.width, self.height
-        half_w, half_h = (w + 1) // 2, (h + 1) // 2
-        if self.format in _RGB:
-            return [(h, w * (4 if self.format in _ALPHA else 3))]
-        chroma = {
-            "yuv420p": [(half_h, half_w)] * 2,
-            "nv12": [(half_h, 2 * half_w)],
-            "yuv422p": [(h, half_w)] * 2,
-            "yuv444p": [(h, w)] * 2,
-            "gray": [],
-        }
-        return [(h, w), *chroma[self.format]]
-
-    @property
-    def size(self) -> int:
-        """Bytes of a frame."""
-        return sum(rows * row for rows, row in self.planes)
-
-    def colour(self) -> colour.Colour:
-        """How its YUV becomes RGB and back: by the matrix that players guess, as a pipe cannot say."""
-        usual = colour.sized(self.width, self.height)
-        return colour.Colour(usual.matrix, scaler=usual.scaler, full=self.full)
-
-
-def parsed_size(text: str) -> tuple[int, int]:
-    """Width and height in pixels of "640x480".
-
-    Raises:
-        UsageError: it is no such thing.
-    """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise UsageError(f"--pipe-size {text}: is no size; write it as 640x480")
-    _require_size(int(width), int(height), lambda said: UsageError(f"--pipe-size {text}: {said}"))
-    return int(width), int(height)
-
-
-def parsed_rate(text: str) -> Fraction:
-    """Frames per second of "30", "29.97" or "30000/1001".
-
-    Raises:
-        UsageError: it is no such thing.
-    """
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 0 < rate <= 100_000:
-        raise UsageError(f"--pipe-rate {text}: is no number of frames per second; write it as 30 or 30000/1001")
-    return rate.limit_denominator(100_000)
-
-
-def _require_size(width: int, height: int, error: Callable[[str], Exception]) -> None:
-    if not (0 < width <= _LONGEST_SIDE and 0 < height <= _LONGEST_SIDE):
-        raise error(f"pictures of {width} x {height} cannot be; each side has 1 to {_LONGEST_SIDE} pixels")
 
 
 class PipeSource:
@@ -139,22 +55,22 @@ class PipeSource:
         self.width, self.height = self.form.width, self.form.height
         self.rate: Fraction | None = self.form.rate
         self.time_base = 1 / self.form.rate
-        self._colour = self.form.colour() if self.form.format in _YUV else None
+        self._colour = self.form.colour() if self.form.format in YUV else None
 
     def _raw(self, format: str | None, size: tuple[int, int] | None, rate: Fraction | None) -> Form:
         if size is None:
-            raise UsageError(f"{_NAME}: raw frames do not say how large they are; add --pipe-size, as in 640x480")
+            raise UsageError(f"{NAME}: raw frames do not say how large they are; add --pipe-size, as in 640x480")
         return Form(format or "rgb24", *size, rate or RATE)
 
     def _told(self, note: Note) -> Form:
-        start = self._read(len(_MAGIC))
-        if start != _MAGIC:
+        start = self._read(len(MAGIC))
+        if start != MAGIC:
             what = "is empty" if not start else "does not begin as YUV4MPEG2"
             raise UsageError(
-                f"{_NAME}: {what}; of raw frames say --pipe-size 640x480 and --pipe-format, or write YUV4MPEG2 "
+                f"{NAME}: {what}; of raw frames say --pipe-size 640x480 and --pipe-format, or write YUV4MPEG2 "
                 "(ffmpeg -i IN -f yuv4mpegpipe -)"
             )
-        return _header(start + self._line("its header"), note)
+        return header(start + self._line("its header"), note)
 
     def __enter__(self) -> PipeSource:
         return self
@@ -177,7 +93,7 @@ class PipeSource:
             yield Frame(index, float(index * self.time_base), pixels, index, 1, alpha)
             index += 1
         if not index:
-            raise InputError(f"{_NAME}: ends before its first frame; give one at least")
+            raise InputError(f"{NAME}: ends before its first frame; give one at least")
 
     def _next(self, index: int) -> bytes | None:
         if self.form.header:
@@ -185,14 +101,14 @@ class PipeSource:
             if not start:
                 return None
             if start != b"FRAME":
-                raise InputError(f"{_NAME}: frame {index} does not begin as one of YUV4MPEG2; write it again")
+                raise InputError(f"{NAME}: frame {index} does not begin as one of YUV4MPEG2; write it again")
             self._line(f"frame {index}")
         data = self._read(self.form.size)
         if not data and not self.form.header:
             return None
         if len(data) < self.form.size:
             raise InputError(
-                f"{_NAME}: ends within frame {index}, behind {len(data):,} of its {self.form.size:,} bytes; "
+                f"{NAME}: ends within frame {index}, behind {len(data):,} of its {self.form.size:,} bytes; "
                 "give whole frames, and their size and format as they are"
             )
         return data
@@ -202,7 +118,7 @@ class PipeSource:
         while not line.endswith(b"\n"):
             sign = self._stream.read(1)
             if not sign or len(line) >= _LONGEST_LINE:
-                raise InputError(f"{_NAME}: {what} is not that of YUV4MPEG2: its line does not end; write it again")
+                raise InputError(f"{NAME}: {what} is not that of YUV4MPEG2: its line does not end; write it again")
             line += sign
         return bytes(line)
 
@@ -218,34 +134,8 @@ class PipeSource:
         if self._colour is not None:
             return self._colour.rgb(_yuv(self.form, data)), None
         given = np.frombuffer(data, np.uint8).reshape(self.height, self.width, -1)
-        alpha = given[..., 3].copy() if self.form.format in _ALPHA else None
-        return np.ascontiguousarray(given[..., list(_RGB[self.form.format])]), alpha
-
-
-def _header(line: bytes, note: Note) -> Form:
-    """Of YUV4MPEG2.
-
-    Raises:
-        InputError: it says nothing that is read here.
-    """
-    words = line.decode("ascii", "replace").split()[1:]
-    told = {word[0]: word[1:] for word in words if word[0] != "X"}
-    layout = told.get("C", "420jpeg")
-    if layout not in _LAYOUTS:
-        raise InputError(f"{_NAME}: YUV4MPEG2 of the kind C{layout} is not read here; write C420jpeg, C422 or C444")
-    try:
-        width, height = int(told["W"]), int(told["H"])
-        above, below = map(int, told["F"].split(":"))
-        rate = Fraction(above, below) if above and below else RATE
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{_NAME}: its header tells no width, height and rate; write the YUV4MPEG2 again") from error
-    _require_size(width, height, lambda said: InputError(f"{_NAME}: {said}"))
-    if not 0 < rate <= 100_000:
-        raise InputError(f"{_NAME}: a rate of {above}:{below} cannot be; write the YUV4MPEG2 again")
-    if told.get("I", "p") not in _PROGRESSIVE:
-        note(f"{_NAME}: is interlaced; it is read and written as whole frames, which may comb")
-    full = "XCOLORRANGE=FULL" in words or layout == "mono"
-    return Form(_LAYOUTS[layout], width, height, rate, line, full)
+        alpha = given[..., 3].copy() if self.form.format in ALPHA else None
+        return np.ascontiguousarray(given[..., list(RGB[self.form.format])]), alpha
 
 
 def _yuv(form: Form, data: bytes) -> Any:
@@ -268,7 +158,7 @@ class PipeSink:
     _colour: colour.Colour | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        if self.form.format in _YUV:
+        if self.form.format in YUV:
             self._colour = self.form.colour()
         if self.form.header:
             self.stream.write(self.form.header)
@@ -300,8 +190,8 @@ class PipeSink:
             return b"".join(
                 each[:rows, :row].tobytes() for each, (rows, row) in zip(lines, self.form.planes, strict=True)
             )
-        pixels = frame.pixels[..., list(_RGB[self.form.format])]
-        if self.form.format in _ALPHA:
+        pixels = frame.pixels[..., list(RGB[self.form.format])]
+        if self.form.format in ALPHA:
             alpha = frame.alpha if frame.alpha is not None else np.full(pixels.shape[:2], 255, np.uint8)
             pixels = np.dstack([pixels, alpha])
         return pixels.tobytes()
@@ -347,7 +237,7 @@ def create(stream: BinaryIO, *, like: Source, note: Note, format: str | None = N
         f"W{like.width} H{like.height} F{rate.numerator}:{rate.denominator} Ip A{aspect.numerator}:"
         f"{aspect.denominator} C420jpeg XCOLORRANGE=LIMITED"
     )
-    return PipeSink(stream, Form("yuv420p", like.width, like.height, rate, _MAGIC + f" {told}\n".encode()))
+    return PipeSink(stream, Form("yuv420p", like.width, like.height, rate, MAGIC + f" {told}\n".encode()))
 
 
 def _aspect(like: Source) -> Fraction:

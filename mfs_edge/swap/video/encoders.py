@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -125,6 +126,19 @@ class Piece:
         return self._bytes.getvalue()
 
 
+@contextlib.contextmanager
+def encoding(out: Path) -> Iterator[None]:
+    """Turn an encoder's refusal of a frame of ``out`` into one clear line."""
+    av = require("av", EXTRA)
+    try:
+        yield
+    except av.FFmpegError as error:
+        reason = getattr(error, "strerror", None) or reason_of(error)
+        raise OutputError(
+            f"{out}: a frame cannot be encoded ({reason}); try another container, such as .mkv"
+        ) from error
+
+
 def add(container: Any, encoder: Encoder, look: Look, options: Mapping[str, str]) -> VideoStream:
     """A stream of pictures in a container that is written to."""
     stream = container.add_stream(
@@ -163,10 +177,3 @@ def require_possible(out: Path, encoder: Encoder, look: Look, *, crf: int) -> No
             f"{out}: {encoder.codec} cannot hold pictures of {look.width} x {look.height} ({reason}); "
             "scale the video first, or choose another container"
         ) from error
-
-
-def rate_of(times: Sequence[int], time_base: Fraction) -> Fraction:
-    """Frames per second of frames at these times."""
-    if len(times) < 2:
-        return Fraction(25)
-    return (len(times) - 1) / ((times[-1] - times[0]) * time_base)

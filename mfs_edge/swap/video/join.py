@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _EDITED = ("mp4", "mov")  # containers that can hold what is not to be played
 _PRIMING = Fraction(1, 20)  # seconds; what a decoder of sound needs before the first that is heard is less
 _OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}  # not of what it shows
+_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 _BASES = 1 << 31
 _Timed = tuple[Fraction, Any]  # seconds, and the packet that is due then
 
@@ -126,7 +129,8 @@ def write(target: Path, plan: Plan, stretches: Sequence[Stretch], *, until: Frac
         until: seconds, where the other streams end too; all of them otherwise.
 
     Raises:
-        OutputError: it cannot be written.
+        OSError: the disk is full, ...
+        OutputError: the streams cannot be put together.
         InputError: the original cannot be read any more.
     """
     av = require("av", EXTRA)
@@ -137,8 +141,13 @@ def write(target: Path, plan: Plan, stretches: Sequence[Stretch], *, until: Frac
             with av.open(f"file:{target}", "w", format=plan.container, options=_options(plan, original)) as out:
                 _fill(out, plan, original, first, stretches, until)
         except av.FFmpegError as error:
+            if error.errno in _SYSTEM:  # the disk is full, ...
+                raise OSError(error.errno, os.strerror(error.errno)) from error
             reason = getattr(error, "strerror", None) or reason_of(error)
-            raise OutputError(f"{target}: cannot be written ({reason}); free space or choose another place") from error
+            raise OutputError(
+                f"{target}: cannot be put together ({reason}), probably as times in {plan.source or 'its frames'} "
+                "are damaged; write that again (ffmpeg -i IN -c copy OUT.mkv)"
+            ) from error
 
 
 def _fill(

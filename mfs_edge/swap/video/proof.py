@@ -77,7 +77,7 @@ def _read(path: Path, plan: Plan) -> tuple[list[Fraction], dict[int, _Sum]]:
 
 def _add(to: _Sum, packet: Any) -> None:
     payload = bytes(packet)
-    if payload[:1] == b"\xff" and payload[1] & 0xF6 == 0xF0 and packet.stream.name == "aac":
+    if payload[:1] == b"\xff" and payload[1] & 0xF6 == 0xF0 and getattr(packet.stream, "name", None) == "aac":
         payload = payload[_ADTS[1 - (payload[1] & 1)] :]
     to.payload.update(len(payload).to_bytes(8, "little") + payload)
     to.count += 1

@@ -108,6 +108,10 @@ class Work:
             files.write_text(self.folder / _RUN, json.dumps(key, indent=1))
 
     @property
+    def is_open(self) -> bool:
+        return self._lock is not None
+
+    @property
     def frames(self) -> int:
         return sum(len(record.times) for record in self.records)
 

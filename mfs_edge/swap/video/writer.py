@@ -140,7 +140,7 @@ class Writer:
     ) -> bool:
         try:
             if kind is None:
-                self.close()
+                self._close_or_say()
                 return False
             if issubclass(kind, KeyboardInterrupt):
                 return self._interrupted()
@@ -150,9 +150,26 @@ class Writer:
             self._work.leave()
             self._stop.__exit__()
 
+    def _close_or_say(self) -> None:
+        try:
+            self.close()
+        except BaseException:
+            if not self._closed:
+                self._tell_kept()
+            raise
+
+    def _tell_kept(self) -> None:
+        """Of a run that failed: where its pieces are, if it has any."""
+        if not self._work.records:
+            self.abandon()
+        elif self._resumable:
+            self._note(f"{self._work.out}: {self._work.frames} frames are kept; continue with --resume")
+        else:
+            self._note(f"{self._work.out}: {self._work.frames} frames are kept, in pieces, in {self._work.folder}")
+
     def abandon(self) -> None:
         """Write nothing: what an earlier run has finished stays, and nothing of this one."""
-        if not self._work.records and not self._closed:
+        if self._work.is_open and not self._work.records and not self._closed:
             self._work.discard()
         self._work.leave()
 
@@ -166,7 +183,7 @@ class Writer:
         if frame.index != self._expected or frame.pixels.shape != self._shape:
             raise ValueError(f"frame {frame.index} of {frame.pixels.shape} came, not {self._expected} of {self._shape}")
         pts = frame.pts if frame.pts is not None else round(Fraction(frame.seconds) / self._look.time_base)
-        with self._stop.undisturbed():
+        with self._stop.undisturbed(), encoders.encoding(self._work.out):
             if self._piece is None:
                 self._piece = Piece(self._encoder, self._look, length=self._length, crf=self._crf)
             self._piece.write(frame, pts)
@@ -177,8 +194,8 @@ class Writer:
     def _keep(self, *, last: bool) -> None:
         if self._piece is None:
             return
-        made, piece = self._piece.finished(), self._piece
-        self._piece = None
+        piece, self._piece = self._piece, None
+        made = piece.finished()
         state = self._memory.state() if self._memory is not None else None
         self._work.keep(made, record_of(made, piece.times, piece.durations, state=state, last=last))
 
@@ -193,7 +210,7 @@ class Writer:
             return
         if not self._work.published:
             self._require_all()
-            with self._stop.undisturbed():
+            with self._stop.undisturbed(), encoders.encoding(self._work.out):
                 self._keep(last=True)
             self._join(self._stretches())
             proof.require_same(
@@ -230,19 +247,17 @@ class Writer:
 
     def _interrupted(self) -> bool:
         """Whether that was how it ends."""
-        if self._source.live:
-            self.close()
+        if self._source.live and self._expected:
+            self._close_or_say()
             return True
         self._leave_partial()
         return False
 
     def _failed(self) -> None:
-        if not self._resumable:
-            self._leave_partial()
-        elif self._work.records:
-            self._note(f"{self._work.out}: {self._work.frames} frames are kept; continue with --resume")
+        if self._resumable:
+            self._tell_kept()
         else:
-            self.abandon()
+            self._leave_partial()
 
     def _leave_partial(self) -> None:
         """What there is, as a file that plays under a name that says so."""

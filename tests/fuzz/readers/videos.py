@@ -30,11 +30,13 @@ def _samples(kind: str) -> Callable[[], list[Sample]]:
 
 
 def read_video(path: Path) -> None:
-    """As ``swap`` does: what it is, its first frames, and whether the result could hold the rest of it."""
-    with video.open(path, note=str) as film:
-        for _ in itertools.islice(film, 8):
-            pass
-        video.create(path.with_name("out.mp4"), like=film, note=str, overwrite=True).abandon()
+    """As ``swap`` does: every frame, and the rest of it into a new file."""
+    with (
+        video.open(path, note=str) as film,
+        video.create(path.with_name("out.mkv"), like=film, note=str, overwrite=True) as sink,
+    ):
+        for frame in film:
+            sink.write(frame)
 
 
 for _kind in FILMS:

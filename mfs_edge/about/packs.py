@@ -19,8 +19,12 @@ def is_pack(path: Path) -> bool:
     return path.suffix == container.SUFFIX or sealed.is_sealed(head) or container.FORMAT.encode() in head
 
 
-def facts(path: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+def facts(path: Path, key: Path | None = None) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """Facts in reading order, and what it changes in which file; of a sealed one as much as its key opens.
+
+    Args:
+        path: of the pack.
+        key: the file that opens a sealed one; by default that of ``$MFS_EDGE_KEY``.
 
     Raises:
         InputError: it is damaged.
@@ -28,9 +32,9 @@ def facts(path: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     closed = sealed.is_sealed(path.read_bytes()[:_HEAD])
     outside = {"sealed": "yes" if closed else "no", "bytes": path.stat().st_size, "sha256": files.sha256(path)}
     try:
-        pack = container.read(path)
+        pack = container.read(path, key)
     except (InputError, MissingDependency) as error:
-        if not closed:
+        if key is not None or not closed:
             raise
         return {**outside, "contents": f"not shown: {error}"}, {}
     lengths = [len(patch.data) for patch in pack.patches]

@@ -20,6 +20,7 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
     metavar="PEM",
     help="Certificates of those whom you trust to sign pictures.  [default: the file in $MFS_EDGE_TRUST]",
 )
+@click.option("--key", type=PATH, help="Secret key, for a sealed pack.  [default: the file in $MFS_EDGE_KEY]")
 @json_option
 def inspect(file: Path, json: bool, **options: Any) -> None:
     """Show what FILE is: a checkpoint, an identity, an artefact, a manifest, a pack, a picture or a video."""

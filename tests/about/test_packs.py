@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mfs_edge.about.inspection import inspect
-from mfs_edge.base.errors import InputError
+from mfs_edge.base.errors import InputError, UsageError
 from mfs_edge.pack import container, sealed
 from mfs_edge.pack.container import Pack, Part, Patch
 from tests.fuzz.readers.sealed import PUBLIC, SECRET
@@ -66,6 +66,18 @@ def test_a_sealed_one_shows_that_it_is(path: Path, tmp_path: Path, monkeypatch: 
     assert "target" not in facts
     key = tmp_path / "key.txt"
     key.write_text(SECRET)
+    other = tmp_path / "other.txt"
+    other.write_text("AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX")
+    with pytest.raises(InputError):
+        inspect(path, key=other)
+    assert inspect(path, key=key).facts["target"] == "openvino"
     monkeypatch.setenv(sealed.VARIABLE, str(key))
     facts = inspect(path).facts
     assert (facts["sealed"], facts["target"]) == ("yes", "openvino")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.npy", "a.onnx", "a.ppm"])
+def test_a_key_is_for_packs(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("P3\n1 1\n255\n0 0 0\n" if name == "a.ppm" else "text")
+    with pytest.raises(UsageError, match="leave --key out"):
+        inspect(tmp_path / name, key=tmp_path / "key.txt")

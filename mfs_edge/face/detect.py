@@ -46,7 +46,7 @@ class Sighting:
 
 
 def scales(width: int, height: int) -> list[float]:
-    """How much a picture is scaled before windows are cut from it, the coarsest first; never enlarged for finer ones."""
+    """How much a picture is scaled before windows are cut from it, the coarsest first; the finer ones never enlarge."""
     whole = SIDE / max(width, height)
     found, finer = [AWAY * whole, whole], 2 * whole
     while finer <= 1 and (finer <= FINEST * whole or finer * min(width, height) < 2 * SIDE):
@@ -94,7 +94,9 @@ class Detector:
             UsageError: there is no such threshold.
         """
         if not 0 < threshold <= 1:
-            raise UsageError(f"a face's score lies between 0 and 1, and no threshold at {threshold:g}; the usual is 0.5")
+            raise UsageError(
+                f"a face's score lies between 0 and 1, and a threshold too, not at {threshold:g}; usual is 0.5"
+            )
         extras.require("cv2", "swap")
         found = models.find(folder)
         self.threshold = threshold
@@ -195,4 +197,5 @@ def _check(image: np.ndarray) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise InputError(f"faces are found in uint8 [H, W, 3] RGB, not in {image.dtype} {list(image.shape)}")
     if max(image.shape) > landmarks.MAX_SIDE:
-        raise InputError(f"a picture of {image.shape[1]}x{image.shape[0]} px has more than {landmarks.MAX_SIDE} on a side; make it smaller")
+        size = f"{image.shape[1]}x{image.shape[0]}"
+        raise InputError(f"a picture of {size} px has more than {landmarks.MAX_SIDE} on a side; make it smaller")

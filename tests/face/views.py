@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import skimage.data
 
-
 FACE = 100.0  # px, the width of the face in scikit-image's astronaut
 SWAPPED = [1, 0, 2, 4, 3]  # of five points, in a mirror
 # No face is in them; camera has one, coins' are of metal and of half a centimetre, lfw and astronaut are faces.
@@ -23,7 +22,8 @@ FACELESS = (
 @functools.cache
 def picture(name: str) -> np.ndarray:
     """One of scikit-image's, uint8 [H, W, 3]."""
-    found = skimage.data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(skimage.data, name)()
+    found = getattr(skimage.data, "stereo_motorcycle" if name == "motorcycle" else name)()
+    found = found[0] if name == "motorcycle" else found
     found = found.astype(np.uint8) * 255 if found.dtype == bool else found
     found = np.stack([found] * 3, axis=-1) if found.ndim == 2 else found[..., :3]
     return np.ascontiguousarray(found)
@@ -48,21 +48,20 @@ class View:
         if self.mirrored:
             matrix = matrix @ np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1.0]])
         size = (round(width * scale), round(height * scale))
-        matrix[:, 2] += (np.array(size) - 1) / 2 - (np.array([width, height]) - 1) / 2
+        matrix[:, 2] = matrix[:, 2] + (np.array(size) - np.array([width, height])) / 2
         return matrix, size
 
     def of(self, image: np.ndarray, seed: int = 0) -> np.ndarray:
         """The picture, uint8 [H, W, 3], so changed; what turns into it from outside is its border's colour."""
         matrix, size = self.matrix(image.shape)
-        part, reduced = image, matrix
-        if self.face < FACE:  # as a camera would, not by leaving out pixels
-            sigma = 0.4 * (FACE / self.face - 1)
-            part = cv2.GaussianBlur(image, (0, 0), sigma) if sigma > 0.1 else image
-        seen = cv2.warpAffine(part, reduced, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        if self.blur:
-            seen = cv2.GaussianBlur(seen, (0, 0), self.blur * self.face)
+        # What is made smaller is averaged first, as a camera would.
+        sigma = float(np.hypot(self.blur * FACE, 0.4 * max(FACE / self.face - 1, 0)))
+        sharp = cv2.GaussianBlur(image, (0, 0), sigma) if sigma > 0.1 else image
+        seen = cv2.warpAffine(sharp, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         noise = np.random.default_rng(seed).normal(0, self.noise, seen.shape) if self.noise else 0.0
-        return np.clip(seen * self.bright + noise, 0, 255).astype(np.uint8)
+        if self.bright == 1 and not self.noise:
+            return seen
+        return np.clip(seen * np.float32(self.bright) + noise, 0, 255).astype(np.uint8)
 
     def points(self, points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Where points [5, 2] of the picture of this shape then are."""
@@ -98,5 +97,3 @@ def faceless(count: int, seed: int) -> Iterator[np.ndarray]:
 def error(found: np.ndarray, right: np.ndarray) -> float:
     """The worst of five points [5, 2], in distances of the eyes."""
     return float(np.hypot(*(found - right).T).max() / np.hypot(*(right[1] - right[0])))
-
-

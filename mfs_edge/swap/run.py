@@ -12,7 +12,7 @@ from typing import Any
 from mfs_edge.base import extras, files, images
 from mfs_edge.base.errors import UsageError
 from mfs_edge.base.progress import Recorded, Steps
-from mfs_edge.swap import camera, photos, pipe, provenance, session, streams, telling, video
+from mfs_edge.swap import camera, photos, pipe, pipe_form, provenance, session, streams, telling, video
 from mfs_edge.swap.choose import REFERENCE, Rule
 from mfs_edge.swap.finding import Finding, Points
 from mfs_edge.swap.job import Job
@@ -178,8 +178,8 @@ class _Ends:
             return video.open(Path(source), note=steps.note)
         if kind is Kind.CAMERA:
             return camera.open(str(source))
-        size = pipe.parsed_size(self.size) if self.size else None
-        rate = pipe.parsed_rate(self.rate) if self.rate else None
+        size = pipe_form.parsed_size(self.size) if self.size else None
+        rate = pipe_form.parsed_rate(self.rate) if self.rate else None
         return pipe.open(sys.stdin.buffer, note=steps.note, format=self.format, size=size, rate=rate)
 
     def sink(self, out: Path, like: Any, steps: Steps, options: Mapping[str, Any]) -> Any:

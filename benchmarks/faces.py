@@ -30,7 +30,7 @@ LINE = "{:<44}{}"
 
 def say(what: str, found: str) -> None:
     """One figure."""
-    print(LINE.format(what, found))  # noqa: T201
+    print(LINE.format(what, found), flush=True)  # noqa: T201
 
 
 def errors_of(detector: Detector, shown: list[views.View]) -> tuple[np.ndarray, int]:

@@ -25,7 +25,7 @@ from tests.face import views
 
 WITHIN = 0.06  # of the eyes' distance
 FRAMES, RATE = 60, 30
-LINE = "{:<44}{}"
+LINE = "{:<56} {}"
 
 
 def say(what: str, found: str) -> None:

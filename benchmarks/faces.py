@@ -25,12 +25,12 @@ from tests.face import views
 
 WITHIN = 0.06  # of the eyes' distance
 FRAMES, RATE = 60, 30
-LINE = "{:<44}{}"
+LINE = "{:<56} {}"
 
 
 def say(what: str, found: str) -> None:
     """One figure."""
-    print(LINE.format(what, found))  # noqa: T201
+    print(LINE.format(what, found), flush=True)  # noqa: T201
 
 
 def errors_of(detector: Detector, shown: list[views.View]) -> tuple[np.ndarray, int]:

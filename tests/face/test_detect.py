@@ -32,7 +32,7 @@ def test_a_portrait(detector: Detector, own: np.ndarray) -> None:
 
 def test_views_of_it(detector: Detector, own: np.ndarray) -> None:
     errors = []
-    for number, view in enumerate(views.views(16, seed=3)):
+    for number, view in enumerate(views.views(10, seed=3)):
         faces = detector(view.of(ASTRONAUT, number))
         assert len(faces) == 1, view
         errors.append(views.error(faces[0].landmarks, view.points(own, ASTRONAUT.shape)))

@@ -58,8 +58,8 @@ extern "C" {
 #endif
 
 #define IDN_MAX_SIDE 32766
-/* A face and its softened mask, as floats; a byte per pixel; and two maps of bits. */
-#define IDN_PASTE_BYTES ((size_t)IDN_SIZE * IDN_SIZE * 17 + (size_t)IDN_SIZE * ((IDN_SIZE + 63) / 64) * 16)
+/* A face and its softened mask in 16 bits; a byte per pixel; and two maps of bits. */
+#define IDN_PASTE_BYTES ((size_t)IDN_SIZE * IDN_SIZE * 9 + (size_t)IDN_SIZE * ((IDN_SIZE + 63) / 64) * 16)
 /* The network's arena, of which the paste takes the place, a mask of floats and a crop. */
 #define IDN_FRAME_BYTES(workers) \
   ((IDN_ARENA_BYTES(workers) > IDN_PASTE_BYTES ? IDN_ARENA_BYTES(workers) : IDN_PASTE_BYTES) + (size_t)IDN_SIZE * IDN_SIZE * 7)

@@ -55,7 +55,12 @@ def frame(size: int) -> str:
     border = [max(0, min(min(i, size - 1 - i) - 4, 11, size - 20)) for i in range(size)]
     lines = [", ".join(map(str, border[at : at + 32])) for at in range(0, size, 32)]
     sections = [*((isa.name, isa) for isa in MIXERS if isa.attribute), ("base", None)]
-    about = {"isas": MIXERS, "sections": sections, "border": ",\n".join(f"  {line}" for line in lines), "version": __version__}
+    about = {
+        "isas": MIXERS,
+        "sections": sections,
+        "border": ",\n".join(f"  {line}" for line in lines),
+        "version": __version__,
+    }
     text: str = environment().get_template("idn_frame.c.j2").render(**about)
     return text + "\n"
 

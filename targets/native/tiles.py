@@ -114,12 +114,13 @@ class Mixer:
 
 
 MIXERS = (
-    Mixer("avx2", "x86-64 with AVX2", "IDN_X86", "(v8s)_mm_mulhrs_epi16((__m128i)(a), (__m128i)(b))", 'target("avx2,fma")'),
+    Mixer("avx2", "x86-64 with AVX2", "IDN_X86", "(v8s)_mm_mulhrs_epi16((__m128i)(a), (__m128i)(b))",
+        'target("avx2,fma")'),
     Mixer("sse2", "every x86-64", "IDN_X86", "(v8s)_mm_slli_epi16(_mm_mulhi_epi16((__m128i)(a), (__m128i)(b)), 1)"),
     Mixer("neon", "64-bit Arm", "IDN_ARM64", "(v8s)vqrdmulhq_s16((int16x8_t)(a), (int16x8_t)(b))"),
     Mixer("wasm", "WebAssembly with SIMD", "IDN_WASM", "(v8s)wasm_i16x8_q15mulr_sat((v128_t)(a), (v128_t)(b))"),
     Mixer("any", "any other processor", "IDN_OTHER",
-        "__builtin_convertvector((__builtin_convertvector(a, v8i) * __builtin_convertvector(b, v8i) + 16384) >> 15, v8s)"),
+        "__builtin_convertvector((IDN_INTS(a) * IDN_INTS(b) + 16384) >> 15, v8s)"),
 )  # fmt: skip
 
 

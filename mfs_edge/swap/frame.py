@@ -76,7 +76,7 @@ class FaceSwap:
             return False
         points = np.ascontiguousarray(chosen.face.landmarks, np.float64)
         try:
-            self.stages.add(crops.engine.swap_frame(pixels, points))  # type: ignore[attr-defined]
+            self.stages.add(crops.engine.swap_frame(pixels, points))
         except RuntimeError as error:
             raise InputError(f"{crops.path}: {crops.engine.title} cannot swap it ({reason_of(error)})") from error
         return True

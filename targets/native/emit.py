@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 # Whatever a description that is none leads to.
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError, RecursionError)
 WEIGHTS = "idn.weights"
-FIXED = ("idn_frame.h", "idn_frame.c", "idn_pool.h", "idn_pool.c", "main.c", "CMakeLists.txt")
+FIXED = ("idn_frame.h", "idn_pool.h", "idn_pool.c", "main.c", "CMakeLists.txt")
 
 
 def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
@@ -73,6 +73,7 @@ def sources(planned: plan.Plan, packed: weights.Weights, precision: str, *, embe
     made = {name: (HERE / name).read_bytes() for name in FIXED}
     made["idn.h"] = text.header(planned, packed, precision, embedded=embedded).encode()
     made["idn.c"] = text.source(planned, packed).encode()
+    made["idn_frame.c"] = text.frame(planned.network.size).encode()
     return made
 
 

@@ -1,4 +1,5 @@
-"""What a folder of generated C holds: ``idn.json`` tells, and vouches for the other files by their hashes."""
+"""What a folder of generated C holds: ``idn.json`` or ``enrol.json`` tells, and vouches for the other files by their
+hashes."""
 
 from __future__ import annotations
 
@@ -12,7 +13,13 @@ from mfs_edge.base.errors import InputError
 from mfs_edge.program import IntegerTensor, Program, Step, Tensor, Value
 
 INDEX = "idn.json"
+ENROLMENT = "enrol.json"  # of what reads an identity
 AGAIN = "compile it again, or copy the whole folder"
+
+
+def index_of(path: Path) -> Path:
+    """The file in the folder ``path`` that tells what the others are."""
+    return path / (ENROLMENT if (path / ENROLMENT).exists() else INDEX)
 
 
 def read(path: Path) -> Program:
@@ -21,18 +28,19 @@ def read(path: Path) -> Program:
     Raises:
         InputError: a file is missing or is not the one that was written.
     """
+    index = index_of(path)
     try:
-        held = json.loads((path / INDEX).read_bytes())
+        held = json.loads(index.read_bytes())
         for name, digest in held["sha256"].items():
             if Path(name).name != name or files.sha256(path / name) != digest:
-                raise InputError(f"{path / name}: is not the file that {INDEX} was written with; {AGAIN}")
+                raise InputError(f"{path / name}: is not the file that {index.name} was written with; {AGAIN}")
         return _program(held)
     except InputError:
         raise
     except OSError as error:
         raise InputError(f"{error.filename or path}: cannot be read ({error.strerror}); {AGAIN}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # whatever damage looks like
-        raise InputError(f"{path / INDEX}: is damaged ({type(error).__name__}: {error}); {AGAIN}") from error
+        raise InputError(f"{index}: is damaged ({type(error).__name__}: {error}); {AGAIN}") from error
 
 
 def _program(held: dict[str, Any]) -> Program:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,10 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     }
     takes, gives = _tensors(graph)
     program = ir_program.program(model)
-    made[read.ENROLMENT] = read.dumps(program, about, takes, gives, list(_integers(graph))).encode()
+    integers = list(_integers(planned))
+    about["scales"] = [[at, graph.constants[f"{held.name}.real"].shape[0]] for held, at in integers]
+    described = read.dumps(program, about, takes, gives, [held for held, _ in integers], indent=None)
+    made[read.ENROLMENT] = described.encode()
     path.mkdir()
     for name, content in made.items():
         (path / name).write_bytes(content)
@@ -87,12 +91,13 @@ def again(path: Path) -> dict[str, bytes]:
     return sources(plan.make(operators.shaped(graphs.blank(held["network"]))), held["precision"])
 
 
-def _integers(graph: Graph) -> Iterator[IntegerTensor]:
-    """What is rounded, by the names of the float graph."""
-    for node in graph.nodes:
-        held = graph.constants[node.inputs[1]] if node.kind == "conv" else None
-        if held is not None and held.stored == "code":
-            yield IntegerTensor.constant(node.inputs[1].removesuffix(".real"), held.numbers, held.scales)
+def _integers(planned: Plan) -> Iterator[tuple[IntegerTensor, int]]:
+    """What is rounded, by the names of the float graph, without its scales; and where these lie in the weights."""
+    for (name, form), place in planned.constants.items():
+        if form == "scale":
+            held = planned.graph.constants[name]
+            told = IntegerTensor.constant(name.removesuffix(".real"), held.numbers, held.scales)
+            yield replace(told, scales=()), weights.HEADER.size + 4 * place.offset
 
 
 def _tensors(graph: Graph) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

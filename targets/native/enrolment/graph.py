@@ -76,10 +76,6 @@ class Graph:
         """Numbers in the payload."""
         return sum(prod(self.shapes[part.value]) for part in self.parts)
 
-    def kinds(self) -> set[str]:
-        """In which the weights of convolutions are stored."""
-        return {self.constants[node.inputs[1]].stored for node in self.nodes if node.kind == "conv"}
-
 
 def describe(graph: Graph) -> dict[str, Any]:
     """All of it but numbers and what follows, for JSON."""

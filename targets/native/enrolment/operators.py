@@ -74,7 +74,7 @@ def _constant_where_needed(graph: Graph, node: Node) -> None:
             require(held is not None, f"node {node.name}: its input {name} is not a constant")
         elif node.kind not in EACH:
             require(held is None, f"node {node.name}: its input {name} is a constant")
-        kinds = STORED if (node.kind, slot) == ("conv", 1) else ("float",)
+        kinds = STORED if (node.kind, slot) in (("conv", 1), ("grouped", 1)) else ("float",)
         require(held is None or held.stored in kinds, f"node {node.name}: its input {name} is not stored in float32")
 
 

@@ -150,12 +150,11 @@ def _floats(held: Stored) -> int:
 
 
 def _forms(graph: Graph, stage: Stage, slot: int) -> tuple[str, ...]:
-    if stage.kind == "grouped":
-        return ("taps",)
-    if not stage.kind.startswith("dense") or slot != 1:
+    kernel, _, stored = stage.kind.partition("_")
+    if kernel not in ("dense", "single") or slot != 1:
         return ("map",)
-    form = "picture" if stage.reads[0] == graph.crop else "panels"
-    return (form, "scale") if stage.kind == "dense_code" else (form,)
+    form = "taps" if kernel == "single" else "picture" if stage.reads[0] == graph.crop else "panels"
+    return (form, "scale") if stored == "code" else (form,)
 
 
 def _numbers(graph: Graph, name: str, form: str) -> int:
@@ -191,7 +190,7 @@ def units(plan: Plan, stage: Stage) -> int:
     target = plan.maps[stage.target]
     if stage.kind.startswith("dense") and by_outputs(target):
         return target.places // group(target)
-    if stage.kind in ("mean", "grouped"):
+    if stage.kind == "mean" or stage.kind.startswith("single"):
         return target.places // PANEL
     return target.rows
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..tiles import PANEL
 from .graph import Graph, Node, Part
 from .operators import EACH
 
@@ -78,14 +79,22 @@ def _slopes(graph: Graph, users: dict[str, list[Node]]) -> dict[str, str]:
 
 
 def _of_node(graph: Graph, node: Node, slopes: dict[str, str]) -> Stage:
+    if node.kind == "grouped":
+        return Stage(f"single_{graph.constants[node.inputs[1]].stored}", (node.name,), node.inputs, node.output, node)
     if node.kind != "conv":
         return Stage(node.kind, (node.name,), node.inputs, node.output, node)
     source, weight, bias = node.inputs
-    kind = f"dense_{graph.constants[weight].stored}"
+    kind = f"{'single' if _few(graph, node) else 'dense'}_{graph.constants[weight].stored}"
     if node.output not in slopes:
         return Stage(kind, (node.name,), (source, weight, bias, ONE), node.output, node)
     leaky = next(other for other in graph.nodes if other.output == slopes[node.output])
     return Stage(kind, (node.name, leaky.name), (source, weight, bias, leaky.inputs[1]), leaky.output, node)
+
+
+def _few(graph: Graph, node: Node) -> bool:
+    """Whether it gives fewer numbers than are computed at once, of one pixel."""
+    n, _, h, w = graph.shapes[node.inputs[0]]
+    return n * h * w == node.size == 1 and graph.shapes[node.output][1] < PANEL
 
 
 def _expression(graph: Graph, node: Node, inlined: dict[str, Stage]) -> Stage:

@@ -40,7 +40,7 @@ ERRORS = (
     ("ENROL_ESTAGE", -15, "no such stage", "not 0..ENROL_STAGES-1"),
 )  # fmt: skip
 MACROS = ("V", "VI", "LD", "ST", "F", "INLINE", "KERNEL", "MADD", "MADL", "MULL", "LDW", "LDF", "LDC", "ARG")
-SHARED = ("picture", "join", "grouped", "payload")  # kernels that are the same on every processor
+SHARED = ("picture", "join", "single_float", "single_half", "single_code", "payload")  # kernels that are the same on every processor
 CODE = {"add": "({} + {})", "sub": "({} - {})", "mul": "({} * {})", "div": "({} / {})", "sigmoid": "F(sigmoid)({})",
         "sqrt": "F(root)({})", "leaky": "F(leaky)({}, {})"}  # fmt: skip
 TOLD = {"add": "({} + {})", "sub": "({} - {})", "mul": "{} * {}", "div": "{} / {}", "sigmoid": "sigmoid({})",
@@ -72,7 +72,7 @@ def source(plan: Plan) -> str:
     isas = [isa for isa in ISAS if "fp32" in isa.precisions and not isa.half]
     sections = [(isa, _section(made, isa, plan, tables)) for isa in isas]
     about = {
-        "version": __version__, "network": weights.network(plan), "net": net, "kinds": _kinds(plan), "arm": [],
+        "version": __version__, "network": weights.network(plan), "net": net, "kinds": _of_kernel(plan, "dense"), "singles": _of_kernel(plan, "single"), "arm": [],
         "sections": sections, "expressions": tables.expressions, "used": {stage.kind for stage in plan.stages},
         "tables": [(name, struct, rows) for name, (struct, rows) in tables.rows.items()], "stages": tables.stages,
         "kernels": [_kernel(name) for name in tables.kernels], "payload": plan.graph.payload, "width": _width(plan),
@@ -109,11 +109,12 @@ def _environment() -> Any:
 
 def _net(plan: Plan) -> SimpleNamespace:
     """What the templates that are shared with ``idn.c`` ask for."""
-    return SimpleNamespace(integers=False, half="half" in _kinds(plan), halves=False, slope=None)
+    return SimpleNamespace(integers=False, half="half" in _of_kernel(plan, "dense"), halves=False, slope=None)
 
 
-def _kinds(plan: Plan) -> list[str]:
-    return sorted(plan.graph.kinds())
+def _of_kernel(plan: Plan, kernel: str) -> list[str]:
+    """How the weights of convolutions that it computes are stored."""
+    return sorted({stage.kind.partition("_")[2] for stage in plan.stages if stage.kind.startswith(f"{kernel}_")})
 
 
 def _width(plan: Plan) -> int:
@@ -129,7 +130,7 @@ def _identity(plan: Plan) -> int:
 
 def _section(made: Any, isa: Isa, plan: Plan, tables: Tables) -> str:
     """All functions for one instruction set."""
-    net, kinds = _net(plan), _kinds(plan)
+    net, kinds = _net(plan), _of_kernel(plan, "dense")
     attribute = isa.attribute.replace('"avx2', '"f16c,avx2') if net.half else isa.attribute
     about = {
         "isa": isa, "net": net, "attribute": attribute, "kinds": kinds, "expressions": tables.expressions,
@@ -265,12 +266,19 @@ def _join(plan: Plan, stage: Stage) -> tuple[str, str, str]:
     return "joins", "joined", _numbers(_map(target), target.width, target.places, len(sources), maps, channels)
 
 
-def _grouped(plan: Plan, stage: Stage) -> tuple[str, str, str]:
-    source, target = plan.maps[stage.reads[0]], plan.maps[stage.target]
-    weight = plan.constants[stage.reads[1], "taps"].offset
-    each = target.channels // source.channels
-    row = _numbers(_map(source), _map(target), weight, source.rows, each, target.channels)
-    return "groups", "group", row
+def _single(plan: Plan, stage: Stage) -> tuple[str, str, str]:
+    """Of a convolution in groups the taps are a channel's pixels, of any other a pixel's channels."""
+    source, target, (weight, *rest) = plan.maps[stage.reads[0]], plan.maps[stage.target], stage.reads[1:]
+    at = [plan.constants[name, "map"].offset for name in rest] or [0, 0]
+    scale = plan.constants[weight, "scale"].offset if (weight, "scale") in plan.constants else 0
+    if geometry(stage).kind == "grouped":
+        taps = (_map(source), source.rows, source.width, target.channels // source.channels)
+    else:
+        taps = (_numbers(source.inside, 0, 1), 1, source.channels, target.channels)
+    row = _numbers(
+        *taps, target.inside, plan.constants[weight, "taps"].offset, scale, int(bool(rest)), *at, target.channels
+    )
+    return "singles", "single", row
 
 
 def _put(plan: Plan, stage: Stage) -> tuple[str, str, str]:
@@ -286,5 +294,5 @@ def _put(plan: Plan, stage: Stage) -> tuple[str, str, str]:
 
 ROWS: Mapping[str, Callable[[Plan, Stage], tuple[str, str, str]]] = {
     "picture": _picture, "dense": _dense_row, "maxpool": _pool, "mean": _pool, "each": _each, "join": _join,
-    "grouped": _grouped, "payload": _put,
+    "single": _single, "payload": _put,
 }  # fmt: skip

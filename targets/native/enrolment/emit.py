@@ -57,7 +57,7 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     takes, gives = _tensors(graph)
     program = ir_program.program(model)
     integers = list(_integers(planned))
-    about["scales"] = [[at, graph.constants[f"{held.name}.real"].shape[0]] for held, at in integers]
+    about["scales"] = [place for _, place in integers]
     described = read.dumps(program, about, takes, gives, [held for held, _ in integers], indent=None)
     made[read.ENROLMENT] = described.encode()
     path.mkdir()
@@ -91,13 +91,13 @@ def again(path: Path) -> dict[str, bytes]:
     return sources(plan.make(operators.shaped(graphs.blank(held["network"]))), held["precision"])
 
 
-def _integers(planned: Plan) -> Iterator[tuple[IntegerTensor, int]]:
-    """What is rounded, by the names of the float graph, without its scales; and where these lie in the weights."""
+def _integers(planned: Plan) -> Iterator[tuple[IntegerTensor, list[int]]]:
+    """What is rounded, by the names of the float graph, without its scales; where these lie in the weights, how many."""
     for (name, form), place in planned.constants.items():
         if form == "scale":
             held = planned.graph.constants[name]
             told = IntegerTensor.constant(name.removesuffix(".real"), held.numbers, held.scales)
-            yield replace(told, scales=()), weights.HEADER.size + 4 * place.offset
+            yield replace(told, scales=()), [weights.HEADER.size + 4 * place.offset, len(held.scales)]
 
 
 def _tensors(graph: Graph) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -13,6 +13,7 @@ from mfs_edge.graph import edit
 
 from .graph import STORED, Constant, Graph, Node, Part, Shape
 from .operators import shaped
+from .stages import ONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,6 @@ NAMES = {
 }  # fmt: skip
 KINDS = {np.dtype(dtype): kind for kind, dtype in STORED.items()}
 ROUNDINGS = {("FLOAT16",): "half", ("FLOAT16", "FLOAT"): "rounded", ("INT8",): "code", (): "float"}
-ONE = "one"  # the slope of what has none
 
 
 def read(model: ir.Model) -> Graph:

@@ -14,7 +14,7 @@ from .graph import Graph, Node, Part
 from .operators import EACH
 
 MOST_OPERANDS = 8  # of an expression
-ONE = "one"  # a slope that changes nothing, where there is no LeakyReLU
+ONE = "slope::one"  # a slope that changes nothing, where there is no LeakyReLU
 
 Expression = tuple[Any, ...]  # an operator and its expressions, or ("in", number of the operand)
 

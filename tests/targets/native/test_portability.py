@@ -132,13 +132,6 @@ def test_shared_libraries_for_other_systems(made: Made, target: str, kind: bytes
 )
 def test_objects_for_phones_need_no_c_library(made: Made, target: str, kind: bytes, tmp_path: Path) -> None:
     into = tmp_path / "idn.o"
-    flags = ("-target", target, "-ffreestanding", "-nostdinc", *_own_headers(), "-c")
+    flags = ("-target", target, "-ffreestanding", "-nostdinc", *toolchains.own_headers(), "-c")
     toolchains.call([*toolchains.ZIG, *toolchains.QUICK, *flags, str(made(32) / "idn.c"), "-o", str(into)])
     assert into.read_bytes().startswith(kind)
-
-
-def _own_headers() -> tuple[str, str]:
-    """The compiler's own headers (stddef.h, arm_neon.h), which no system brings."""
-    import ziglang
-
-    return ("-isystem", str(Path(str(ziglang.__file__)).parent / "lib" / "include"))

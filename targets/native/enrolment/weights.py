@@ -45,11 +45,12 @@ def checksum(data: bytes | bytearray) -> int:
 
     Blocks are independent of each other, so that numpy computes all at once.
     """
-    whole = len(data) // BLOCK
-    sums = [int(value) for value in _block_sums(np.frombuffer(data, "<u8", whole * BLOCK // 8).reshape(whole, -1, LANES))]
-    if len(data) % BLOCK:
-        rest = np.frombuffer(data, "<u8", offset=whole * BLOCK)
-        sums += [int(value) for value in _block_sums(rest.reshape(1, -1, LANES))]
+    whole = len(data) // BLOCK * BLOCK
+    sums: list[int] = []
+    for start, size, blocks in ((0, whole, whole // BLOCK), (whole, len(data) - whole, 1)):
+        if size:
+            words = np.frombuffer(data, "<u8", size // 8, start)
+            sums += map(int, _block_sums(words.reshape(blocks, -1, LANES)))
     found = START
     for value in sums:
         found = _mixed(((found ^ value) * PRIME) & MASK)

@@ -138,7 +138,7 @@ class _Compiled:
 
 
 class Engine(_Compiled):
-    """One model, one arena; ``threads`` - 1 helpers wait beside the caller. Of a folder that enrols, an ``Enroller``."""
+    """One model, one arena; ``threads`` - 1 helpers wait beside the caller. Of what enrols, an ``Enroller`` is made."""
 
     def __new__(cls, path: str, threads: int = 0, profile: bool = False) -> Any:
         if (Path(path) / f"{Enroller.own}.json").exists():
@@ -208,7 +208,7 @@ class Engine(_Compiled):
 
 
 class Enroller(_Compiled):
-    """The same of a folder that reads identities: ``crop`` [1, 3, S, S] in, ``payload`` [N] out. It has none to switch."""
+    """The same of what reads identities: ``crop`` [1, 3, S, S] in, ``payload`` [N] out. It holds none to switch."""
 
     own = "enrol"
 
@@ -255,9 +255,9 @@ def compiled(folder: Path, command: list[str], name: str, *, suffix: str) -> Pat
         RuntimeError: the compiler refuses the source, or cannot be started; with its words.
     """
     own = Enroller.own if (folder / f"{Enroller.own}.json").exists() else Engine.own
-    named = {kind: [name.format(own) for name in names] for kind, names in zip("seh", (SOURCES, EMBEDDED, HEADERS))}
-    sources = [*named["s"], *(name for name in named["e"] if (folder / name).exists())]
-    source = [(folder / name).read_bytes() for name in (*sources, *named["h"])]
+    sources, embedded, headers = ([name.format(own) for name in names] for names in (SOURCES, EMBEDDED, HEADERS))
+    sources += [name for name in embedded if (folder / name).exists()]
+    source = [(folder / name).read_bytes() for name in (*sources, *headers)]
     key = hashlib.sha256(b"\0".join([*source, " ".join([*command, *FLAGS]).encode(), name.encode()])).hexdigest()[:24]
     place = cache() / f"{key}{suffix}"
     if not place.exists():

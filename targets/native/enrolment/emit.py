@@ -75,7 +75,10 @@ def _planned(graph: Graph) -> Plan:
 def sources(planned: Plan, precision: str) -> dict[str, bytes]:
     """Every file that a compiler reads; they depend on shapes alone."""
     pool = {f"enrol_pool.{kind}": text.own((HERE.parent / f"idn_pool.{kind}").read_text("utf-8")) for kind in "hc"}
-    fixed = {"main.c": (HERE / "example.c").read_text("utf-8"), "CMakeLists.txt": (HERE / "CMakeLists.txt").read_text("utf-8")}
+    fixed = {
+        "main.c": (HERE / "example.c").read_text("utf-8"),
+        "CMakeLists.txt": (HERE / "CMakeLists.txt").read_text("utf-8"),
+    }
     made = {"enrol.h": text.header(planned, precision), "enrol.c": text.source(planned)}
     return {name: content.encode() for name, content in (made | pool | fixed).items()}
 
@@ -92,7 +95,7 @@ def again(path: Path) -> dict[str, bytes]:
 
 
 def _integers(planned: Plan) -> Iterator[tuple[IntegerTensor, list[int]]]:
-    """What is rounded, by the names of the float graph, without its scales; where these lie in the weights, how many."""
+    """What is rounded, by the names of the float graph, without its scales; where these lie, and how many."""
     for (name, form), place in planned.constants.items():
         if form == "scale":
             held = planned.graph.constants[name]

@@ -6,7 +6,7 @@ It can be described in JSON, all but its numbers, and made again from that: the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -28,12 +28,12 @@ class Constant:
 
     @property
     def numbers(self) -> np.ndarray:
-        """The values; zeros where there are none."""
+        """The values [N, C, H, W]; zeros where there are none."""
         return np.zeros(self.shape, STORED[self.stored]) if self.values is None else self.values
 
     @property
     def scales(self) -> np.ndarray:
-        """Float32 [N]; ones where there are none."""
+        """Float32 [N], more than 0; ones where there are none."""
         return np.ones(self.shape[0], np.float32) if self.scale is None else self.scale
 
 
@@ -105,11 +105,6 @@ def blank(held: Mapping[str, Any]) -> Graph:
     )
     parts = tuple(Part(_text(value), tuple(map(_whole, axes))) for value, axes in held["parts"])
     return Graph(_text(held["crop"]), _whole(held["size"]), nodes, constants, parts, _text(held["payload"]))
-
-
-def with_shapes(graph: Graph, shapes: Mapping[str, Shape]) -> Graph:
-    """``graph``, of which it is known what flows."""
-    return replace(graph, shapes=shapes)
 
 
 def _text(value: Any) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 
-from .graph import PAYLOADS, STORED, Graph, Node, Shape, with_shapes
+from .graph import PAYLOADS, STORED, Graph, Node, Shape
 
 TEXT = re.compile(r"[A-Za-z0-9_./:+-]{1,200}")  # ends no comment and no string, begins no line
 MOST_NODES = 10_000
@@ -40,7 +41,10 @@ def shaped(graph: Graph) -> Graph:
         missing = [name for name in node.inputs if name not in shapes]
         require(not missing, f"node {node.name} reads {missing[:1]}, which nothing before it gives")
         plain = node.kind == "conv" and node.pad == 0
-        require(plain or graph.crop not in node.inputs, f"node {node.name}: only a convolution without border reads the crop")
+        require(
+            plain or graph.crop not in node.inputs,
+            f"node {node.name}: only a convolution without border reads the crop",
+        )
         _constant_where_needed(graph, node)
         shapes[node.output] = SHAPES[node.kind](node, [shapes[name] for name in node.inputs])
         flowing += prod(shapes[node.output])
@@ -49,7 +53,7 @@ def shaped(graph: Graph) -> Graph:
         made = part.value in shapes and part.value not in graph.constants and part.value != graph.crop
         require(made, f"the payload's {part.value} is not computed")
         require(sorted(part.axes) == [0, 1, 2, 3], f"the payload's {part.value} has no axes {part.axes}")
-    return with_shapes(graph, shapes)
+    return replace(graph, shapes=shapes)
 
 
 def _bounded(graph: Graph) -> None:
@@ -82,7 +86,9 @@ def _conv(node: Node, given: Sequence[Shape]) -> Shape:
     (n, c, h, w), (outputs, inputs, *sides), bias = _exactly(node, given, 3)
     require(sides == [node.size, node.size] and inputs == c, f"node {node.name}: its weight does not fit {c} channels")
     require(bias == (1, outputs, 1, 1), f"node {node.name}: its bias is {bias}, not of {outputs} outputs")
-    require(1 <= node.size <= MOST_SIZE and 1 <= node.stride <= node.size + 3, f"node {node.name}: its kernel is too large")
+    require(
+        1 <= node.size <= MOST_SIZE and 1 <= node.stride <= node.size + 3, f"node {node.name}: its kernel is too large"
+    )
     require(0 <= node.pad < max(node.size, 1), f"node {node.name}: it is padded by {node.pad}")
     plain = (node.size, node.stride, node.pad) == (1, 1, 0)
     require(n == 1 or plain, f"node {node.name}: of several pictures only products of channels are computed")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ..plan import LINE, MARGIN, rounded
+from ..plan import LINE, MARGIN, place, rounded
 from ..tiles import PANEL
 from . import stages
 from .graph import Graph, Node, Shape
@@ -114,20 +114,6 @@ def make(graph: Graph) -> Plan:
 def _map(graph: Graph, name: str) -> Map:
     n, c, h, w = graph.shapes[name]
     return Map(name, n * h, w, c, picture=name == graph.crop)
-
-
-def place(maps: Iterable[Map]) -> None:
-    """Largest first, each at the lowest place that none alive at the same time covers."""
-    placed: list[Map] = []
-    for held in sorted(maps, key=lambda m: -m.floats):
-        others = sorted((o for o in placed if o.first <= held.last and held.first <= o.last), key=lambda o: o.offset)
-        offset = 0
-        for other in others:
-            if other.offset - offset >= rounded(held.floats):
-                break
-            offset = max(offset, other.offset + rounded(other.floats))
-        held.offset = offset
-        placed.append(held)
 
 
 def _constants(graph: Graph, found: Sequence[Stage]) -> dict[tuple[str, str], Stored]:

@@ -59,7 +59,9 @@ class _Reader:
                 self._add(node)
             elif id(node) not in skipped:
                 _require_weight(node)
-        return Graph(str(crop.name), int(size) if isinstance(size, int) else 0, tuple(self.nodes), self.constants, parts, payload)
+        return Graph(
+            str(crop.name), int(size) if isinstance(size, int) else 0, tuple(self.nodes), self.constants, parts, payload
+        )
 
     def _add(self, node: ir.Node) -> None:
         kind = NAMES.get(node.op_type)

@@ -127,9 +127,7 @@ def _renumbered(expression: Expression, numbers: list[int]) -> Expression:
     return (kind, *(_renumbered(inner, numbers) for inner in rest))
 
 
-def _vanishes(
-    graph: Graph, node: Node, users: dict[str, list[Node]], inlined: dict[str, Stage], stage: Stage
-) -> bool:
+def _vanishes(graph: Graph, node: Node, users: dict[str, list[Node]], inlined: dict[str, Stage], stage: Stage) -> bool:
     """Whether what ``node`` computes is computed where it is read: there alone, in the same size, and not too long."""
     readers = users.get(node.output, [])
     if len(readers) != 1 or readers[0].kind not in EACH:

@@ -54,19 +54,29 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "borders of its own": (convolved(auto_pad="SAME_UPPER"), r"node odd \(Conv\): .*borders"),
     "groups of part of a map": (grouped, r"node odd: of convolutions in groups"),
     "pictures of pictures": (many_pictures, r"node odd: .*spread"),
-    "a sum along pixels": (lambda zoo, x: zoo.net.op("odd", "Concat", x, x, axis=2), r"node odd \(Concat\): .*channels"),
+    "a sum along pixels": (
+        lambda zoo, x: zoo.net.op("odd", "Concat", x, x, axis=2),
+        r"node odd \(Concat\): .*channels",
+    ),
     "sizes rounded up": (
         lambda zoo, x: zoo.net.op("odd", "MaxPool", x, kernel_shape=[5, 5], strides=[2, 2], ceil_mode=1),
         r"node odd \(MaxPool\): .*down only",
     ),
     "a cast": (lambda zoo, x: zoo.net.op("odd", "Cast", x, to=ir.DataType.FLOAT.value), r"node odd: .*stored weights"),
     "weights that are computed": (
-        lambda zoo, x: zoo.net.op("odd", "Conv", x, zoo.net.op("made", "Sqrt", zoo.constant("w", 4, 4, 1, 1, low=1)),
-                                  kernel_shape=[1, 1], strides=[1, 1], pads=[0] * 4),
+        lambda zoo, x: zoo.net.op(
+            "odd",
+            "Conv",
+            x,
+            zoo.net.op("made", "Sqrt", zoo.constant("w", 4, 4, 1, 1, low=1)),
+            kernel_shape=[1, 1],
+            strides=[1, 1],
+            pads=[0] * 4,
+        ),
         r"node odd \(Conv\): its weight is not stored",
     ),
     "three axes": (lambda zoo, x: zoo.net.op("odd", "Add", x, zoo.constant("n", 4, 12, 12)), r"tensor n: .*3 axes"),
-}  # fmt: skip
+}
 
 
 def small(spoil: Spoil | None = None) -> ir.Model:
@@ -96,7 +106,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_same_graph_gives_the_same_bytes_and_its_weights_do_not_shape_the_code(folder: Path, tmp_path: Path) -> None:
+def test_the_same_graph_gives_the_same_bytes_and_its_weights_do_not_shape_the_code(
+    folder: Path, tmp_path: Path
+) -> None:
     TARGET.emit(small(), tmp_path / "b.idn", EmitOptions("int8", task=ENROL, metadata={"task": ENROL}))
     for file in folder.iterdir():
         assert (tmp_path / "b.idn" / file.name).read_bytes() == file.read_bytes()
@@ -155,24 +167,38 @@ def constant(name: str, stored: str, shape: list[Any]) -> Edit:
 
 
 EDITS: dict[str, Edit] = {
-    "a name that ends a comment": node(1, ATTACK), "a value that does": node(3, ATTACK),
-    "a constant that does": constant(ATTACK, "float", [1, 1, 1, 1]), "a huge kernel": node(4, 10**6),
-    "a step of zero": node(5, 0), "a border beyond the kernel": node(6, 7), "text for a number": node(5, "2"),
-    "a number that is none": node(5, True), "an unknown operator": node(0, "system"), "unknown inputs": node(2, ["crop", "no", "no"]),
-    "few inputs": node(2, ["crop"]), "a weight of another size": constant("stem.weight", "code", [4, 3, 9, 9]),
-    "a weight of no type": constant("stem.weight", "double", [4, 3, 7, 7]), "no shape": constant("stem.weight", "code", [4, 3]),
-    "nothing of it": constant("stem.weight", "code", [0, 3, 7, 7]), "less than nothing": constant("stem.weight", "code", [-4, 3, 7, 7]),
-    "a bias of another size": constant("stem.bias", "float", [1, 5, 1, 1]), "a bias in halves": constant("stem.bias", "half", [1, 4, 1, 1]),
-    "more than memory": constant("more", "float", [2**15, 2**15, 1, 1]), "several slopes": constant("leaky.slope", "float", [1, 4, 1, 1]),
-    "a picture of no size": lambda held: held.update(size=0), "a huge picture": lambda held: held.update(size=10**5),
-    "another payload": lambda held: held.update(payload="text"), "no payload": lambda held: held.update(parts=[]),
+    "a name that ends a comment": node(1, ATTACK),
+    "a value that does": node(3, ATTACK),
+    "a constant that does": constant(ATTACK, "float", [1, 1, 1, 1]),
+    "a huge kernel": node(4, 10**6),
+    "a step of zero": node(5, 0),
+    "a border beyond the kernel": node(6, 7),
+    "text for a number": node(5, "2"),
+    "a number that is none": node(5, True),
+    "an unknown operator": node(0, "system"),
+    "unknown inputs": node(2, ["crop", "no", "no"]),
+    "few inputs": node(2, ["crop"]),
+    "a weight of another size": constant("stem.weight", "code", [4, 3, 9, 9]),
+    "a weight of no type": constant("stem.weight", "double", [4, 3, 7, 7]),
+    "no shape": constant("stem.weight", "code", [4, 3]),
+    "nothing of it": constant("stem.weight", "code", [0, 3, 7, 7]),
+    "less than nothing": constant("stem.weight", "code", [-4, 3, 7, 7]),
+    "a bias of another size": constant("stem.bias", "float", [1, 5, 1, 1]),
+    "a bias in halves": constant("stem.bias", "half", [1, 4, 1, 1]),
+    "more than memory": constant("more", "float", [2**15, 2**15, 1, 1]),
+    "several slopes": constant("leaky.slope", "float", [1, 4, 1, 1]),
+    "a picture of no size": lambda held: held.update(size=0),
+    "a huge picture": lambda held: held.update(size=10**5),
+    "another payload": lambda held: held.update(payload="text"),
+    "no payload": lambda held: held.update(parts=[]),
     "a payload of weights": lambda held: held.update(parts=[["stem.weight", [0, 1, 2, 3]]]),
     "a payload of the crop": lambda held: held.update(parts=[["crop", [0, 1, 2, 3]]]),
     "axes that are none": lambda held: held.update(parts=[["mean", [0, 1, 2, 2]]]),
     "a value twice": lambda held: held["nodes"].append(held["nodes"][0]),
-    "a circle": lambda held: held["nodes"].reverse(), "no nodes": lambda held: held.update(nodes=None),
+    "a circle": lambda held: held["nodes"].reverse(),
+    "no nodes": lambda held: held.update(nodes=None),
     "very many": lambda held: held.update(nodes=held["nodes"] * 10_000),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", EDITS)
@@ -197,7 +223,9 @@ def test_a_strangers_description_is_refused(folder: Path, what: str, tmp_path: P
 def test_a_sound_description_with_other_sources_is_refused(folder: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(folder, tmp_path / "a.idn"))
     source = path / "enrol.c"
-    source.write_text(source.read_text().replace("int enrol_size(void)", "__attribute__((constructor)) int enrol_size(void)"))
+    source.write_text(
+        source.read_text().replace("int enrol_size(void)", "__attribute__((constructor)) int enrol_size(void)")
+    )
     index = json.loads((path / read.ENROLMENT).read_text())
     index["sha256"]["enrol.c"] = hashlib.sha256(source.read_bytes()).hexdigest()
     (path / read.ENROLMENT).write_text(json.dumps(index))

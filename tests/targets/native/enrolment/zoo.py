@@ -15,8 +15,15 @@ SIZE = 30  # of the crop
 STORED = ("float", "half", "code")
 # Outputs, kernel, stride, border of convolutions that read the stem's 13 x 13 pixels of 20 channels.
 CONVS = [
-    (33, 3, 1, 1), (48, 3, 2, 1), (17, 1, 1, 0), (64, 1, 2, 0), (7, 5, 1, 2), (40, 2, 1, 0), (32, 13, 1, 0), (5, 13, 1, 0),
-]  # fmt: skip
+    (33, 3, 1, 1),
+    (48, 3, 2, 1),
+    (17, 1, 1, 0),
+    (64, 1, 2, 0),
+    (7, 5, 1, 2),
+    (40, 2, 1, 0),
+    (32, 13, 1, 0),
+    (5, 13, 1, 0),
+]
 Forward = Callable[[np.ndarray], np.ndarray]
 
 
@@ -84,7 +91,9 @@ def whole(payload: str = "float", seed: int = 0) -> ir.Model:
     for number, (outputs, size, stride, pad) in enumerate(CONVS):
         name, stored = f"conv.{number}", STORED[number % 3]
         y = zoo.conv(name, x, 20, outputs, size, stride=stride, pad=pad, stored=stored, bias=number != 3)
-        zoo.keep(name, zoo.net.op(f"{name}.leaky", "LeakyRelu", y, alpha=0.25 * number) if number % 2 else y, (0, 2, 3, 1))
+        zoo.keep(
+            name, zoo.net.op(f"{name}.leaky", "LeakyRelu", y, alpha=0.25 * number) if number % 2 else y, (0, 2, 3, 1)
+        )
     _maps(zoo, x)
     _rows(zoo, x)
     _identity(zoo, x)
@@ -100,12 +109,19 @@ def _maps(zoo: Zoo, x: ir.Value) -> None:
     normal = net.op("scaled", "Mul", x, zoo.constant("scale", 1, 20, 1, 1))
     normal = net.op("shifted", "Add", normal, zoo.constant("shift", 1, 20, 1, 1))
     y = zoo.conv("inner", normal, 20, 20, 3, pad=1)
-    gate = net.op("gate", "Sigmoid", zoo.conv("gate.of", net.op("mean", "GlobalAveragePool", y), 20, 20, 1, stored="half"))
+    gate = net.op(
+        "gate", "Sigmoid", zoo.conv("gate.of", net.op("mean", "GlobalAveragePool", y), 20, 20, 1, stored="half")
+    )
     total = net.op("total", "Add", net.op("gated", "Mul", y, gate), x)
     both = net.op("both", "LeakyRelu", total, alpha=0.1)
     zoo.keep("both", both)
-    zoo.keep("once more", net.op("again", "Sub", net.op("less", "Sub", both, total), zoo.constant("grid", 1, 1, 13, 13)))
-    zoo.keep("joined", net.op("joined", "Concat", net.op("few", "Mul", pooled, zoo.constant("by", 1, 20, 6, 6)), pooled, axis=1))
+    zoo.keep(
+        "once more", net.op("again", "Sub", net.op("less", "Sub", both, total), zoo.constant("grid", 1, 1, 13, 13))
+    )
+    zoo.keep(
+        "joined",
+        net.op("joined", "Concat", net.op("few", "Mul", pooled, zoo.constant("by", 1, 20, 6, 6)), pooled, axis=1),
+    )
 
 
 def _rows(zoo: Zoo, x: ir.Value) -> None:
@@ -120,7 +136,15 @@ def _rows(zoo: Zoo, x: ir.Value) -> None:
     safe = net.op("safe", "Sqrt", net.op("more", "Add", square, net.constant("tiny", 1e-3)))
     zoo.keep("unit", net.op("unit", "Div", zoo.constant("ones", 1, 20, 1, 1), safe))
     squared = net.op("root.square", "Mul", root, root)
-    zoo.keep("spread", net.op("spread", "Mul", zoo.constant("some", 1, 35, 1, 1), net.op("flat.root", "Mul", squared, net.constant("zero.of", 0.0))))
+    zoo.keep(
+        "spread",
+        net.op(
+            "spread",
+            "Mul",
+            zoo.constant("some", 1, 35, 1, 1),
+            net.op("flat.root", "Mul", squared, net.constant("zero.of", 0.0)),
+        ),
+    )
     zoo.keep("row", net.op("row", "Concat", mean, net.op("twice", "Add", mean, mean), square, axis=1))
 
 
@@ -157,7 +181,9 @@ def computed(model: ir.Model, crop: np.ndarray) -> np.ndarray:
         values[name] = array if array.dtype == np.int64 else array.astype(np.float64)
     found = crop
     for node in model.graph:
-        if node.op_type == "QuantizeLinear" or (node.op_type == "Cast" and node.inputs[0].name not in model.graph.initializers):  # type: ignore[union-attr]
+        if node.op_type == "QuantizeLinear" or (
+            node.op_type == "Cast" and node.inputs[0].name not in model.graph.initializers
+        ):  # type: ignore[union-attr]
             break
         found = _one(node, [values[str(value.name)] for value in node.inputs if value is not None])
         values[str(node.outputs[0].name)] = found
@@ -195,6 +221,7 @@ def _conv(node: ir.Node, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | N
         found = np.einsum("nchwyx,ocyx->nohw", seen, weight)
     else:
         found = np.einsum("nchwyx,ocyx->nohw", seen[:, :1] * 0, weight[:, :1]) + np.concatenate(
-            [np.einsum("nhwyx,oyx->nohw", seen[:, c], part[:, 0]) for c, part in enumerate(np.split(weight, group))], axis=1
+            [np.einsum("nhwyx,oyx->nohw", seen[:, c], part[:, 0]) for c, part in enumerate(np.split(weight, group))],
+            axis=1,
         )
     return found if bias is None else found + bias[None, :, None, None]

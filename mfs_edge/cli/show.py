@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mfs_edge.pack.make import Made
     from mfs_edge.pipeline.compile import Result
     from mfs_edge.pipeline.demo import DemoResult
+    from mfs_edge.pipeline.film import Screened
     from mfs_edge.pipeline.identify import Identified
     from mfs_edge.swap.results import Done, Swapped
     from mfs_edge.swap.stages import Stages
@@ -226,9 +227,28 @@ def demonstrated(result: DemoResult, *, seconds: Mapping[str, float], notes: Seq
     console.print(_artefact_table(result.manifest.artefacts))
     levels = ((f"{result.teacher_psnr:.1f} dB", "bold"), f" (copying the target: {result.copy_psnr:.1f} dB).")
     console.print(styled("Swaps agree with the teacher's answers at ", *levels))
+    if result.film:
+        console.print(_film(result.film))
     drawn = ". These weights were trained on drawn faces, not for photographs."
     console.print(styled("Look at ", (str(result.sheet), "bold"), drawn))
+    if result.picture is not None:
+        shown = f": a whole frame before and after; {result.picture.parent} holds the videos."
+        console.print(styled("Look at ", (str(result.picture), "bold"), shown))
     console.print(styled(_NEXT, "mfs-edge compile --checkpoint YOUR.pdparams --identity id.npy --target all"))
+
+
+def _film(film: Sequence[Screened]) -> Any:
+    """A row for each artefact: frames per second, and milliseconds of each stage."""
+    stages = [stage.stage for stage in next((one.stages for one in film if one.stages), ())]
+    rows = []
+    for one in film:
+        if one.rate is None:
+            rows.append((one.artefact, one.reason, *["-"] * (1 + len(stages))))
+        else:
+            rows.append((one.artefact, one.video, f"{one.rate:.1f}", *(f"{stage.ms:.2f}" for stage in one.stages)))
+    frames = max(one.frames for one in film)
+    title = f"the drawn video, {frames} frames: ms per frame of each stage"
+    return _table(title, ("artefact", "video", "frames/s", *stages), rows, {"frames/s", *stages})
 
 
 def benched(report: Report, *, profile: bool = False) -> None:

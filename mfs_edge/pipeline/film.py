@@ -78,8 +78,8 @@ class Screening:
             models.find()
         except MissingDependency:
             note(
-                "the drawn video's face is not looked for, but given by its known landmarks: the models that find faces "
-                f"are not there; fetch them with: {models.COMMAND}"
+                "the drawn video's face is not looked for, but given by its known landmarks: the models that find "
+                f"faces are not there; fetch them with: {models.COMMAND}"
             )
             return cls(given=True)
         return cls(given=False)

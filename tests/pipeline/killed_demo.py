@@ -25,7 +25,7 @@ VIDEOS = tuple(f"{demo.film.FOLDER}/{name}" for name in (demo.film.DRAWN, demo.f
 
 
 def publish(out: Path, whose: str, ready: Callable[[], object] = lambda: None) -> None:
-    """Both identities' folders, the sheet, the identities and the videos, of one run; ``ready`` is called once they are made."""
+    """Two folders, the sheet, the identities and the videos of one run; ``ready`` is called once they are made."""
     with bundle.staging(out) as stage:
         beside = bundle.beside(stage)
         (beside / demo.IDENTITIES).mkdir(parents=True)

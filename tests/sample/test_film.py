@@ -9,6 +9,7 @@ import pytest
 from mfs_edge import sample
 from mfs_edge.face import align
 from mfs_edge.face.detect import Detector
+from mfs_edge.face.track import Tracker
 from mfs_edge.sample import film
 
 Drawn = list[tuple[np.ndarray, np.ndarray]]
@@ -52,9 +53,11 @@ def test_the_person_is_cut_out() -> None:
     np.testing.assert_array_equal(face.picture, sample.target(film.ACTOR))
 
 
-def test_a_detector_finds_it(drawn: Drawn, detector: Detector) -> None:
-    for picture, five in drawn[::10]:
-        (found,) = detector(picture)
+def test_the_detector_finds_it_in_every_frame(drawn: Drawn, detector: Detector) -> None:
+    tracker = Tracker(detector)
+    for index, (picture, five) in enumerate(drawn):
+        (found,) = tracker(picture, index / film.RATE)
+        assert found.track == 0
         off = np.hypot(*(found.landmarks - five).T) / np.hypot(*(five[1] - five[0]))
         assert off.max() < FARTHEST
 

@@ -22,8 +22,10 @@ from mfs_edge.bundle.manifest import ArtefactRecord
 from mfs_edge.face import models
 from mfs_edge.pipeline.compile import Result
 from mfs_edge.sample import film as drawing
+from mfs_edge.swap import video
 from mfs_edge.swap.run import swap
 from mfs_edge.swap.stages import Stage
+from mfs_edge.swap.video import colour, encoders, turn
 
 FOLDER = "video"
 DRAWN, POINTS, PICTURE = "drawn.mp4", "landmarks.json", "whole_frame.png"
@@ -71,6 +73,7 @@ class Screening:
         try:
             for module in _NEEDS:
                 extras.require(module, _EXTRA)
+            encoders.chosen(Path(DRAWN))  # not every PyAV has what writes it
         except MissingDependency as error:
             note(f"the drawn video is left out: {error}")
             return None
@@ -128,8 +131,6 @@ class Screening:
 
 def draw(folder: Path) -> None:
     """The film as a file, and its landmarks as ``--landmarks`` takes them: for each frame its faces."""
-    from mfs_edge.swap.video import colour, encoders, turn
-
     av = extras.require("av", _EXTRA)
     size, base = (drawing.WIDTH, drawing.HEIGHT), Fraction(1, _TICKS)
     look = encoders.Look(*size, base, Fraction(drawing.RATE), Fraction(1), colour.sized(*size), turn.Turn())
@@ -166,7 +167,5 @@ def _before_and_after(before: Path, after: Path) -> np.ndarray:
 
 
 def _frame(path: Path) -> np.ndarray:
-    from mfs_edge.swap import video
-
     with video.open(path, note=lambda line: None) as source:
         return next(frame.pixels for frame in source if frame.index == SHOWN)

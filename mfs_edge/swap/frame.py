@@ -84,7 +84,7 @@ class FaceSwap:
             return False
         points, before = np.ascontiguousarray(chosen.face.landmarks, np.float64), pixels[reached.of].copy()
         try:
-            self.stages.add(crops.engine.swap_frame(pixels, points))  # type: ignore[attr-defined]
+            self.stages.add(crops.engine.swap_frame(pixels, points))
         except RuntimeError as error:
             raise InputError(f"{crops.path}: {crops.engine.title} cannot swap it ({reason_of(error)})") from error
         return not np.array_equal(pixels[reached.of], before)  # the mask may have shown nothing

@@ -27,9 +27,9 @@ import numpy as np
 ALIGNMENT = 64
 FLAGS: tuple[str, ...] = ("-O3", "-std=gnu11", "-fPIC", "-shared")
 ZIG_FLAGS = ("-fno-sanitize=all",)  # zig cc checks for undefined behaviour unless told otherwise
-SOURCES = ("idn.c", "idn_frame.c", "idn_pool.c")
-HEADERS = ("idn.h", "idn_frame.h", "idn_pool.h")
-EMBEDDED = ("idn_weights.c",)  # where it is there
+SOURCES = ("{}.c", "{}_pool.c")
+HEADERS = ("{}.h", "{}_pool.h")
+FURTHER = ("{}_frame.c", "{}_weights.c"), ("{}_frame.h",)  # where they are there
 CPUS = {
     0: {"x86_64": "SSE2", "aarch64": "NEON"},
     1: {"x86_64": "AVX2", "aarch64": "NEON with dot products"},
@@ -56,34 +56,115 @@ class _Frame(ctypes.Structure):
     ]  # fmt: skip
 
 
-class Engine:
-    """One model, one arena; ``threads`` - 1 helpers wait beside the caller."""
+class _Reader(ctypes.Structure):
+    _fields_ = [("weights", ctypes.c_void_p), ("cpu", ctypes.c_int)]
+
+
+class _Compiled:
+    """What engines of both kinds have: the library, its weights, threads and an arena."""
 
     PACKAGE = "ziglang"  # where the system has no C compiler
     MODULES = ("ctypes",)
     title = "generated C"
+    own = "idn"  # what its files and functions are called by
+    model: Any
+
+    def _load(self, folder: Path, threads: int, profile: bool) -> None:
+        self.about: dict[str, Any] = json.loads((folder / f"{self.own}.json").read_text("utf-8"))
+        file, self.version = library(folder)
+        self.lib = ctypes.CDLL(str(file))
+        self._call("error").restype = ctypes.c_char_p
+        self._call("pool_new").restype = ctypes.c_void_p
+        self.pool = self._call("pool_new")(threads or os.cpu_count() or 1)
+        self.workers = self._call("pool_size")(ctypes.c_void_p(self.pool))
+        plan = self.about["arena"]
+        self.arena = _aligned(bytes(plan["shared"] + self.workers * plan["worker"]))
+        self.profile, self.times, self.frames = profile, {}, 0  # type: ignore[var-annotated]
+
+    def _call(self, name: str) -> Any:
+        return getattr(self.lib, f"{self.own}_{name}")
+
+    def _forced(self) -> None:
+        """Another instruction set, for tests."""
+        if forced := os.environ.get("MFS_EDGE_IDN_CPU"):
+            self._check(self._call("set_cpu")(ctypes.byref(self.model), int(forced)))
+
+    def __del__(self) -> None:
+        if getattr(self, "pool", None):
+            self._call("pool_free")(ctypes.c_void_p(self.pool))
+
+    def _pictures(self) -> tuple[Any, ...]:
+        """The arguments of ``run``."""
+        raise NotImplementedError
+
+    def infer(self) -> None:
+        if self.profile:
+            return self._by_stage()
+        return self._check(self._call("run_parallel")(*self._pictures(), *self._spread()))
+
+    def _spread(self) -> tuple[Any, ...]:
+        """The last arguments of whatever may run on several threads."""
+        calls = ctypes.cast(self._call("pool_parallel"), ctypes.c_void_p)
+        return ctypes.c_int(self.workers), calls, ctypes.c_void_p(self.pool)
+
+    def coverage(self) -> None:
+        """Everything is compiled."""
+
+    def layers(self) -> list[dict[str, Any]]:
+        """By running the stages one by one."""
+        return [
+            {"name": name, "kind": "stage", "ms": 1000 * seconds / self.frames} for name, seconds in self.times.items()
+        ]
+
+    def execution(self) -> str:
+        """What the library was told to use."""
+        machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
+        name = CPUS[self.model.cpu].get(machine, "the compiler's own vectors")
+        return f"{self.about['precision']} on {name}, compiled by {self.version}"
+
+    def cpus(self) -> list[int]:
+        """The instruction sets that it can be told to use, see ``CPUS``; the best stays in use."""
+        told, best = ctypes.byref(self.model), self.model.cpu
+        found = [code for code in sorted(CPUS) if not self._call("set_cpu")(told, ctypes.c_int(code))]
+        self._check(self._call("set_cpu")(told, ctypes.c_int(best)))
+        return found
+
+    def _by_stage(self) -> None:
+        given, name = self._pictures(), ctypes.c_char_p()
+        for stage in range(self.about["stages"]):
+            started = time.perf_counter()
+            self._check(self._call("run_stage")(*given, ctypes.c_int(stage), ctypes.byref(name)))
+            spent = time.perf_counter() - started
+            if self.frames:  # the first frame is not steady
+                key = (name.value or b"").decode()
+                self.times[key] = self.times.get(key, 0.0) + spent
+        self.frames += 1
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise RuntimeError(self._call("error")(status).decode())
+
+
+class Engine(_Compiled):
+    """One model, one arena; ``threads`` - 1 helpers wait beside the caller. Of what enrols, an ``Enroller`` is made."""
+
+    def __new__(cls, path: str, threads: int = 0, profile: bool = False) -> Any:
+        if (Path(path) / f"{Enroller.own}.json").exists():
+            return Enroller(path, threads, profile)
+        return super().__new__(cls)
 
     def __init__(self, path: str, threads: int = 0, profile: bool = False) -> None:
         folder = Path(path)
-        self.about: dict[str, Any] = json.loads((folder / "idn.json").read_text("utf-8"))
-        file, self.version = library(folder)
-        self.lib = ctypes.CDLL(str(file))
-        self.lib.idn_error.restype = ctypes.c_char_p
-        self.lib.idn_pool_new.restype = ctypes.c_void_p
+        self._load(folder, threads, profile)
         self.weights = self._weights(folder)
         self.model = _Model()
-        for name in ("idn_identity_bytes", "idn_expanded_bytes"):
-            getattr(self.lib, name).restype = ctypes.c_size_t
-        self.own = self.lib.idn_identity_bytes()
+        for name in ("identity_bytes", "expanded_bytes"):
+            self._call(name).restype = ctypes.c_size_t
+        self.kept = self.lib.idn_identity_bytes()
         self.memory = _aligned(bytes(self.lib.idn_expanded_bytes()))
         self.room = _sized(self.memory)
         self._check(self.lib.idn_open(ctypes.byref(self.model), *_sized(self.weights), *self.room))
-        if forced := os.environ.get("MFS_EDGE_IDN_CPU"):
-            self._check(self.lib.idn_set_cpu(ctypes.byref(self.model), int(forced)))
-        self.pool = self.lib.idn_pool_new(threads or os.cpu_count() or 1)
-        self.workers = self.lib.idn_pool_size(ctypes.c_void_p(self.pool))
-        plan = self.about["arena"]
-        self.arena = _aligned(bytes(plan["shared"] + self.workers * plan["worker"]))
+        self._forced()
         size, self.bytes = self.about["size"], self.about["io"] == "uint8"
         shape = (1, size, size, 3) if self.bytes else (1, 3, size, size)
         self.inputs = {"image": (shape, "uint8" if self.bytes else "float32")}
@@ -92,7 +173,6 @@ class Engine:
         self.swapped = np.zeros(shape, kind)
         self.mask = np.zeros((1, size, size, 1) if self.bytes else (1, 1, size, size), kind)
         self.rooms: Any = None  # of whole frames
-        self.profile, self.times, self.frames = profile, {}, 0  # type: ignore[var-annotated]
 
     def _weights(self, folder: Path) -> Any:
         """The bytes of the file, or what was compiled into the library."""
@@ -101,17 +181,8 @@ class Engine:
         size = self.about["weights"]
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).in_dll(self.lib, "idn_weights"))
 
-    def __del__(self) -> None:
-        if getattr(self, "pool", None):
-            self.lib.idn_pool_free(ctypes.c_void_p(self.pool))
-
     def feed(self, feeds: dict[str, Any]) -> None:
         (self.image,) = (np.ascontiguousarray(value, self.image.dtype) for value in feeds.values())
-
-    def infer(self) -> None:
-        if self.profile:
-            return self._by_stage()
-        return self._check(self.lib.idn_run_parallel(*self._pictures(), *self._spread()))
 
     def fetch(self) -> dict[str, Any]:
         return {"swapped": self.swapped.copy(), "mask": self.mask.copy()}
@@ -161,38 +232,11 @@ class Engine:
         self._check(function(*arguments))
         return (time.perf_counter_ns() - started) / 1e6
 
-    def _spread(self) -> tuple[Any, ...]:
-        """The last arguments of whatever may run on several threads."""
-        calls = ctypes.cast(self.lib.idn_pool_parallel, ctypes.c_void_p)
-        return ctypes.c_int(self.workers), calls, ctypes.c_void_p(self.pool)
-
-    def coverage(self) -> None:
-        """Everything is compiled."""
-
-    def layers(self) -> list[dict[str, Any]]:
-        """By running the stages one by one."""
-        return [
-            {"name": name, "kind": "stage", "ms": 1000 * seconds / self.frames} for name, seconds in self.times.items()
-        ]
-
-    def execution(self) -> str:
-        """What the library was told to use."""
-        machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
-        name = CPUS[self.model.cpu].get(machine, "the compiler's own vectors")
-        return f"{self.about['precision']} on {name}, compiled by {self.version}"
-
     def switch(self, contents: dict[str, bytes]) -> None:
         """The artefact with another identity in its weights; ``contents`` are its files, by their names."""
         (weights,) = (data for name, data in contents.items() if name.endswith("idn.weights"))
-        size = min(self.own, len(weights))
+        size = min(self.kept, len(weights))
         self._set_identity(ctypes.c_char_p(weights), len(weights) - size, size)
-
-    def cpus(self) -> list[int]:
-        """The instruction sets that it can be told to use, see ``CPUS``; the best stays in use."""
-        told, best = ctypes.byref(self.model), self.model.cpu
-        found = [code for code in sorted(CPUS) if not self.lib.idn_set_cpu(told, ctypes.c_int(code))]
-        self._check(self.lib.idn_set_cpu(told, ctypes.c_int(best)))
-        return found
 
     def set_identity(self, data: bytes) -> None:
         """Another identity of the same base, between two frames; the library keeps nothing of ``data``."""
@@ -216,20 +260,32 @@ class Engine:
             ctypes.byref(self.model), *map(ctypes.byref, self.held), _at(self.arena), ctypes.c_size_t(self.arena.size)
         )  # fmt: skip
 
-    def _by_stage(self) -> None:
-        given, name = self._pictures(), ctypes.c_char_p()
-        for stage in range(self.about["stages"]):
-            started = time.perf_counter()
-            self._check(self.lib.idn_run_stage(*given, ctypes.c_int(stage), ctypes.byref(name)))
-            spent = time.perf_counter() - started
-            if self.frames:  # the first frame is not steady
-                key = (name.value or b"").decode()
-                self.times[key] = self.times.get(key, 0.0) + spent
-        self.frames += 1
 
-    def _check(self, status: int) -> None:
-        if status:
-            raise RuntimeError(self.lib.idn_error(status).decode())
+class Enroller(_Compiled):
+    """The same of what reads identities: ``crop`` [1, 3, S, S] in, ``payload`` [N] out. It holds none to switch."""
+
+    own = "enrol"
+
+    def __init__(self, path: str, threads: int = 0, profile: bool = False) -> None:
+        folder = Path(path)
+        self._load(folder, threads, profile)
+        self.weights, self.model = _mapped(folder / "enrol.weights"), _Reader()
+        self._check(self.lib.enrol_open(ctypes.byref(self.model), *_sized(self.weights)))
+        self._forced()
+        size, (gives,) = self.about["size"], self.about["gives"]
+        self.inputs = {"crop": ((1, 3, size, size), "float32")}
+        self.crop = np.zeros((1, 3, size, size), np.float32)
+        self.payload = np.zeros(gives["shape"], gives["dtype"])
+
+    def feed(self, feeds: dict[str, Any]) -> None:
+        (self.crop,) = (np.ascontiguousarray(value, np.float32) for value in feeds.values())
+
+    def fetch(self) -> dict[str, Any]:
+        return {"payload": self.payload.copy()}
+
+    def _pictures(self) -> tuple[Any, ...]:
+        self.held = _Image(self.crop.ctypes.data, 4 * self.about["size"], PLANES)
+        return ctypes.byref(self.model), ctypes.byref(self.held), *_sized(self.payload), *_sized(self.arena)
 
 
 def library(folder: Path) -> tuple[Path, str]:
@@ -252,8 +308,13 @@ def compiled(folder: Path, command: list[str], name: str, *, suffix: str) -> Pat
     Raises:
         RuntimeError: the compiler refuses the source, or cannot be started; with its words.
     """
-    sources = (*SOURCES, *(name for name in EMBEDDED if (folder / name).exists()))
-    source = [(folder / name).read_bytes() for name in (*sources, *HEADERS)]
+    own = Enroller.own if (folder / f"{Enroller.own}.json").exists() else Engine.own
+    sources, headers = (
+        [name.format(own) for name in always]
+        + [found for name in perhaps if (folder / (found := name.format(own))).exists()]
+        for always, perhaps in zip((SOURCES, HEADERS), FURTHER)  # noqa: B905  # Python 3.9
+    )
+    source = [(folder / name).read_bytes() for name in (*sources, *headers)]
     key = hashlib.sha256(b"\0".join([*source, " ".join([*command, *FLAGS]).encode(), name.encode()])).hexdigest()[:24]
     place = cache() / f"{key}{suffix}"
     if not place.exists():
@@ -316,6 +377,11 @@ def _aligned(data: bytes) -> Any:
     start = -room.ctypes.data % ALIGNMENT
     room[start : start + len(data)] = np.frombuffer(data, np.uint8)
     return room[start : start + len(data)]
+
+
+def _mapped(file: Path) -> Any:
+    """The bytes of ``file``, read as they are needed; pages are aligned."""
+    return np.memmap(file, np.uint8, "r")
 
 
 def _at(array: Any) -> ctypes.c_void_p:

@@ -12,8 +12,8 @@
      if (error) puts(idn_error(error));
 
    Landmarks. Pixels of the frame, from the centre of the one at its top left; of the eyes, and of the mouth's corners,
-   the one on the left of the picture comes first. They may lie beyond the frame, but not all five. What of the face
-   lies beyond reads as the frame's border.
+   the one on the left of the picture comes first. They may lie beyond the frame, as long as the crop reaches into it:
+   what lies beyond reads as the frame's border.
 
    Frames. Sides of 2 to IDN_MAX_SIDE pixels; a stride is the bytes from one row to the next, at least a row.
                     data[0], stride[0]     data[1], stride[1]     data[2], stride[2]
@@ -46,7 +46,7 @@
      IDN_EARENA      fewer bytes than IDN_FRAME_BYTES(workers), or than IDN_PASTE_BYTES
      IDN_ELANDMARKS  not finite, on one line, or so close or far that no face can be meant; of a matrix likewise
      IDN_EMIRRORED   they would mirror the face: its left and right are exchanged, or x and y
-     IDN_EOUTSIDE    all of them lie outside of the frame
+     IDN_EOUTSIDE    nothing of their crop lies within the frame
 
    Arithmetic. Bilinear, as of warpAffine in OpenCV 5; OpenCV 4 rounds places to a 32nd of a pixel. The mask is cut at
    0.001, dilated 11x11, eroded 11x11 twice, blurred 7x7 and multiplied by a border of 10 pixels, blurred 11x11. */
@@ -58,8 +58,8 @@ extern "C" {
 #endif
 
 #define IDN_MAX_SIDE 32766
-/* A face and its softened mask, as floats; a byte per pixel; and two maps of bits. */
-#define IDN_PASTE_BYTES ((size_t)IDN_SIZE * IDN_SIZE * 17 + (size_t)IDN_SIZE * ((IDN_SIZE + 63) / 64) * 16)
+/* A face and its softened mask in 16 bits; a byte per pixel; and two maps of bits. */
+#define IDN_PASTE_BYTES ((size_t)IDN_SIZE * IDN_SIZE * 9 + (size_t)IDN_SIZE * ((IDN_SIZE + 63) / 64) * 16)
 /* The network's arena, of which the paste takes the place, a mask of floats and a crop. */
 #define IDN_FRAME_BYTES(workers) \
   ((IDN_ARENA_BYTES(workers) > IDN_PASTE_BYTES ? IDN_ARENA_BYTES(workers) : IDN_PASTE_BYTES) + (size_t)IDN_SIZE * IDN_SIZE * 7)

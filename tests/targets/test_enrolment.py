@@ -27,6 +27,7 @@ MEGABYTES = {"fp32": 292, "fp16": 147, "int8": 76}
 CASES = [
     *(("onnx", "fp16"), ("onnx", "int8"), ("tflite", "fp32"), ("tflite", "int8")),
     *(("openvino", "fp16"), ("openvino", "int8"), ("coreml", "fp16"), ("coreml", "int8")),
+    *(("c", "fp32"), ("c", "fp16"), ("c", "int8")),
 ]
 
 

@@ -151,13 +151,6 @@ def test_shared_libraries_for_other_systems(made: Made, target: str, kind: bytes
 def test_objects_for_phones_need_no_c_library(made: Made, target: str, kind: bytes, tmp_path: Path) -> None:
     for name in ("idn", "idn_frame"):
         into = tmp_path / f"{name}.o"
-        flags = ("-target", target, "-ffreestanding", "-nostdinc", *_own_headers(), "-c")
+        flags = ("-target", target, "-ffreestanding", "-nostdinc", *toolchains.own_headers(), "-c")
         toolchains.call([*toolchains.ZIG, *toolchains.QUICK, *flags, str(made(32) / f"{name}.c"), "-o", str(into)])
         assert into.read_bytes().startswith(kind)
-
-
-def _own_headers() -> tuple[str, str]:
-    """The compiler's own headers (stddef.h, arm_neon.h), which no system brings."""
-    import ziglang
-
-    return ("-isystem", str(Path(str(ziglang.__file__)).parent / "lib" / "include"))

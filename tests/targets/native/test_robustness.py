@@ -86,6 +86,13 @@ def test_whole_frames_of_any_kind(made: Made, compiler: str, tmp_path: Path) -> 
     assert int(said.stdout.split()[0]) >= 590
 
 
+def test_many_threads_on_one_frame(made: Made, tmp_path: Path) -> None:
+    program = toolchains.compile_c(
+        made(SIZE), "frame_threads.c", tmp_path / "threads", compiler=("clang",), flags=RACES, pool=True, frame=()
+    )
+    toolchains.call([program, made(SIZE) / "idn.weights"])
+
+
 @pytest.mark.parametrize("name", ["wrong_calls", "formats", "threads", "frames", "whole_frames"])
 def test_valgrind_is_silent(made: Made, raw: Made, other: Path, name: str, tmp_path: Path) -> None:
     """It knows no AVX-512, and the C finds none under it: AVX2 and SSE2 are what is seen here."""

@@ -6,7 +6,8 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test test-install fuzz lint bench face-models clean
 
-demo: face-models
+demo: $(READY)
+	-$(BIN)/mfs-edge face-models  # where they cannot be fetched, the demo says how it does without them
 	$(BIN)/mfs-edge demo demo
 
 face-models: $(READY)  # fetches nothing if they are in the user's cache

@@ -14,7 +14,10 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 @click.option("--overwrite", is_flag=True, help="Write into a folder that holds other files.")
 @json_option
 def demo(folder: Path, overwrite: bool, json: bool) -> None:
-    """The main job on the embedded demo: drawn faces, to every installed target, into DIR."""
+    """The main job on the embedded demo: drawn faces, to every installed target, into DIR.
+
+    With the extra video it also draws a short video and swaps the face in it with each artefact that runs here.
+    """
     from mfs_edge.cli import show as report
     from mfs_edge.pipeline import demo as run
 

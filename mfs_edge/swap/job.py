@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mfs_edge.base.printable import counted
 from mfs_edge.face.found import Face
 from mfs_edge.swap.choose import REFERENCE, Chooser, Likeness, Rule, left_to_right
 from mfs_edge.swap.finding import Finding
@@ -58,10 +59,8 @@ class Job:
                 f"{path}: none of its faces is that of {self.rule.photo} (likeness {chooser.best:.2f} at most, at "
                 f"least {self.least:g} is needed); nothing was written"
             )
-        count = f"{len(found)} face{'s' if len(found) > 1 else ''}"
-        return (
-            f"{path}: has {count}, so none that --face {self.rule.number or self.rule.kind} means; nothing was written"
-        )
+        meant = self.rule.number or self.rule.kind
+        return f"{path}: has {counted(len(found), 'face')}, so none that --face {meant} means; nothing was written"
 
     def seen(self, faces: Sequence[Face], chosen: Sequence[Chosen]) -> tuple[Seen, ...]:
         """What was understood of a photo, from left to right."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mfs_edge.base import files, images
 from mfs_edge.base.errors import InputError, MfsEdgeError, MissingDependency, OutputError, UsageError
+from mfs_edge.base.printable import counted
 from mfs_edge.base.progress import Steps
 from mfs_edge.swap import photo
 from mfs_edge.swap.job import Job
@@ -49,8 +50,9 @@ def one(job: Job, source: Path, out: Path) -> Done:
     people = [face.person for face in chosen]
     if len(chosen) < len(job.session.people):
         names = ", ".join(person.name for person in job.session.people[len(chosen) :])
-        some = f"{len(chosen)} face{'s' if len(chosen) > 1 else ''}"
-        job.note(f"{source}: has {some} for {len(job.session.people)} packs; nobody got {names}")
+        job.note(
+            f"{source}: has {counted(len(chosen), 'face')} for {len(job.session.people)} packs; nobody got {names}"
+        )
     with job.stages.timed(ENCODE):
         encoded, lost = photo.encode(picture, out)
         for line in lost:
@@ -82,7 +84,7 @@ def folder(job: Job, source: Path, out: Path, steps: Steps) -> list[Done]:
     if not found:
         raise InputError(f"{source}: holds no picture; give a folder of photos, or one photo or video")
     done = []
-    with steps.counted(f"swap {len(found)} pictures") as count:
+    with steps.counted(f"swap {counted(len(found), 'picture')}") as count:
         for number, path in enumerate(found, 1):
             done.append(_within(job, path, out / path.relative_to(source)))
             count(number, len(found))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mfs_edge.base.errors import CheckFailed
+from mfs_edge.base.printable import counted
 from mfs_edge.swap.made import Made
 from mfs_edge.swap.stages import Stages
 
@@ -72,9 +73,9 @@ class Swapped:
             return one.reason if one.status in (NO_FACE, FAILED) else ""
         failed = self.of(FAILED)
         if failed:
-            return f"{len(failed)} of {len(self.done)} pictures failed (the first: {failed[0].reason})"
+            return f"{len(failed)} of {counted(len(self.done), 'picture')} failed (the first: {failed[0].reason})"
         if self.done and not self.of(SWAPPED) and not self.of(KEPT):
-            return f"{self.done[0].source}: no face was found in it, nor in any of {len(self.done)} pictures"
+            return f"{self.done[0].source}: no face was found in it, nor in any of {counted(len(self.done), 'picture')}"
         return ""
 
     def of(self, status: Status) -> Sequence[Done]:

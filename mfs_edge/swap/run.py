@@ -11,6 +11,7 @@ from typing import Any
 
 from mfs_edge.base import extras, files, images
 from mfs_edge.base.errors import UsageError
+from mfs_edge.base.printable import counted
 from mfs_edge.base.progress import Recorded, Steps
 from mfs_edge.swap import camera, photos, pipe, pipe_form, provenance, session, streams, telling, video
 from mfs_edge.swap.choose import REFERENCE, Rule
@@ -224,7 +225,7 @@ def _stream(job: Job, kind: Kind, source: PathLike, out: Path, steps: Steps, end
     done = Done(str(source), str(out), SWAPPED, "", *size, frames=watching.frames, swapped=watching.faces, made=made())
     if watching.faces:
         return done
-    why = f"{source}: no face was swapped in any of {watching.frames} frames; {out} shows what it showed"
+    why = f"{source}: no face was swapped in any of {counted(watching.frames, 'frame')}; {out} shows what it showed"
     return replace(done, status=NO_FACE, reason=why)
 
 

@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Run:
 def test_a_photo_and_where_its_time_went(run: Run, built: Built, tmp_path: Path) -> None:
     done = run("in.png", "out.png", "--artefact", built.path("tflite"), "--landmarks", "in.txt", "--profile")
     assert "in.png: 1 face in 512x512" in done.stdout
-    assert "out.png: 1 swapped" in done.stdout
+    assert "out.png: 1 face swapped\n" in done.stdout
     assert "must say that faces in it were swapped" in done.stdout
     for stage in ("decode", "detect", "align", "network", "paste", "encode", "total"):
         assert stage in done.stdout
@@ -76,10 +76,10 @@ def test_a_folder_with_a_bad_picture_ends_with_exit_1(run: Run, built: Built, tm
     (tmp_path / "photos/cut.png").write_bytes((tmp_path / "in.png").read_bytes()[:5000])
     options = ("--artefact", built.path("tflite"), "--landmarks", "points")
     done = run("photos", "out", *options, code=1)
-    assert "out: 2 swapped, 1 failed" in done.stdout
+    assert "out: 3 pictures, 2 swapped, 1 failed" in done.stdout
     assert "1 of 3 pictures failed (the first: photos/cut.png: is a truncated" in done.stderr
     (tmp_path / "photos/cut.png").unlink()
-    assert "out: 2 kept" in run("photos", "out", *options).stdout
+    assert "out: 2 pictures, 2 kept" in run("photos", "out", *options).stdout
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_frames_through_a_pipe(built: Built, tmp_path: Path) -> None:
     assert (first != astronaut()).any(axis=2).sum() > 500
     assert (first[:60] == astronaut()[:60]).all()
     assert b"a pipe cannot carry what says" in done.stderr
-    assert b"2 swapped in 2 frames" in done.stderr
+    assert b"standard output: 2 faces swapped in 2 frames" in done.stderr
     refused = subprocess.run([*command, "--json"], input=frames, capture_output=True, cwd=tmp_path, timeout=300)
     assert refused.returncode == 2
     assert b"standard output carries the frames" in refused.stderr
@@ -130,7 +130,7 @@ def test_a_video_without_a_face_is_written_and_fails(run: Run, built: Built, tmp
     options = ("--artefact", built.path("tflite"), "--landmarks")
     done = run("a.mp4", "b.mp4", *options, "none.json", code=1)
     assert "no face was swapped in any of 5 frames" in done.stderr
-    assert "5 swapped in 5 frames" in run("a.mp4", "c.mp4", *options, "in.txt").stdout
+    assert "5 faces swapped in 5 frames" in run("a.mp4", "c.mp4", *options, "in.txt").stdout
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -4,12 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-install fuzz lint bench clean
+.PHONY: demo test test-install fuzz lint bench face-models clean
 
 demo: $(READY)
+	-$(BIN)/mfs-edge face-models  # where they cannot be fetched, the demo says how it does without them
 	$(BIN)/mfs-edge demo demo
 
-test: $(READY)
+face-models: $(READY)  # fetches nothing if they are in the user's cache
+	$(BIN)/mfs-edge face-models
+
+test: face-models
 	$(BIN)/python -m pytest -q -n 2
 
 test-install: $(READY)  # a part of `make test`

@@ -27,7 +27,7 @@ FACES = 20
 
 
 @click.command()
-@click.option("--target", "names", multiple=True, default=("onnx", "openvino", "tflite"), show_default=True)
+@click.option("--target", "names", multiple=True, default=("onnx", "openvino", "tflite", "c"), show_default=True)
 @click.option("--precision", "precisions", multiple=True, default=storage.PRECISIONS, show_default=True)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--runs", default=20, show_default=True)

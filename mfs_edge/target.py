@@ -106,6 +106,23 @@ class Engine(Protocol):
         """
         ...
 
+    def swap_frame(self, pixels: np.ndarray, landmarks: np.ndarray) -> dict[str, float]:
+        """Swap the face at ``landmarks`` in a whole frame, in place; what was fed and fetched stays.
+
+        An engine that takes aligned crops only has no such method: whoever needs it cuts and pastes by itself.
+
+        Args:
+            pixels: uint8 [H, W, 3] RGB, its rows in one piece each.
+            landmarks: float64 [5, 2], pixels x, y: both eyes, the nose, both mouth corners, left to right.
+
+        Returns:
+            Milliseconds of "align", "network" and "paste".
+
+        Raises:
+            RuntimeError: no face can be there; says why, and nothing was written.
+        """
+        ...
+
     def coverage(self) -> dict[str, Any] | None:
         """What a delegate took (see ``measure.results.Coverage``); None where there is none."""
         ...

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mfs_edge.face import models
+from mfs_edge.face.detect import Detector
 from mfs_edge.fold import FoldedIDN, fold
 from mfs_edge.load.checkpoint import Checkpoint, from_state
 from mfs_edge.load.identity import Identity
@@ -77,6 +79,17 @@ def demo_identities(check: Arrays) -> list[Identity]:
 @pytest.fixture(scope="session")
 def demo_folded(demo_iin: Checkpoint, demo_identities: list[Identity]) -> FoldedIDN:
     return fold(demo_iin, demo_identities[0])
+
+
+@pytest.fixture(scope="session")
+def face_models() -> models.Models:
+    """What finds faces, fetched once for all workers and all runs: they wait for each other at its lock."""
+    return models.fetch()
+
+
+@pytest.fixture(scope="session")
+def detector(face_models: models.Models) -> Detector:
+    return Detector(face_models.detector.parent)
 
 
 ARTEFACT_SIZE = 64  # a frame takes about a millisecond

@@ -56,6 +56,31 @@ int main() {
 """
 
 
+CAMERA_MAIN = r"""
+#include <stdio.h>
+#include <string.h>
+enum { WIDE = 320, HIGH = 240, GAP = 16 };
+int main(void) {
+  static unsigned char bgra[HIGH * (4 * WIDE + GAP)], y[HIGH * (WIDE + GAP)], uv[HIGH / 2 * (WIDE + GAP)];
+  static const double at[10] = {130, 90, 190, 90, 160, 125, 138, 160, 184, 160};
+  void *weights = aligned_alloc(IDN_ALIGNMENT, IDN_WEIGHTS_BYTES);
+  FILE *file = fopen("idn.weights", "rb");
+  camera_swapper s;
+  if (!file || camera_open(&s, weights, fread(weights, 1, IDN_WEIGHTS_BYTES, file))) return 1;
+  if (fread(bgra, 1, sizeof bgra, stdin) != sizeof bgra) return 2;
+  memset(y, 120, sizeof y), memset(uv, 128, sizeof uv);
+  if (camera_swap_ios(&s, bgra, 4 * WIDE + GAP, WIDE, HIGH, at)) return 3;
+  if (camera_swap_android(&s, y, WIDE + GAP, uv + 1, uv, WIDE + GAP, WIDE, HIGH, at)) return 4;
+  if (camera_swap_ios(&s, bgra, 4 * WIDE - 1, WIDE, HIGH, at) != IDN_ESTRIDE) return 5;
+  int changed = 0;
+  for (size_t i = 0; i < sizeof y; i++) changed += y[i] != 120;
+  fwrite(bgra, 1, sizeof bgra, stdout);
+  camera_close(&s), free(weights), fclose(file);
+  return changed < 1000;
+}
+"""
+
+
 @pytest.fixture(scope="module")
 def folder(golden_folded: FoldedIDN, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``compile --target c`` writes, to be copied."""
@@ -97,11 +122,35 @@ def test_the_program_of_the_page_is_golden(
     assert np.abs(mask.reshape(SIZE, SIZE) / 255 - golden[f"target{SIZE}/mask"][0]).max() < tolerance
 
 
+def test_the_camera_of_the_page_swaps_as_python_does(folder: Path, tmp_path: Path) -> None:
+    """The same frame by the engine of the same folder."""
+    room = Path(shutil.copytree(folder, tmp_path / "app"))
+    (room / "camera.c").write_text(snippet("camera_swap_android", "c") + CAMERA_MAIN)
+    (recipe,) = [line for line in APPS.read_text().splitlines() if " camera.c " in line]
+    recipe = re.sub(r"\bcc ", f"{compilers()[0][0]} ", recipe)
+    subprocess.run(recipe.replace("-o camera", "-Wall -Wextra -Werror -o camera"), shell=True, cwd=room, check=True)
+    frame = np.random.default_rng(0).integers(0, 256, (240, 4 * 320 + 16), dtype=np.uint8)
+    ran = subprocess.run([room / "camera"], input=frame.tobytes(), capture_output=True, cwd=room, check=True)
+    found = np.frombuffer(ran.stdout, np.uint8).reshape(frame.shape)
+    wanted = np.ascontiguousarray(frame[:, :1280].reshape(240, 320, 4)[..., 2::-1])
+    points = np.array([(130, 90), (190, 90), (160, 125), (138, 160), (184, 160)], np.float64)
+    target.get("c").load(folder).engine.swap_frame(wanted, points)  # type: ignore[attr-defined]
+    assert np.abs(found[:, :1280].reshape(240, 320, 4)[..., 2::-1].astype(int) - wanted).max() <= 1
+    assert (found[:, 1280:] == frame[:, 1280:]).all()
+    assert (found != frame).any()
+
+
 def test_the_other_languages_call_what_is_there(folder: Path) -> None:
     """Functions, and the structs that Rust writes down once more, are those of the header."""
     header = (folder / "idn.h").read_text()
     blocks = [snippet("idn_image(", "swift"), snippet("Java_com_example", "c"), snippet("extern", "rust")]
-    called = {name for block in blocks for name in re.findall(r"\b(idn_\w+)\(", block)} - {"idn_model", "idn_image"}
+    blocks += [snippet("idn_frame()", "swift"), snippet("camera_swap_android", "c")]
+    header += (folder / "idn_frame.h").read_text().partition("#ifndef IDN_FRAME_H")[2]
+    called = {name for block in blocks for name in re.findall(r"\b(idn_\w+)\(", block)} - {
+        "idn_model",
+        "idn_image",
+        "idn_frame",
+    }
     assert {"idn_open", "idn_run", "idn_error", "idn_arena_bytes", "idn_run_parallel"} <= called
     declared = set(re.findall(r"\b(idn_\w+)\(", header.partition("#ifndef IDN_H")[2]))
     assert called <= declared

@@ -33,8 +33,13 @@ COMPILER = {
     "safetensors": "from safetensors.numpy import load, save; load(save({}))",
 }
 OTHERS = {  # what only some commands need
+    "platformdirs": "platformdirs.user_cache_dir",
     "joblib": "joblib.Parallel(2, backend='threading')(joblib.delayed(abs)(-n) for n in range(2))",
     "distributed": "distributed.LocalCluster",
+    "cryptography": "from mfs_edge.swap import certificate; certificate.self_made()",
+    "c2pa": "from mfs_edge.swap import provenance; provenance.Signer.of()",
+    "jinja2": "jinja2.Environment(autoescape=True).from_string('{{ 1 }}').render()",
+    "av": "av.Codec('libx264', 'w'), av.Codec('libvpx-vp9', 'w')",
     "pyrage": "k = pyrage.x25519.Identity.generate(); pyrage.decrypt(pyrage.encrypt(b'', [k.to_public()]), [k])",
 }
 

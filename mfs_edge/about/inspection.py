@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mfs_edge import target
+from mfs_edge.about import media, packs
 from mfs_edge.base import extras, files
 from mfs_edge.base.errors import InputError, MfsEdgeError, MissingDependency, UsageError
 from mfs_edge.base.progress import Recorded, Steps
@@ -17,37 +18,75 @@ from mfs_edge.bundle import MANIFEST, manifest, proof
 from mfs_edge.graph import cost
 from mfs_edge.load import checkpoint, identity, provenance
 from mfs_edge.program import IntegerTensor, Program, Tensor
+from mfs_edge.swap import carriers
 
 
 @dataclass(frozen=True)
 class Inspection:
     """What was found: a kind, facts in reading order, and tables."""
 
-    kind: str  # "checkpoint", "identity", "artefact" or "manifest"
+    kind: str  # "checkpoint", "identity", "artefact", "manifest", "pack", "picture" or "video"
     path: Path
     facts: dict[str, Any]
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-def inspect(path: Path, *, layers: bool = False, quant: bool = False, steps: Steps | None = None) -> Inspection:
+def inspect(
+    path: Path,
+    *,
+    layers: bool = False,
+    quant: bool = False,
+    trust: Path | None = None,
+    key: Path | None = None,
+    steps: Steps | None = None,
+) -> Inspection:
     """Describe ``path``.
 
     Args:
-        path: a checkpoint, an identity, an artefact, a manifest or its folder.
+        path: a checkpoint, an identity, an artefact, a manifest or its folder, a pack, a picture or a video.
         layers: also what each node of an ONNX artefact costs.
         quant: also the quantised tensors of an artefact, and what each of them costs in fidelity.
+        trust: PEM certificates of who is trusted to sign pictures; by default those of ``$MFS_EDGE_TRUST``.
+        key: the file that opens a sealed pack; by default that of ``$MFS_EDGE_KEY``.
         steps: told of progress.
 
     Raises:
         InputError: it is damaged, or nothing that mfs-edge knows.
-        UsageError: ``layers`` or ``quant`` of something that has none.
+        UsageError: ``layers``, ``quant``, ``trust`` or ``key`` of something that has none.
+        MissingDependency: it is a picture or a video, and what reads its manifest is not installed.
     """
     if not checkpoint.locate(path)[0].exists():  # FILE#NAME is one network of a file
-        raise InputError(f"{path}: no such file; give a checkpoint, an identity, an artefact or a build folder")
-    if path.suffix in {kind.suffix for kind in target.registered().values()}:
+        raise InputError(f"{path}: no such file; give a checkpoint, an identity, an artefact, a pack or a picture")
+    artefact = path.suffix in {kind.suffix for kind in target.registered().values()}
+    carrier = None if artefact or not _holds(path) else carriers.of(path)
+    pack = not artefact and carrier is None and _holds(path) and packs.is_pack(path)
+    shown = {"layers": artefact, "quant": artefact, "trust": carrier is not None, "key": pack}
+    for option, value in {"layers": layers, "quant": quant, "trust": trust, "key": key}.items():
+        if value and not shown[option]:
+            raise UsageError(f"{path}: {_NOT_FOR[option]}")
+    if artefact:
         return _artefact(path, layers=layers, quant=quant, steps=steps or Recorded())
-    if layers or quant:
-        raise UsageError(f"{path}: has no {'layers' if layers else 'quantised tensors'} to show; give an artefact")
+    if carrier is not None:
+        return Inspection("video" if carrier.video else "picture", path, *media.facts(path, carrier, trust))
+    if pack:
+        return Inspection("pack", path, *packs.facts(path, key))
+    return _of_ours(path)
+
+
+_NOT_FOR = {
+    "layers": "has no layers to show; give an artefact",
+    "quant": "has no quantised tensors to show; give an artefact",
+    "trust": "is no picture, and signed by nobody; leave --trust out",
+    "key": "is no pack, and sealed for nobody; leave --key out",
+}
+
+
+def _holds(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _of_ours(path: Path) -> Inspection:
+    """What the compiler reads and writes, but for artefacts."""
     if path.is_dir() or path.name == MANIFEST:
         return _manifest(path / MANIFEST if path.is_dir() else path)
     if path.suffix in (".npy", ".npz"):

@@ -33,4 +33,4 @@ def available(module: str) -> bool:
 
 def distribution(module: str) -> str:
     """What pip calls the distribution of a module."""
-    return {"cv2": "opencv-python-headless"}.get(module, module.replace("_", "-"))
+    return {"cv2": "opencv-python-headless", "c2pa": "c2pa-python"}.get(module, module.replace("_", "-"))

@@ -213,3 +213,4 @@ _SIZES: dict[str, Callable[[bytes], Sizes]] = {
     "Radiance HDR": _radiance,
     "Sun raster": _sun,
 }
+SIZED = frozenset(_SIZES)  # formats of which :func:`pixels` knows

@@ -28,6 +28,11 @@ def _escaped(sign: str) -> str:
     return sign.encode("unicode_escape").decode("ascii")
 
 
+def counted(count: int, what: str) -> str:
+    """``1 face``, ``2 faces``; of what takes an s."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def styled(*parts: str | tuple[str, str]) -> Text:
     """A line for rich: each part as it is or with its style; brackets and escapes in them are only letters."""
     from rich.text import Text

@@ -12,6 +12,7 @@ from mfs_edge.base.printable import printable, styled
 
 Count = Callable[[int, int], None]  # things done, things in all
 Tell = Callable[[float, float], None]  # the share done, seconds left
+Pace = Callable[[int, int | None], None]  # frames done, frames in all, where that is known
 
 
 class Steps(Protocol):
@@ -23,6 +24,10 @@ class Steps(Protocol):
 
     def counted(self, title: str) -> contextlib.AbstractContextManager[Count]:
         """A longer piece of work, which tells how many of how many things are done."""
+        ...
+
+    def streamed(self, title: str) -> contextlib.AbstractContextManager[Pace]:
+        """Work on frame after frame, which tells how many of how many are done; of a camera nobody knows how many."""
         ...
 
     def note(self, line: str) -> None:
@@ -55,6 +60,11 @@ class Recorded:
 
     @contextlib.contextmanager
     def counted(self, title: str) -> Iterator[Count]:
+        with self.step(title):
+            yield lambda done, total: None
+
+    @contextlib.contextmanager
+    def streamed(self, title: str) -> Iterator[Pace]:
         with self.step(title):
             yield lambda done, total: None
 
@@ -100,32 +110,66 @@ class Printed(Recorded):
         self._done(title)
 
     @contextlib.contextmanager
+    def streamed(self, title: str) -> Iterator[Pace]:
+        started = time.monotonic()
+        before = last = None
+        with self._bar(title) as update, Recorded.step(self, title):
+
+            def tell(done: int, total: int | None) -> None:
+                nonlocal before, last
+                before, last = done - 1 if before is None else before, done  # a resumed run begins in the middle
+                pace = paced(done, total, (done - before) / max(time.monotonic() - started, 1e-3))
+                update(completed=done / total if total else 0, left=pace)
+
+            yield tell
+        frames = 0 if before is None or last is None else last - before
+        self._done(title, f", {frames / max(self.seconds[title], 1e-3):.1f} frames/s" if frames else "")
+
+    @contextlib.contextmanager
     def job(self, title: str) -> Iterator[Tell]:
         started = time.monotonic()
+        with self._bar(title) as update:
+
+            def tell(done: float, left_s: float) -> None:
+                elapsed = time.monotonic() - started
+                # What the job says of its phases leaves out start-up; its own pace so far does not.
+                left = max(left_s, elapsed / done - elapsed) if done > 0.1 else left_s
+                update(completed=done, left=f"{left:.0f} s left")
+
+            yield tell
+
+    @contextlib.contextmanager
+    def _bar(self, title: str) -> Iterator[Callable[..., None]]:
+        """A bar among the others; what is yielded sets its columns."""
         with self._lock:
             task = self._bars.add_task(printable(title), total=1.0, left="")
             self._bars.start()
-
-        def tell(done: float, left_s: float) -> None:
-            elapsed = time.monotonic() - started
-            # What the job says of its phases leaves out start-up; its own pace so far does not.
-            left = max(left_s, elapsed / done - elapsed) if done > 0.1 else left_s
-            self._bars.update(task, completed=done, left=f"{left:.0f} s left")
-
         try:
-            yield tell
+            yield lambda **columns: self._bars.update(task, **columns)
         finally:
             with self._lock:
                 self._bars.remove_task(task)
                 if not self._bars.tasks and not self._bars.disable:
                     self._bars.stop()
 
-    def _done(self, title: str) -> None:
+    def _done(self, title: str, more: str = "") -> None:
         tick = "✓" if self.console.encoding.startswith("utf") else "ok"
         self.console.print(
-            styled("  ", (tick, "green"), f" {title} ", (f"{self.seconds[title]:.2f} s", "dim")), soft_wrap=True
+            styled("  ", (tick, "green"), f" {title} ", (f"{self.seconds[title]:.2f} s{more}", "dim")), soft_wrap=True
         )
 
     def note(self, line: str) -> None:
         super().note(line)
         self.console.print(styled("  ", ("!", "yellow"), f" {line}"), soft_wrap=True)
+
+
+def paced(done: int, total: int | None, rate: float) -> str:
+    """What a bar says of frames: how many, how fast, and how long it will take.
+
+    Args:
+        done: frames so far.
+        total: frames in all, where that is known.
+        rate: frames per second.
+    """
+    told = f"{done}/{total}, {rate:.1f} frames/s" if total else f"{done}, {rate:.1f} frames/s"
+    return f"{told}, {max(total - done, 0) / rate:.0f} s left" if total and rate else told

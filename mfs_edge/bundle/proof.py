@@ -23,6 +23,7 @@ class Proof:
 
     record: ArtefactRecord | None = None
     doubt: str = ""
+    changed: tuple[str, ...] = ()  # what is not as the manifest records it
 
     @property
     def told(self) -> str:
@@ -46,7 +47,8 @@ def of(path: Path) -> Proof:
             return Proof(entry)
     if not changed:
         return Proof(doubt=f"nothing is proven: the {MANIFEST} beside it does not name {name}")
-    return Proof(doubt=f"nothing is proven: not what the {MANIFEST} beside it records ({', '.join(changed[0])})")
+    doubt = f"nothing is proven: not what the {MANIFEST} beside it records ({', '.join(changed[0])})"
+    return Proof(doubt=doubt, changed=changed[0])
 
 
 def settled(folder: Path) -> Manifest:

@@ -29,6 +29,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--json", metavar="FILE", type=_PATH, help="Write everything, raw samples included; a baseline for later."
 )
+@click.option("--frame", metavar="WxH", help="Whole frames, as 1920x1080: align, network, paste; on local and ssh.")
 @click.option(
     "--pack", multiple=True, metavar="PACK", type=_PATH, help="Also time switching to its identity; one per artefact."
 )

@@ -23,6 +23,12 @@ sha256_option = click.option(
     metavar="HEX",
     help="What the checkpoint file must have; repeat it for two files. The hash that was read is shown.",
 )
+face_models_option = click.option(
+    "--face-models",
+    type=PATH,
+    metavar="DIR",
+    help="Where the models that find faces are, if not where mfs-edge face-models puts them.",
+)
 json_option = click.option("--json", is_flag=True, help="Print one machine-readable object and nothing else.")
 
 

@@ -17,7 +17,10 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, steps_for
 @click.option("--detector", type=PATH, help="A folder with LiteRT.js and two models, for the page to find faces with.")
 @json_option
 def demo(folder: Path, overwrite: bool, serve: bool, port: int, detector: Path | None, json: bool) -> None:
-    """The main job on the embedded demo: drawn faces, to every installed target, and a page, into DIR."""
+    """The main job on the embedded demo: drawn faces, to every installed target, and a page, into DIR.
+
+    With the extra video it also draws a short video and swaps the face in it with each artefact that runs here.
+    """
     from mfs_edge.base.errors import UsageError
     from mfs_edge.cli import show as report
     from mfs_edge.pipeline import demo as run

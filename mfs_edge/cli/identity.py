@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mfs_edge.cli.common import PATH, json_errors, json_option, sha256_option, steps_for
+from mfs_edge.cli.common import PATH, face_models_option, json_errors, json_option, sha256_option, steps_for
 
 
 @click.command()
@@ -17,9 +17,11 @@ from mfs_edge.cli.common import PATH, json_errors, json_option, sha256_option, s
 @click.option(
     "--landmarks",
     type=PATH,
+    metavar="FILE|auto",
     help="Five points of the face in a whole photo: ten numbers, or what insightface, mtcnn, retina-face, dlib or "
-    "MediaPipe's mesh write.",
+    "MediaPipe's mesh write; or auto, to find its one face.",
 )
+@face_models_option
 @click.option("-o", "--out", type=PATH, default=Path("id.npy"), show_default=True, help="Where to write the identity.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--preview/--no-preview", default=True, help="Write the aligned crop, id.crop.png, beside it.")

@@ -23,11 +23,13 @@ from mfs_edge.cli.compile import compile
 from mfs_edge.cli.demo import demo
 from mfs_edge.cli.doctor import doctor
 from mfs_edge.cli.enrol import enrol
+from mfs_edge.cli.face_models import face_models
 from mfs_edge.cli.identity import identity
 from mfs_edge.cli.inspect import inspect
 from mfs_edge.cli.pack import pack
+from mfs_edge.cli.swap import swap
 
-COMMANDS = (compile, pack, enrol, identity, inspect, demo, bench, doctor)
+COMMANDS = (compile, pack, enrol, swap, identity, inspect, demo, bench, doctor, face_models)
 INTERRUPTED = 130  # the shell's convention for Ctrl-C
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfs_edge.base.errors import CheckFailed
-from mfs_edge.base.printable import printable, styled
+from mfs_edge.base.printable import counted, printable, styled
 from mfs_edge.bundle import manifest as records
 
 if TYPE_CHECKING:
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     from mfs_edge.about.inspection import Inspection
     from mfs_edge.base.artefact import Artefact
     from mfs_edge.base.fidelity import Fidelity
+    from mfs_edge.face.models import Models
     from mfs_edge.measure.results import Report
     from mfs_edge.pack.make import Made
     from mfs_edge.pipeline.compile import Result
     from mfs_edge.pipeline.demo import DemoResult
+    from mfs_edge.pipeline.film import Screened
     from mfs_edge.pipeline.identify import Identified
+    from mfs_edge.swap.results import Done, Swapped
+    from mfs_edge.swap.stages import Stages
 
 
 LOG_WIDTH = 160
@@ -36,10 +40,10 @@ _NEXT = ("Next: ", "dim")
 _TICK = {True: ("yes", "green"), False: ("no", "red")}
 
 
-def _console() -> Console:
+def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:  # a log has no width; 80 columns would fold every table
         console.width = LOG_WIDTH
     return console
@@ -128,6 +132,15 @@ def identified(found: Identified, out: Path, *, seconds: Mapping[str, float], no
     console.print(styled(_NEXT, f"mfs-edge compile --identity {out} --target onnx"))
 
 
+def face_models(models: Models, *, json: bool) -> None:
+    """The result of ``face-models``."""
+    if json:
+        _print_json(asdict(models))
+        return
+    how = "fetched" if models.fetched else "there already"
+    _console().print(styled((str(models.detector.parent), "bold"), f": both models that find faces, {how}"))
+
+
 def packed(made: Made, *, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
     """The result of ``pack make``."""
     if json:
@@ -153,6 +166,51 @@ def applied(artefact: Artefact, *, json: bool) -> None:
     console.print(styled(f"{artefact.path}: ", (artefact.sha256[:12], "bold"), beside))
 
 
+def swapped(result: Swapped, *, profile: bool, seconds: Mapping[str, float], notes: Sequence[str], json: bool) -> None:
+    """The result of ``swap``: which faces were found and whose they got, or how many pictures came out how."""
+    if json:
+        _print_json({**result.as_json(), "notes": list(notes), "seconds": dict(seconds)})
+        return
+    console = _console(stderr=str(result.out) == "-")  # where frames go no table can
+    if len(result.done) == 1:
+        _file(console, result.done[0])
+    else:
+        counts = {status: len(result.of(status)) for status in ("swapped", "kept", "no face", "failed")}
+        told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        console.print(styled(f"{result.out}: {counted(len(result.done), 'picture')}, ", (told or "nothing", "bold")))
+    if result.of("swapped"):
+        console.print(styled(("Whoever shows this must say that faces in it were swapped.", "dim")))
+    for path in result.report:
+        console.print(styled("Look at ", (str(path), "bold")))
+    if profile:
+        console.print(_stages(result.stages))
+
+
+def _file(console: Console, done: Done) -> None:
+    rows = [
+        (f"{face.x:g}, {face.y:g}", f"{face.eyes:g}", f"{face.score:.2f}", face.person or "-") for face in done.faces
+    ]
+    if rows:
+        title = f"{done.source}: {counted(len(rows), 'face')} in {done.width}x{done.height}"
+        console.print(_table(title, ("at", "px between the eyes", "score", "gets"), rows))
+    if done.made is not None and not done.reason:
+        frames = "" if done.faces else f" in {counted(done.frames, 'frame')}"  # of a photo the table tells the faces
+        name = "standard output" if done.out == "-" else done.out
+        console.print(styled((name, "bold"), f": {counted(done.swapped, 'face')} swapped{frames}"))
+
+
+def _stages(stages: Stages) -> Any:
+    total = sum(row.ms for row in stages.rows)
+    rows = [(row.stage, f"{row.ms:.2f}", f"{100 * row.share:.0f} %") for row in stages.rows]
+    rows.append(("total", f"{total:.2f}", "" if total == 0 else f"{1000 / total:.1f} frames/s"))
+    return _table(
+        f"where the time went: {counted(stages.frames, 'frame')}",
+        ("stage", "ms per frame", "share"),
+        rows,
+        {"ms per frame", "share"},
+    )
+
+
 def inspected(inspection: Inspection, *, json: bool) -> None:
     """The result of ``inspect``."""
     if json:
@@ -176,9 +234,28 @@ def demonstrated(result: DemoResult, *, seconds: Mapping[str, float], notes: Seq
     console.print(_artefact_table(result.manifest.artefacts))
     levels = ((f"{result.teacher_psnr:.1f} dB", "bold"), f" (copying the target: {result.copy_psnr:.1f} dB).")
     console.print(styled("Swaps agree with the teacher's answers at ", *levels))
+    if result.film:
+        console.print(_film(result.film))
     drawn = ". These weights were trained on drawn faces, not for photographs."
     console.print(styled("Look at ", (str(result.sheet), "bold"), drawn))
+    if result.picture is not None:
+        shown = f": a whole frame before and after; {result.picture.parent} holds the videos."
+        console.print(styled("Look at ", (str(result.picture), "bold"), shown))
     console.print(styled(_NEXT, "mfs-edge compile --checkpoint YOUR.pdparams --identity id.npy --target all"))
+
+
+def _film(film: Sequence[Screened]) -> Any:
+    """A row for each artefact: frames per second, and milliseconds of each stage."""
+    stages = [stage.stage for stage in next((one.stages for one in film if one.stages), ())]
+    rows = []
+    for one in film:
+        if one.rate is None:
+            rows.append((one.artefact, one.reason, *["-"] * (1 + len(stages))))
+        else:
+            rows.append((one.artefact, one.video, f"{one.rate:.1f}", *(f"{stage.ms:.2f}" for stage in one.stages)))
+    frames = counted(max(one.frames for one in film), "frame")
+    title = f"the drawn video, {frames}: ms per frame of each stage"
+    return _table(title, ("artefact", "video", "frames/s", *stages), rows, {"frames/s", *stages})
 
 
 def benched(report: Report, *, profile: bool = False) -> None:

@@ -35,3 +35,51 @@ def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
     cv2 = extras.require("cv2", "compile")
     crop: np.ndarray = cv2.warpAffine(image, affine(landmarks, size), (size, size), flags=cv2.INTER_LINEAR)
     return crop
+
+
+def cut(frame: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """What ``matrix`` [2, 3], of :func:`affine`, makes of a whole frame, uint8 [H, W, 3]: the crop [size, size, 3].
+
+    The frame's border is repeated beyond it, so that the half of a face over the edge is not black.
+    """
+    cv2 = extras.require("cv2", "swap")
+    crop: np.ndarray = cv2.warpAffine(
+        frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return crop
+
+
+def reduced(image: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a warp to ``size`` px looks at, made smaller by averaging where the warp would skip pixels.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        matrix: affine [2, 3], from the picture to the crop.
+        size: of the crop.
+
+    Returns:
+        A part of the picture, uint8 [h, w, 3], of no pixels if the crop lies outside; and the affine [2, 3] from it.
+    """
+    cv2 = extras.require("cv2", "compile")
+    low, high = _bounds(matrix, image.shape[:2], size)
+    part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+    matrix = matrix.copy()
+    matrix[:, 2] += matrix[:, :2] @ low
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if part.size == 0 or scale >= 1:
+        return part, matrix
+    smaller = np.maximum(np.rint(np.array(part.shape[1::-1]) * scale), 1).astype(int)
+    factors = np.array(part.shape[1::-1]) / smaller
+    matrix[:, 2] += matrix[:, :2] @ (factors - 1) / 2  # the middle of the pixels that become one
+    matrix[:, :2] = matrix[:, :2] @ np.diag(factors)
+    return cv2.resize(part, smaller.tolist(), interpolation=cv2.INTER_AREA), matrix
+
+
+def _bounds(matrix: np.ndarray, shape: tuple[int, ...], side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the picture, what the crop shows: upper left and lower right, int [2] x, y."""
+    corners = np.array([(0, 0), (side, 0), (0, side), (side, side)]) - matrix[:, 2]
+    there = np.linalg.solve(matrix[:, :2], corners.T).T
+    size = shape[1::-1]
+    low = np.clip(np.floor(there.min(axis=0)) - 2, 0, size).astype(int)
+    high = np.clip(np.ceil(there.max(axis=0)) + 2, 0, size).astype(int)
+    return low, high

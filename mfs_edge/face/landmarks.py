@@ -59,13 +59,14 @@ def in_pixels(landmarks: np.ndarray, width: int, height: int) -> np.ndarray:
     return landmarks
 
 
-def check(landmarks: np.ndarray, image: np.ndarray, name: str) -> Fit:
+def check(landmarks: np.ndarray, image: np.ndarray, name: str, *, certain: bool = True) -> Fit:
     """Whether these are the landmarks of a face in this picture.
 
     Args:
         landmarks: float [5, 2], pixels x, y: both eyes, the nose, both mouth corners, left to right.
         image: uint8 [H, W, 3] RGB.
         name: of the picture, for messages.
+        certain: refuse what looks little like a face; else whoever asks has to tell it, by the fit.
 
     Raises:
         IdentityError: they cannot be, or are much more likely something else; says what.
@@ -76,7 +77,7 @@ def check(landmarks: np.ndarray, image: np.ndarray, name: str) -> Fit:
     _check_places(landmarks, width, height, name)
     residual = _check_shape(landmarks, name)
     found = likeness.score(image, landmarks)
-    _check_content(landmarks, image, found, name)
+    _check_content(landmarks, image, found, name, certain=certain)
     return Fit(_eye_distance(landmarks), residual, found)
 
 
@@ -93,17 +94,26 @@ def _check_places(landmarks: np.ndarray, width: int, height: int, name: str) -> 
             f"{name}: landmark {int(outside.argmax()) + 1} at {x:g},{y:g} lies outside the {width}x{height} picture; "
             "give pixels of this very picture"
         )
-    matrix = align.affine(landmarks, align.ARCFACE_INPUT)
-    enlarged = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    frontal = float(align.TEMPLATE[1, 0] - align.TEMPLATE[0, 0]) / enlarged if enlarged else 0.0
+    enlarged = _enlarged(landmarks)
     eyes = _eye_distance(landmarks)
-    if eyes < MIN_EYES / 2 or frontal < MIN_EYES:
+    if eyes < MIN_EYES / 2 or _frontal(landmarks) < MIN_EYES:
         most = float(align.TEMPLATE[1, 0] - align.TEMPLATE[0, 0]) / MIN_EYES
         raise IdentityError(
             f"{name}: the eyes are {eyes:.3g} px apart in a picture of {width}x{height}, and the face would be "
             f"enlarged {enlarged:.3g} times, at most {most:.2g}; give landmarks in pixels of this very picture, not in "
             "percent or of a smaller copy"
         )
+
+
+def _enlarged(landmarks: np.ndarray) -> float:
+    """How many px of the 112 px crop one of the picture becomes."""
+    return float(np.sqrt(abs(np.linalg.det(align.affine(landmarks, align.ARCFACE_INPUT)[:, :2]))))
+
+
+def _frontal(landmarks: np.ndarray) -> float:
+    """The distance in pixels that the eyes would have if the face looked here."""
+    enlarged = _enlarged(landmarks)
+    return float(align.TEMPLATE[1, 0] - align.TEMPLATE[0, 0]) / enlarged if enlarged else 0.0
 
 
 def _check_shape(landmarks: np.ndarray, name: str) -> float:
@@ -125,7 +135,18 @@ def _check_shape(landmarks: np.ndarray, name: str) -> float:
     return residual
 
 
-def _check_content(landmarks: np.ndarray, image: np.ndarray, found: float, name: str) -> None:
+def shapely(landmarks: np.ndarray) -> bool:
+    """Whether five points, float [5, 2] pixels, lie to each other as a face's do, and not too near for a person's."""
+    if not np.isfinite(landmarks).all() or _eye_distance(landmarks) < MIN_EYES / 2:
+        return False
+    try:
+        _check_shape(landmarks, "")
+    except IdentityError:
+        return False
+    return _frontal(landmarks) >= MIN_EYES
+
+
+def _check_content(landmarks: np.ndarray, image: np.ndarray, found: float, name: str, *, certain: bool) -> None:
     contrast = likeness.contrast(image, landmarks)
     if contrast < MIN_CONTRAST:
         raise IdentityError(
@@ -134,7 +155,7 @@ def _check_content(landmarks: np.ndarray, image: np.ndarray, found: float, name:
         )
     if found < DOUBTFUL:
         _check_readings(landmarks, image, found, name)
-    if found < MIN_LIKENESS:
+    if certain and found < MIN_LIKENESS:
         raise IdentityError(
             f"{name}: the landmarks do not lie on a face (likeness {found:.2f} of 1, at least {MIN_LIKENESS:g}); give "
             f"those of this very picture, after its EXIF rotation{OR_A_CROP}"

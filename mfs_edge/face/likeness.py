@@ -57,31 +57,12 @@ def features(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 def crop(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """float32 [112, 112] brightness, aligned; a large face is averaged, not sampled."""
     cv2 = extras.require("cv2", "compile")
-    matrix = align.affine(landmarks, SIDE)
-    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    low, high = _bounds(matrix, image.shape[:2])
-    part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+    part, matrix = align.reduced(image, align.affine(landmarks, SIDE), SIDE)
     if part.size == 0:
         return np.zeros((SIDE, SIDE), np.float32)
-    matrix = matrix.copy()
-    matrix[:, 2] += matrix[:, :2] @ low
-    if scale < 1:
-        smaller = np.maximum(np.rint(np.array(part.shape[1::-1]) * scale), 1).astype(int)
-        matrix[:, :2] = matrix[:, :2] @ np.diag(np.array(part.shape[1::-1]) / smaller)
-        part = cv2.resize(part, smaller.tolist(), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
     warped: np.ndarray = cv2.warpAffine(grey, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
     return warped.astype(np.float32)
-
-
-def _bounds(matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Of the picture, what the crop shows: upper left and lower right, int [2] x, y."""
-    corners = np.array([(0, 0), (SIDE, 0), (0, SIDE), (SIDE, SIDE)]) - matrix[:, 2]
-    there = np.linalg.solve(matrix[:, :2], corners.T).T
-    size = shape[1::-1]
-    low = np.clip(np.floor(there.min(axis=0)) - 2, 0, size).astype(int)
-    high = np.clip(np.ceil(there.max(axis=0)) + 2, 0, size).astype(int)
-    return low, high
 
 
 def _edges(crop: np.ndarray) -> np.ndarray:

@@ -34,6 +34,11 @@ def _of(part: str, *names: str) -> dict[str, Callable[[Entry], float | None]]:
     return {name: reading(name) for name in names}
 
 
+def _stage(name: str) -> Callable[[Entry], float | None]:
+    """Of whole frames, the median of one stage."""
+    return lambda entry: entry.observation.frame.ms(name) if entry.observation.frame else None
+
+
 # Everything that a budget can name; a larger value is worse.
 METRICS: dict[str, Callable[[Entry], float | None]] = {
     **_of("facts", "parameters", "macs", "added_macs", "flops", "paper", "bytes"),
@@ -42,6 +47,7 @@ METRICS: dict[str, Callable[[Entry], float | None]] = {
     **_of("observation.coverage", "undelegated", "partitions"),
     "instructions": _of("observation.instructions", "median")["median"],
     **_of("observation", "peak_rss_bytes"),
+    **{f"{stage}_ms": _stage(stage) for stage in ("align", "network", "paste")},
     **_of("observation.latency", "load_ms", "first_ms", "p50_ms", "p90_ms", "p99_ms", "mean_ms"),
 }
 # Of those, what repeats exactly, and by how much it may still grow.
@@ -219,12 +225,17 @@ def _counted_by(entry: Entry) -> str | None:
 
 
 def _stored(report: Report, entry: Entry) -> Entry | None:
-    """The stored entry of the same file, on the same device where there are several."""
+    """The stored entry of the same file, of the same frames and on the same device where there are several."""
     same = [stored for stored in report.entries if stored.facts.file == entry.facts.file]
+    same.sort(key=lambda stored: _size(stored) != _size(entry))
     return next((stored for stored in same if stored.device == entry.device), same[0] if same else None)
 
 
 def _trend(now: Entry, stored: Entry) -> Trend | None:
+    """None where one is of whole frames and the other of crops, or of other frames."""
+    size = _size(now)
+    if size != _size(stored):
+        return None
     if now.observation.latency is None or stored.observation.latency is None or now.device != stored.device:
         return None
     return Trend(
@@ -233,7 +244,12 @@ def _trend(now: Entry, stored: Entry) -> Trend | None:
         stored_ms=stored.observation.latency.typical_ms,
         now_ms=now.observation.latency.typical_ms,
         same_machine=now.machine_key == stored.machine_key,
+        frame=size,
     )
+
+
+def _size(entry: Entry) -> str:
+    return entry.observation.frame.size if entry.observation.frame else ""
 
 
 def percentage(text: str | float) -> float:

@@ -32,4 +32,6 @@ def _line(entry: Entry) -> dict[str, Any]:
     )
     times = latency.model_dump(exclude={"samples_ms"}) if latency else {}
     taken = {"undelegated": coverage.undelegated, "partitions": coverage.partitions} if coverage else {}
-    return {"device": entry.device, "machine": entry.machine_key, **counts, **taken, **times}
+    seen = entry.observation.frame
+    frame = {"frame": seen.size, **{f"{stage.stage}_ms": stage.ms for stage in seen.stages}} if seen else {}
+    return {"device": entry.device, "machine": entry.machine_key, **counts, **taken, **frame, **times}

@@ -14,7 +14,7 @@ import numpy as np
 
 from mfs_edge import target
 from mfs_edge.base import cpus, frames, reasons
-from mfs_edge.measure import machine, runner
+from mfs_edge.measure import machine, runner, whole
 from mfs_edge.program import Program
 from mfs_edge.sample import probe
 from mfs_edge.target import Machine
@@ -31,12 +31,13 @@ class Luggage:
     arguments: tuple[str, ...]
 
 
-def pack(artefact: Path, switched: Mapping[str, bytes] | None = None) -> Luggage:
+def pack(artefact: Path, switched: Mapping[str, bytes] | None = None, frame: tuple[int, int] | None = None) -> Luggage:
     """The runner, the artefact's engine, and a picture to run where it takes one.
 
     Args:
         artefact: its path.
         switched: its files with another identity in them, where that is to be measured, too.
+        frame: width and height, where whole frames are measured.
 
     Raises:
         InputError: the artefact is damaged, no target's, or holds code that no target wrote.
@@ -55,7 +56,22 @@ def pack(artefact: Path, switched: Mapping[str, bytes] | None = None) -> Luggage
     if size is not None:
         found[PICTURE] = _archive({"image": probe.picture(size), "places": probe.places(size)})
         given.append(f"--picture={PICTURE}")
+    if frame:
+        found |= _whole()
+        given.append(f"--frame={frame[0]}x{frame[1]}")
     return Luggage(found, tuple(given))
+
+
+def _whole() -> dict[str, bytes]:
+    """What cuts and pastes frames: the files that ``swap`` uses, in packages that are empty otherwise.
+
+    They are read, not imported: whoever measures on a device need not have OpenCV.
+    """
+    root = Path(__file__).parents[1]
+    held = {name: (root / name).read_bytes() for name in whole.TRAVELLERS}
+    packages = {"__init__.py", *(f"{name.partition('/')[0]}/__init__.py" for name in held)}
+    placed = {f"{whole.FOLDER}/mfs_edge/{name}": held.get(name, b"") for name in (*packages, *held)}
+    return {"whole.py": _source(whole), **placed}
 
 
 def _archive(arrays: Mapping[str, Any]) -> bytes:

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mfs_edge.base import extras
-from mfs_edge.base.printable import printable
+from mfs_edge.base import pages
 from mfs_edge.measure import table
 from mfs_edge.measure.results import Comparison, Latency, Layer, Report
 
@@ -29,20 +28,7 @@ def template() -> Any:
     Raises:
         MissingDependency: jinja2 is not installed.
     """
-    jinja2 = extras.require("jinja2", "report")
-    options = {
-        "autoescape": True,
-        "finalize": _shown,
-        "trim_blocks": True,
-        "lstrip_blocks": True,
-        "undefined": jinja2.StrictUndefined,
-    }
-    return jinja2.Environment(**options).from_string(Path(__file__).with_name("page.html.j2").read_text("utf-8"))
-
-
-def _shown(value: Any) -> Any:
-    """Without what would hide letters or turn them around; what is marked up already is the page's own."""
-    return printable(value) if type(value) is str else value
+    return pages.template(Path(__file__).with_name("page.html.j2"), "report")
 
 
 def render(report: Report, folders: Sequence[Path]) -> str:

@@ -6,7 +6,7 @@ Times are milliseconds, sizes bytes. Files are named by their hashes; no weight 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -169,11 +169,57 @@ class Switches(_Record):
         )
 
 
+class FrameStage(_Record):
+    """One stage of a whole frame."""
+
+    stage: str
+    ms: float  # median
+    share: float  # 0..1 of the medians of all stages
+    samples_ms: tuple[float, ...]  # every frame
+
+
+class WholeFrame(_Record):
+    """Frames of a camera's size with one face each, cut, swapped and pasted; the latency beside it is of all stages."""
+
+    width: Count
+    height: Count
+    changed: Count  # pixels of a frame that the swap changed
+    stages: tuple[FrameStage, ...]  # in the order in which a frame passes them
+
+    @classmethod
+    def of(cls, width: int, height: int, *, stages_ms: Mapping[str, Sequence[float]], changed: int) -> WholeFrame:
+        """The figures of raw samples, by stage."""
+        medians = {stage: float(np.median(samples)) for stage, samples in stages_ms.items()}
+        total = sum(medians.values()) or 1.0
+        stages = tuple(
+            FrameStage(stage=stage, ms=ms, share=ms / total, samples_ms=tuple(stages_ms[stage]))
+            for stage, ms in medians.items()
+        )
+        return cls(width=width, height=height, changed=changed, stages=stages)
+
+    @property
+    def remark(self) -> str:
+        """Empty, or why the times are none of a swap."""
+        if self.changed:
+            return ""
+        return "the network's mask shows nothing of the face in these frames, so that nothing was pasted"
+
+    @property
+    def size(self) -> str:
+        """Such as 1920x1080."""
+        return f"{self.width}x{self.height}"
+
+    def ms(self, stage: str) -> float | None:
+        """The median of one stage."""
+        return next((found.ms for found in self.stages if found.stage == stage), None)
+
+
 class Observation(_Record):
     """What a device found out about one artefact."""
 
     machine: Machine
     latency: Latency | None = None
+    frame: WholeFrame | None = None  # where whole frames were timed, and not crops
     switches: Switches | None = None  # where a pack was given, and the runtime can
     instructions: Instructions | None = None
     picture: Picture | None = None
@@ -253,6 +299,7 @@ class Trend(_Record):
     stored_ms: float
     now_ms: float
     same_machine: bool
+    frame: str = ""  # of whole frames, such as 1920x1080
 
 
 class Report(_Record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from mfs_edge.pack.apply import filled
 PathLike = str | Path
 LEAST_RUNS = 50
 LEAST_WARMUP = 10
+LEAST_SIDE, MOST_SIDE = 64, 16384  # of a frame
 
 
 def bench(
@@ -28,6 +30,7 @@ def bench(
     runs: int = LEAST_RUNS,
     warmup: int = LEAST_WARMUP,
     json: PathLike | None = None,
+    frame: str | None = None,
     pack: PathLike | Sequence[PathLike] = (),
     budget: PathLike | None = None,
     baseline: PathLike | None = None,
@@ -48,6 +51,7 @@ def bench(
 
     Args, the others as ``mfs-edge bench --help`` says:
         artefacts: files, or bundle folders; none means ``build``.
+        frame: "1920x1080": time whole frames of that size, with one face, instead of aligned crops.
         max_regression: per cent of p50 that is still accepted, "10%" or 10.
         json, markdown, html, history: where to write; after an interruption ``json`` is marked partial.
 
@@ -62,7 +66,11 @@ def bench(
     plan = paired.Plan(max_regression=gate.percentage(max_regression), max_pairs=_pairs(max_pairs))
     devices = _devices(device, Options(python=python, runner=Path(runner) if runner else None))
     paths = facts.artefacts(tuple(Path(path) for path in artefacts or ("build",)))
-    request = replace(request, switched=_switched(paths, [pack] if isinstance(pack, str | Path) else pack))
+    request = replace(
+        request,
+        frame=_frame(frame, devices),
+        switched=_switched(paths, [pack] if isinstance(pack, str | Path) else pack),
+    )
     task = Task(devices, paths, _bases(paths, Path(against)) if against else {}, request, plan, timed=time)
     limits = gate.read_budget(Path(budget)) if budget else None
     stored = results.load(Path(baseline)) if baseline else None
@@ -89,6 +97,22 @@ def _request(*, threads: int | None, runs: int, warmup: int, cpu_mask: str | Non
         )
     request = Request(threads=threads, runs=runs, warmup=warmup, cpus=pinning.from_mask(cpu_mask))
     return request if time else replace(request.quick(), runs=3, warmup=1, seconds=0.0, warmup_seconds=0.0)
+
+
+def _frame(given: str | None, devices: Sequence[Device]) -> tuple[int, int] | None:
+    """Width and height; every device must be able to."""
+    if given is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", given)
+    width, height = map(int, found.groups()) if found else (0, 0)
+    if not LEAST_SIDE <= min(width, height) <= max(width, height) <= MOST_SIDE:
+        raise UsageError(
+            f"--frame {given}: is no size of a frame; write it like 1920x1080, sides of {LEAST_SIDE} to {MOST_SIDE}"
+        )
+    for device in devices:
+        if not getattr(device, "whole_frames", False):
+            raise UsageError(f"--frame {given}: {device.name} times aligned crops only; use local or ssh:USER@HOST")
+    return width, height
 
 
 def _pairs(maximum: int) -> int:

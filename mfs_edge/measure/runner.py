@@ -1,11 +1,11 @@
 """Measure one artefact in this process; the file that travels to a device, with a few more.
 
 It stands alone on purpose: numpy, the target's ``engine.py``, ``frames.py``, ``cpus.py``,
-``reasons.py`` and ``machine.py`` beside it are all it imports, and it runs under Python 3.9. It is what ``--device
-local`` runs too, always as a fresh process, so that nothing of an earlier measurement (heaps,
-thread pools, caches) is in the figures.
+``reasons.py``, ``machine.py`` and ``whole.py`` beside it are all it imports, and it runs under
+Python 3.9. It is what ``--device local`` runs too, always as a fresh process, so that nothing of an
+earlier measurement (heaps, thread pools, caches) is in the figures.
 
-    python runner.py ARTEFACT --engine engine.py [--threads N] [--runs N] [--picture FILE.npz] ...
+    python runner.py ARTEFACT --engine engine.py [--threads N] [--runs N] [--picture FILE.npz] [--frame WxH] ...
 
 Every line it prints starts with ``@mfs-edge `` and holds one JSON object, told apart by
 ``event``: ``progress`` (``done`` in 0..1, ``left_s``), then ``result`` or ``error``. What a
@@ -13,7 +13,8 @@ runtime prints by itself has no such prefix. Times are wall-clock milliseconds p
 
 ``--picture`` holds ``image``, float32 [1, 3, S, S] in 0..1, and ``places``, [N, 2] rows and columns. The
 timed session runs that picture, and what comes out at those places is in the result: whoever asked
-sees whether it is the picture that was proven.
+sees whether it is the picture that was proven. With ``--frame`` whole frames are timed, by ``whole.py`` beside it;
+that picture is then run afterwards, in the same session.
 """
 
 from __future__ import annotations
@@ -169,13 +170,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     feeds = picture.feeds(loaded) if picture else {n: noise(*entry) for n, entry in loaded.inputs.items()}
     loaded.feed(feeds)
     first_ms, _ = timed(lambda: first_frame(loaded))
-    warm = repeat(loaded.infer, options.warmup, options.warmup_seconds, teller(0.0, options.seconds))
-    samples = repeat(loaded.infer, options.runs, options.seconds, teller(0.3, 0.0))
+    frames = whole_frames(loaded, options, picture) if options.frame else None
+    once = frames or loaded.infer
+    warm = repeat(once, options.warmup, options.warmup_seconds, teller(0.0, options.seconds))
+    samples = repeat(once, options.runs, options.seconds, teller(0.3, 0.0))
+    if frames:
+        loaded.feed(feeds)
+        first_frame(loaded)
     return {
         "load_ms": load_ms,
         "first_ms": first_ms,
         "warmup_runs": len(warm),
-        "samples_ms": samples,
+        "samples_ms": frames.samples(len(samples)) if frames else samples,
+        "frame": {"stages_ms": frames.stages(len(samples)), "changed": frames.changed()} if frames else None,
         "picture": picture.seen(loaded) if picture else None,
         "peak_rss_bytes": machine.peak_rss(),
         "coverage": loaded.coverage(),
@@ -196,6 +203,21 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "quota": cpus.quota(),
         },
     }
+
+
+def whole_frames(loaded: Any, options: argparse.Namespace, picture: Picture | None) -> Any:
+    """What swaps the face in one whole frame, and times each stage."""
+    if picture is None:
+        raise Failure("input", "it takes no picture of a face, so that no frame can be made for it")
+    whole, (width, height) = beside("whole"), map(int, options.frame.split("x"))
+    try:
+        frames = whole.Frames(loaded, options.artefact, picture.image, width, height)
+        frames()
+    except whole.Missing as error:
+        raise Failure("missing", str(error)) from error
+    except Exception as error:
+        raise Failure("input", f"no whole frame can be swapped with it ({_reason(error)})") from error
+    return frames
 
 
 def bind(wanted: set[int], there: list[int], first_of: Callable[[list[int]], str]) -> None:
@@ -259,6 +281,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--engine", required=True, help="the file of the target's Engine")
     parser.add_argument("--picture", default="", help="an .npz of image and places")
     parser.add_argument("--switched", default="", help="an .npz of the artefact's files with another identity")
+    parser.add_argument("--frame", default="", help="time whole frames of WIDTHxHEIGHT pixels")
     parser.add_argument("--threads", type=int, default=0, help="0: the CPUs there are, or a quota's, at most 4")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=1.0)

@@ -10,6 +10,8 @@ COLUMNS = (
 )
 COMPARED = ("artefact", "against", "device", "verdict", "p50 change", "difference", "noise floor (A/A)", "pairs")
 SWITCH_REMARK = "Another identity of the base, set between two frames; medians in ms."
+FRAME_REMARK = "Whole frames with one face; medians in ms, and their share. p50 is of all stages together."
+FRAMES = ("artefact", "device", "frame", "align", "network", "paste", "p50", "fps")
 PROFILE = ("kernel or stage", "kind", "ms", "share")
 SWITCHED = ("artefact", "device", "switch", "first after", "p50", "switches")
 TREND = ("artefact", "device", "stored p50", "now", "machine")
@@ -51,6 +53,14 @@ def switched(row: Entry) -> tuple[str, ...]:
     return (row.facts.file, row.device, *map(_fine_ms, (*times, p50)), str(seen.switches if seen else 0))
 
 
+def framed(row: Entry) -> tuple[str, ...]:
+    """Times in ms."""
+    seen, latency = row.observation.frame, row.observation.latency
+    stages = [f"{stage.ms:.2f} ({100 * stage.share:.0f} %)" for stage in seen.stages] if seen else ["-"] * 3
+    p50, fps = (_ms(latency.p50_ms), f"{latency.fps:.1f}") if latency else ("-", "-")
+    return (row.facts.file, row.device, seen.size if seen else "-", *stages, p50, fps)
+
+
 def _fine_ms(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"  # of the C less than a tenth
 
@@ -58,6 +68,11 @@ def _fine_ms(value: float | None) -> str:
 def switching(report: Report) -> list[Entry]:
     """The rows of SWITCHED."""
     return [row for row in report.entries if row.observation.switches is not None]
+
+
+def framing(report: Report) -> list[Entry]:
+    """The rows of FRAMES."""
+    return [row for row in report.entries if row.observation.frame is not None]
 
 
 def trend(row: Trend) -> tuple[str, ...]:
@@ -79,6 +94,7 @@ def tables(report: Report) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
     told = "Stored timings, as a trend; nothing is decided from them."
     found = [
         ("", COLUMNS, [entry(row) for row in report.entries]),
+        (FRAME_REMARK, FRAMES, [framed(row) for row in framing(report)]),
         (SWITCH_REMARK, SWITCHED, [switched(row) for row in switching(report)]),
         ("", COMPARED, [compared(row) for row in report.comparisons]),
         (told, TREND, [trend(row) for row in report.trends]),

@@ -184,6 +184,8 @@ def remarks(seen: Observation) -> list[str]:
         )
     if seen.latency is not None and seen.latency.remark:
         found.append(seen.latency.remark)
+    if seen.frame is not None and seen.frame.remark:
+        found.append(seen.frame.remark)
     if seen.coverage is not None and seen.coverage.warning:
         found.append(f"{machine.runtime} {machine.runtime_version} {seen.coverage.warning}")
     return found

@@ -84,8 +84,8 @@ def make(
     with files.writing(task.out):
         task.out.mkdir(parents=True, exist_ok=True)
     _sweep(task.out)
-    if checkpoint_warning := task.warning:
-        steps.note(checkpoint_warning)
+    for line in task.cautions:
+        steps.note(line)
     title = f"packs of {people[0].name}" if len(people) == 1 else f"packs of {len(people)} identities"
     with steps.counted(title) as count:
         done = _all(task, people, jobs=jobs, dask=dask, steps=steps, count=count)

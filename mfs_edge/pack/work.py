@@ -22,6 +22,7 @@ from mfs_edge.load import identity as identities
 from mfs_edge.load.identity import Identity
 from mfs_edge.pack import container, sealed
 from mfs_edge.pack.base import BaseArtefact, coding_of, taking_packs
+from mfs_edge.pack.caution import caution
 from mfs_edge.quantize.coding import Coding
 from mfs_edge.sample import WARNING, weights
 
@@ -36,7 +37,7 @@ class Task:
     manifest_sha256: str
     checkpoint: Path | None  # None is the demo's
     recipients: tuple[str, ...]
-    warning: str
+    cautions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def plan(base: Path, out: Path, checkpoint: str | Path | None, recipients: Seque
         manifest_sha256=files.sha256(base / MANIFEST),
         checkpoint=None if path is None else path.absolute(),
         recipients=tuple(sealed.recipients(recipients)),
-        warning="" if path is not None else WARNING,
+        cautions=tuple(line for line in ("" if path else WARNING, *map(caution, records)) if line),
     )
 
 

@@ -14,11 +14,11 @@ from mfs_edge.load import identity as identities
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
+from mfs_edge.pack.caution import ENOUGH
 from mfs_edge.sample import weights
 
 DRAWN = "drawn"
 FACES = 16  # of the demo, its identities first
-SOME = 8  # identities that a base should see at least
 WARNING = (
     "this base was made over drawn identities: it may not suit those of photographs; "
     "give a folder of some id.npy with --identities DIR"
@@ -64,8 +64,8 @@ def gathered(identity: One, many: Many, arcface: Checkpoint | None, steps: Steps
         raise UsageError("--identities holds no identity; write some with: mfs-edge identity PHOTO -o DIR/NAME.npy")
     if len(unique) < len(found):
         steps.note(f"{len(found) - len(unique)} of {len(found)} identities are there twice; each counts once")
-    if len(unique) < SOME:
-        steps.note(f"a base over {len(unique)} identities fits others less well; give {SOME} or more")
+    if len(unique) < ENOUGH:
+        steps.note(f"a base over {len(unique)} identities fits others less well; give {ENOUGH} or more")
     return unique
 
 

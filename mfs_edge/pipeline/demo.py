@@ -21,16 +21,18 @@ from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
 from mfs_edge.pipeline import compile as pipeline
-from mfs_edge.pipeline import site
+from mfs_edge.pipeline import film, site
+from mfs_edge.pipeline.film import Screened, Screening
 from mfs_edge.sample import weights
 from mfs_edge.verify import judge, sheet
 from mfs_edge.verify.reference import on_each, reference_of
 
 SHOWN = ((0, 0), (3, 12), (6, 24))  # (identity, target) pairs on the sheet, whose answers are known
+FILMED = 2  # of these: whose face the person in the drawn video gets
 SHEET = "contact_sheet.png"
 IDENTITIES = "identities"
 FOLDERS = tuple(f"identity-{number}" for number, _ in SHOWN)
-OURS = (SHEET, IDENTITIES, *FOLDERS, site.FOLDER)
+OURS = (SHEET, IDENTITIES, film.FOLDER, site.FOLDER, *FOLDERS)
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,21 @@ class DemoResult:
     sheet: Path
     teacher_psnr: float  # dB, reference swaps against the teacher's answers, all eight identities
     copy_psnr: float  # dB, of copying the target instead
+    film: tuple[Screened, ...] = ()  # the drawn video; none where videos cannot be swapped here
+
+    @property
+    def picture(self) -> Path | None:
+        """A frame of it before and after."""
+        return self.out / film.FOLDER / film.PICTURE if any(one.video for one in self.film) else None
 
     def as_json(self) -> dict[str, Any]:
-        shown = {"out": str(self.out), "sheet": str(self.sheet)}
+        shown = {"out": str(self.out), "sheet": str(self.sheet), "video": [one.as_json() for one in self.film]}
         levels = {"teacher_psnr": self.teacher_psnr, "copy_psnr": self.copy_psnr}
         return {**shown, **levels, "manifest": self.manifest.model_dump(mode="json")}
 
 
 def demo(out: Path, *, overwrite: bool, detector: Path | None = None, steps: Steps) -> DemoResult:
-    """Rebuild the checkpoints, read identities from pictures, compile, verify, draw.
+    """Rebuild the checkpoints, read identities from pictures, compile, verify, draw, swap a drawn video.
 
     Args:
         out: the folder; ``overwrite`` allows one that holds other files.
@@ -63,7 +71,11 @@ def demo(out: Path, *, overwrite: bool, detector: Path | None = None, steps: Ste
     check(out, overwrite=overwrite)
     if detector is not None:
         site.detecting(detector)  # what is missing is told before minutes of work
+    warnings = [sample.WARNING]
     steps.note(sample.WARNING)
+    screening = Screening.prepared(warnings.append)
+    for line in warnings[1:]:
+        steps.note(line)
     with steps.step("rebuild the demo checkpoints"):
         arcface, iin = weights.checkpoint("arcface"), weights.checkpoint("iin")
     with steps.step(f"read {sample.IDENTITIES} identities from pictures"):
@@ -82,8 +94,10 @@ def demo(out: Path, *, overwrite: bool, detector: Path | None = None, steps: Ste
         made += _page(iin, people, stage, detector, steps=steps)
         with steps.step("draw the contact sheet"):
             images.write_rgb(bundle.beside(stage) / SHEET, _sheet(results, references))
-        manifest = publish(stage, out, made)
-    return DemoResult(out, manifest, out / SHEET, teacher, copied)
+        beside, compiled = bundle.beside(stage), results[FILMED]
+        screened = screening.show(beside, compiled, steps=steps, known=warnings) if screening else ()
+        manifest = publish(stage, out, made, warnings)
+    return DemoResult(out, manifest, out / SHEET, teacher, copied, screened)
 
 
 def page_of(out: Path) -> Path | None:
@@ -110,7 +124,8 @@ def require_page(out: Path) -> Path:
 
 def check(out: Path, *, overwrite: bool) -> None:
     """Raises OutputError if the demo cannot write to ``out`` and its folders, as ``bundle.check_folder`` says."""
-    bundle.check_folder(out, overwrite=overwrite, ours=OURS)
+    # Without a manifest no demo has ended here, and a folder of that name is somebody else's.
+    bundle.check_folder(out, overwrite=overwrite, ours=OURS if (out / bundle.MANIFEST).exists() else ())
     named = bundle.named(out)
     for folder in (*FOLDERS, site.FOLDER):
         ours = {name.parts[1] for name in named if len(name.parts) > 1 and name.parts[0] == folder}
@@ -118,17 +133,23 @@ def check(out: Path, *, overwrite: bool) -> None:
         bundle.check_folder(out / folder, overwrite=overwrite, ours=ours)
 
 
-def publish(stage: Path, out: Path, made: Sequence[tuple[Path, records.Manifest]]) -> records.Manifest:
+def publish(
+    stage: Path,
+    out: Path,
+    made: Sequence[tuple[Path, records.Manifest]],
+    warnings: Sequence[str] = (sample.WARNING,),
+) -> records.Manifest:
     """All that was made, in one step.
 
     Args:
-        stage: in ``out``; its folder ``beside`` holds the sheet and the identities.
+        stage: in ``out``; its folder ``beside`` holds the sheet, the identities and the videos.
         made: folders in ``stage`` with the manifests of what they hold; each keeps its own, too.
+        warnings: what the manifest of all says.
 
     Returns:
         The manifest of all, with paths relative to ``out``.
     """
-    manifest = _merge(made, stage)
+    manifest = _merge(made, stage).model_copy(update={"warnings": tuple(warnings)})
     with files.writing(out):
         for folder, _ in made:
             own = bundle.beside(stage) / folder.relative_to(stage) / bundle.MANIFEST
@@ -202,4 +223,4 @@ def _merge(made: Sequence[tuple[Path, records.Manifest]], stage: Path) -> record
         for artefact in manifest.artefacts:
             renamed = {f"{folder}/{name}": digest for name, digest in artefact.files.items()}
             artefacts.append(artefact.model_copy(update={"file": f"{folder}/{artefact.file}", "files": renamed}))
-    return made[0][1].model_copy(update={"artefacts": tuple(artefacts), "warnings": (sample.WARNING,)})
+    return made[0][1].model_copy(update={"artefacts": tuple(artefacts)})

@@ -17,6 +17,7 @@ from mfs_edge.bundle import manifest as manifests
 from mfs_edge.bundle.manifest import ArtefactRecord, Manifest, Source, Verification
 from mfs_edge.load import checkpoint as checkpoints
 from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.pack.caution import caution
 from mfs_edge.pipeline import reading
 from mfs_edge.pipeline.compile import Result, Weights, iin_of, versions
 from mfs_edge.pipeline.plan import MAX_PSNR
@@ -39,11 +40,12 @@ class _Origin:
     iin: Checkpoint
     precision: str
     fits: Source  # the base's artefact that payloads are for
+    caution: str  # of that base
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        both = (self.iin, self.arcface)
-        return tuple(dict.fromkeys(line for c in both for line in (c.warning, *c.notes) if line))
+        told = [line for c in (self.iin, self.arcface) for line in (c.warning, *c.notes)]
+        return tuple(dict.fromkeys(line for line in (*told, self.caution) if line))
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -97,7 +99,9 @@ def enrol(
     network = _arcface(arcface, hashes, steps)
     reading.check_used(hashes, iin, network)
     fits, plan = _plan(base, recorded, artefact)
-    origin = _Origin(network, iin, precision, Source(name=fits.file, sha256=fits.files[fits.file]))
+    origin = _Origin(network, iin, precision, Source(name=fits.file, sha256=fits.files[fits.file]), caution(fits))
+    if origin.caution:
+        steps.note(origin.caution)
     with steps.step("build the enrolment graph"):
         model = _graph(origin, plan)
     with bundle.staging(out, steps.note) as stage:

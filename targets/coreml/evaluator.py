@@ -24,7 +24,7 @@ from mfs_edge.base.threads import one_thread
 
 from . import read, storage
 from .mil_operators import OPERATORS
-from .storage import BYTES, FLOATS, EvaluationError, require
+from .storage import BYTES, FLOATS, WHOLE, EvaluationError, require
 
 Values = dict[str, Any]
 STORED = "constexpr_affine_dequantize"
@@ -163,8 +163,8 @@ def settle(result: torch.Tensor, declared: Any) -> torch.Tensor:
     kind = declared.type.tensorType
     shape = tuple(dimension.constant.size for dimension in kind.dimensions)
     require(tuple(result.shape) == shape, f"{declared.name}: shape {tuple(result.shape)}, declared {shape}")
-    if kind.dataType in BYTES:
-        limits = np.iinfo(BYTES[kind.dataType])
+    if kind.dataType in WHOLE:
+        limits = np.iinfo(WHOLE[kind.dataType])
         inside = bool(((result >= limits.min) & (result <= limits.max) & (result == torch.round(result))).all())
         require(inside, f"{declared.name}: values that are no {limits.dtype}")
         return result.float()

@@ -16,7 +16,8 @@ from mfs_edge.base.errors import InputError
 
 FLOATS = {MIL_pb2.FLOAT16: np.float16, MIL_pb2.FLOAT32: np.float32}
 BYTES = {MIL_pb2.INT8: np.int8, MIL_pb2.UINT8: np.uint8}
-NUMPY = {**FLOATS, **BYTES, MIL_pb2.INT32: np.int32, MIL_pb2.BOOL: np.bool_}
+WHOLE: dict[Any, Any] = {**BYTES, MIL_pb2.INT32: np.int32}
+NUMPY = {**FLOATS, **WHOLE, MIL_pb2.BOOL: np.bool_}
 READ: dict[Any, str] = {
     **{np.float16: "read_fp16_data", np.float32: "read_float_data"},
     **{np.int8: "read_int8_data", np.uint8: "read_uint8_data"},

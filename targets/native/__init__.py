@@ -35,6 +35,8 @@ class NativeOptions(TargetOptions):
 class NativeTarget(Target):
     """A folder: ``idn.h`` with the manual, ``idn.c``, the weights, an example and what compiles it.
 
+    What reads an identity is a folder of the same kind, whose files are called ``enrol``.
+
     The source is one for every processor: x86-64 (SSE2, AVX2, AVX-512 chosen at run time), 64-bit Arm,
     WebAssembly, anything else that GCC or Clang compile for.
     """
@@ -50,6 +52,7 @@ class NativeTarget(Target):
     products = True
     io_forms: tuple[str, ...] = ("float32", "uint8")
     packs = True
+    enrolment: tuple[str, ...] = ("fp32", "fp16", "int8")
     default_precision = "fp32"
     default_io = "float32"
     options: type[TargetOptions] = NativeOptions

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from mfs_edge.base.errors import InputError, LoweringError
 from mfs_edge.base.version import __version__
 from mfs_edge.program import WEIGHT, IntegerTensor, Tensor
-from mfs_edge.target import EmitOptions
+from mfs_edge.target import ENROL, EmitOptions
 
 from . import NativeOptions, described, embed, plan, read, schedule, text, weights
+from .enrolment import emit as enrolment
 from .schedule import Network
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ HERE = Path(__file__).parent
 # Whatever a description that is none leads to.
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError, RecursionError)
 WEIGHTS = "idn.weights"
-FIXED = ("idn_pool.h", "idn_pool.c", "main.c", "CMakeLists.txt")
+FIXED = ("idn_frame.h", "idn_pool.h", "idn_pool.c", "main.c", "CMakeLists.txt")
 
 
 def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
@@ -32,6 +33,9 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     Raises:
         LoweringError: a node has no place in the C.
     """
+    if options.task == ENROL:
+        enrolment.write(model, path, options)
+        return
     planned, packed = prepared(model, options.precision)
     embedded = isinstance(options.own, NativeOptions) and options.own.embed
     made = sources(planned, packed, options.precision, embedded=embedded)
@@ -94,6 +98,7 @@ def sources(planned: plan.Plan, packed: weights.Weights, precision: str, *, embe
     made = {name: (HERE / name).read_bytes() for name in FIXED}
     made["idn.h"] = text.header(planned, packed, precision, embedded=embedded).encode()
     made["idn.c"] = text.source(planned, packed).encode()
+    made["idn_frame.c"] = text.frame(planned.network.size).encode()
     return made
 
 
@@ -106,18 +111,15 @@ def vouch(path: Path) -> None:
     Raises:
         InputError: something in the folder was not written by this version of mfs-edge.
     """
+    index = read.index_of(path)
+    enrols = index.name == read.ENROLMENT
     try:
-        held = json.loads((path / read.INDEX).read_bytes())
-        described.check(held["network"], held["precision"])
-        planned, embedded = plan.make(schedule.blank(held["network"])), bool(held["embedded"])
-        packed = weights.pack(planned)
-        made = sources(planned, packed, str(held["precision"]), embedded=embedded)
-        if embedded:  # whose numbers are whatever they are, and whose text is nothing but numbers
-            made[embed.FILE] = embed.source(embed.data((path / embed.FILE).read_bytes()), packed)
+        made = enrolment.again(path) if enrols else _again(path)
     except DAMAGE as error:
-        raise InputError(f"{path / read.INDEX}: is damaged ({type(error).__name__}: {error}); {read.AGAIN}") from error
+        raise InputError(f"{index}: is damaged ({type(error).__name__}: {error}); {read.AGAIN}") from error
     found = {name.name for name in path.iterdir()}
-    wrong = sorted(found - made.keys() - {read.INDEX, *(() if embedded else (WEIGHTS,))})
+    data = {enrolment.WEIGHTS if enrols else WEIGHTS} if embed.FILE not in made else set()
+    wrong = sorted(found - made.keys() - {index.name} - data)
     wrong += sorted(
         name for name, content in made.items() if name not in found or (path / name).read_bytes() != content
     )
@@ -126,6 +128,17 @@ def vouch(path: Path) -> None:
             f"{path / wrong[0]}: is not what mfs-edge {__version__} writes for this network, and is not compiled or "
             "called: it may come from a stranger, or from another version; compile it again"
         )
+
+
+def _again(path: Path) -> dict[str, bytes]:
+    held = json.loads((path / read.INDEX).read_bytes())
+    described.check(held["network"], held["precision"])
+    planned, embedded = plan.make(schedule.blank(held["network"])), bool(held["embedded"])
+    packed = weights.pack(planned)
+    made = sources(planned, packed, str(held["precision"]), embedded=embedded)
+    if embedded:  # whose numbers are whatever they are, and whose text is nothing but numbers
+        made[embed.FILE] = embed.source(embed.data((path / embed.FILE).read_bytes()), packed)
+    return made
 
 
 def _integers(network: Network) -> Iterator[IntegerTensor]:

@@ -27,8 +27,9 @@ import numpy as np
 ALIGNMENT = 64
 FLAGS: tuple[str, ...] = ("-O3", "-std=gnu11", "-fPIC", "-shared")
 ZIG_FLAGS = ("-fno-sanitize=all",)  # zig cc checks for undefined behaviour unless told otherwise
-SOURCES = ("idn.c", "idn_pool.c")
-EMBEDDED = ("idn_weights.c",)  # where it is there
+SOURCES = ("{}.c", "{}_pool.c")
+HEADERS = ("{}.h", "{}_pool.h")
+FURTHER = ("{}_frame.c", "{}_weights.c"), ("{}_frame.h",)  # where they are there
 CPUS = {
     0: {"x86_64": "SSE2", "aarch64": "NEON"},
     1: {"x86_64": "AVX2", "aarch64": "NEON with dot products"},
@@ -48,68 +49,63 @@ class _Image(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("stride", ctypes.c_size_t), ("format", ctypes.c_int)]
 
 
-class Engine:
-    """One model, one arena; ``threads`` - 1 helpers wait beside the caller."""
+class _Frame(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p * 3), ("stride", ctypes.c_size_t * 3),
+        ("width", ctypes.c_int), ("height", ctypes.c_int), ("format", ctypes.c_int), ("colour", ctypes.c_int),
+    ]  # fmt: skip
+
+
+class _Reader(ctypes.Structure):
+    _fields_ = [("weights", ctypes.c_void_p), ("cpu", ctypes.c_int)]
+
+
+class _Compiled:
+    """What engines of both kinds have: the library, its weights, threads and an arena."""
 
     PACKAGE = "ziglang"  # where the system has no C compiler
     MODULES = ("ctypes",)
     title = "generated C"
+    own = "idn"  # what its files and functions are called by
+    model: Any
 
-    def __init__(self, path: str, threads: int = 0, profile: bool = False) -> None:
-        folder = Path(path)
-        self.about: dict[str, Any] = json.loads((folder / "idn.json").read_text("utf-8"))
+    def _load(self, folder: Path, threads: int, profile: bool) -> None:
+        self.about: dict[str, Any] = json.loads((folder / f"{self.own}.json").read_text("utf-8"))
         file, self.version = library(folder)
         self.lib = ctypes.CDLL(str(file))
-        self.lib.idn_error.restype = ctypes.c_char_p
-        self.lib.idn_pool_new.restype = ctypes.c_void_p
-        self.weights = self._weights(folder)
-        self.model = _Model()
-        for name in ("idn_identity_bytes", "idn_expanded_bytes"):
-            getattr(self.lib, name).restype = ctypes.c_size_t
-        self.own = self.lib.idn_identity_bytes()
-        self.memory = _aligned(bytes(self.lib.idn_expanded_bytes()))
-        self.room = _sized(self.memory)
-        self._check(self.lib.idn_open(ctypes.byref(self.model), *_sized(self.weights), *self.room))
-        if forced := os.environ.get("MFS_EDGE_IDN_CPU"):
-            self._check(self.lib.idn_set_cpu(ctypes.byref(self.model), int(forced)))
-        self.pool = self.lib.idn_pool_new(threads or os.cpu_count() or 1)
-        self.workers = self.lib.idn_pool_size(ctypes.c_void_p(self.pool))
+        self._call("error").restype = ctypes.c_char_p
+        self._call("pool_new").restype = ctypes.c_void_p
+        self.pool = self._call("pool_new")(threads or os.cpu_count() or 1)
+        self.workers = self._call("pool_size")(ctypes.c_void_p(self.pool))
         plan = self.about["arena"]
         self.arena = _aligned(bytes(plan["shared"] + self.workers * plan["worker"]))
-        size, self.bytes = self.about["size"], self.about["io"] == "uint8"
-        shape = (1, size, size, 3) if self.bytes else (1, 3, size, size)
-        self.inputs = {"image": (shape, "uint8" if self.bytes else "float32")}
-        kind = np.uint8 if self.bytes else np.float32
-        self.image = np.zeros(shape, kind)
-        self.swapped = np.zeros(shape, kind)
-        self.mask = np.zeros((1, size, size, 1) if self.bytes else (1, 1, size, size), kind)
         self.profile, self.times, self.frames = profile, {}, 0  # type: ignore[var-annotated]
 
-    def _weights(self, folder: Path) -> Any:
-        """The bytes of the file, or what was compiled into the library."""
-        if not self.about["embedded"]:
-            return _aligned((folder / "idn.weights").read_bytes())
-        size = self.about["weights"]
-        return np.ctypeslib.as_array((ctypes.c_uint8 * size).in_dll(self.lib, "idn_weights"))
+    def _call(self, name: str) -> Any:
+        return getattr(self.lib, f"{self.own}_{name}")
+
+    def _forced(self) -> None:
+        """Another instruction set, for tests."""
+        if forced := os.environ.get("MFS_EDGE_IDN_CPU"):
+            self._check(self._call("set_cpu")(ctypes.byref(self.model), int(forced)))
 
     def __del__(self) -> None:
         if getattr(self, "pool", None):
-            self.lib.idn_pool_free(ctypes.c_void_p(self.pool))
+            self._call("pool_free")(ctypes.c_void_p(self.pool))
 
-    def feed(self, feeds: dict[str, Any]) -> None:
-        (self.image,) = (np.ascontiguousarray(value, self.image.dtype) for value in feeds.values())
+    def _pictures(self) -> tuple[Any, ...]:
+        """The arguments of ``run``."""
+        raise NotImplementedError
 
     def infer(self) -> None:
         if self.profile:
             return self._by_stage()
-        status = self.lib.idn_run_parallel(
-            *self._pictures(), ctypes.c_int(self.workers),
-            ctypes.cast(self.lib.idn_pool_parallel, ctypes.c_void_p), ctypes.c_void_p(self.pool),
-        )  # fmt: skip
-        return self._check(status)
+        return self._check(self._call("run_parallel")(*self._pictures(), *self._spread()))
 
-    def fetch(self) -> dict[str, Any]:
-        return {"swapped": self.swapped.copy(), "mask": self.mask.copy()}
+    def _spread(self) -> tuple[Any, ...]:
+        """The last arguments of whatever may run on several threads."""
+        calls = ctypes.cast(self._call("pool_parallel"), ctypes.c_void_p)
+        return ctypes.c_int(self.workers), calls, ctypes.c_void_p(self.pool)
 
     def coverage(self) -> None:
         """Everything is compiled."""
@@ -126,18 +122,121 @@ class Engine:
         name = CPUS[self.model.cpu].get(machine, "the compiler's own vectors")
         return f"{self.about['precision']} on {name}, compiled by {self.version}"
 
-    def switch(self, contents: dict[str, bytes]) -> None:
-        """The artefact with another identity in its weights; ``contents`` are its files, by their names."""
-        (weights,) = (data for name, data in contents.items() if name.endswith("idn.weights"))
-        size = min(self.own, len(weights))
-        self._set_identity(ctypes.c_char_p(weights), len(weights) - size, size)
-
     def cpus(self) -> list[int]:
         """The instruction sets that it can be told to use, see ``CPUS``; the best stays in use."""
         told, best = ctypes.byref(self.model), self.model.cpu
-        found = [code for code in sorted(CPUS) if not self.lib.idn_set_cpu(told, ctypes.c_int(code))]
-        self._check(self.lib.idn_set_cpu(told, ctypes.c_int(best)))
+        found = [code for code in sorted(CPUS) if not self._call("set_cpu")(told, ctypes.c_int(code))]
+        self._check(self._call("set_cpu")(told, ctypes.c_int(best)))
         return found
+
+    def _by_stage(self) -> None:
+        given, name = self._pictures(), ctypes.c_char_p()
+        for stage in range(self.about["stages"]):
+            started = time.perf_counter()
+            self._check(self._call("run_stage")(*given, ctypes.c_int(stage), ctypes.byref(name)))
+            spent = time.perf_counter() - started
+            if self.frames:  # the first frame is not steady
+                key = (name.value or b"").decode()
+                self.times[key] = self.times.get(key, 0.0) + spent
+        self.frames += 1
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise RuntimeError(self._call("error")(status).decode())
+
+
+class Engine(_Compiled):
+    """One model, one arena; ``threads`` - 1 helpers wait beside the caller. Of what enrols, an ``Enroller`` is made."""
+
+    def __new__(cls, path: str, threads: int = 0, profile: bool = False) -> Any:
+        if (Path(path) / f"{Enroller.own}.json").exists():
+            return Enroller(path, threads, profile)
+        return super().__new__(cls)
+
+    def __init__(self, path: str, threads: int = 0, profile: bool = False) -> None:
+        folder = Path(path)
+        self._load(folder, threads, profile)
+        self.weights = self._weights(folder)
+        self.model = _Model()
+        for name in ("identity_bytes", "expanded_bytes"):
+            self._call(name).restype = ctypes.c_size_t
+        self.kept = self.lib.idn_identity_bytes()
+        self.memory = _aligned(bytes(self.lib.idn_expanded_bytes()))
+        self.room = _sized(self.memory)
+        self._check(self.lib.idn_open(ctypes.byref(self.model), *_sized(self.weights), *self.room))
+        self._forced()
+        size, self.bytes = self.about["size"], self.about["io"] == "uint8"
+        shape = (1, size, size, 3) if self.bytes else (1, 3, size, size)
+        self.inputs = {"image": (shape, "uint8" if self.bytes else "float32")}
+        kind = np.uint8 if self.bytes else np.float32
+        self.image = np.zeros(shape, kind)
+        self.swapped = np.zeros(shape, kind)
+        self.mask = np.zeros((1, size, size, 1) if self.bytes else (1, 1, size, size), kind)
+        self.rooms: Any = None  # of whole frames
+
+    def _weights(self, folder: Path) -> Any:
+        """The bytes of the file, or what was compiled into the library."""
+        if not self.about["embedded"]:
+            return _aligned((folder / "idn.weights").read_bytes())
+        size = self.about["weights"]
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).in_dll(self.lib, "idn_weights"))
+
+    def feed(self, feeds: dict[str, Any]) -> None:
+        (self.image,) = (np.ascontiguousarray(value, self.image.dtype) for value in feeds.values())
+
+    def fetch(self) -> dict[str, Any]:
+        return {"swapped": self.swapped.copy(), "mask": self.mask.copy()}
+
+    def swap_frame(self, pixels: Any, landmarks: Any) -> dict[str, float]:
+        """Swap the face at ``landmarks`` in a whole frame, in place, by the parts of ``idn_swap_frame``.
+
+        What :meth:`feed` was given and :meth:`fetch` gives stay as they are.
+
+        Args:
+            pixels: uint8 [H, W, 3] RGB, of 2 to 32766 px a side; rows may have gaps between them.
+            landmarks: float64 [5, 2], pixels x, y: both eyes, the nose, both mouth corners, left to right.
+
+        Returns:
+            Milliseconds of "align", "network" and "paste".
+
+        Raises:
+            ValueError: the arrays are no such thing.
+            RuntimeError: no face can be there; nothing was written.
+        """
+        frame, points = _frame(pixels), np.ascontiguousarray(landmarks, np.float64)
+        if points.shape != (5, 2):
+            raise ValueError(f"landmarks are {list(points.shape)}, not [5, 2]")
+        matrix, (room, crop, mask), at = (ctypes.c_double * 6)(), self._frame_room(), ctypes.byref
+        self._check(self.lib.idn_affine(at(frame), _at(points), matrix))
+        placed, given = (at(self.model), at(frame), matrix), self._spread()
+        return {
+            "align": self._timed(self.lib.idn_align_parallel, *placed, at(crop), *given),
+            "network": self._timed(
+                self.lib.idn_run_parallel, at(self.model), at(crop), at(crop), at(mask), *_sized(self.arena), *given
+            ),
+            "paste": self._timed(self.lib.idn_paste_parallel, *placed, at(crop), at(mask), *_sized(room), *given),
+        }
+
+    def _frame_room(self) -> tuple[Any, _Image, _Image]:
+        """What a frame needs besides the arena, made once: of the paste, for the crop and for the mask."""
+        if self.rooms is None:
+            size = self.about["size"]
+            self.lib.idn_paste_bytes.restype = ctypes.c_size_t
+            arrays = [_aligned(bytes(n)) for n in (self.lib.idn_paste_bytes(), 3 * size * size, 4 * size * size)]
+            crop = _Image(arrays[1].ctypes.data, 3 * size, RGB8)
+            self.rooms = (arrays, (arrays[0], crop, _Image(arrays[2].ctypes.data, 4 * size, PLANES)))
+        return self.rooms[1]
+
+    def _timed(self, function: Any, *arguments: Any) -> float:
+        started = time.perf_counter_ns()
+        self._check(function(*arguments))
+        return (time.perf_counter_ns() - started) / 1e6
+
+    def switch(self, contents: dict[str, bytes]) -> None:
+        """The artefact with another identity in its weights; ``contents`` are its files, by their names."""
+        (weights,) = (data for name, data in contents.items() if name.endswith("idn.weights"))
+        size = min(self.kept, len(weights))
+        self._set_identity(ctypes.c_char_p(weights), len(weights) - size, size)
 
     def set_identity(self, data: bytes) -> None:
         """Another identity of the same base, between two frames; the library keeps nothing of ``data``."""
@@ -161,20 +260,32 @@ class Engine:
             ctypes.byref(self.model), *map(ctypes.byref, self.held), _at(self.arena), ctypes.c_size_t(self.arena.size)
         )  # fmt: skip
 
-    def _by_stage(self) -> None:
-        given, name = self._pictures(), ctypes.c_char_p()
-        for stage in range(self.about["stages"]):
-            started = time.perf_counter()
-            self._check(self.lib.idn_run_stage(*given, ctypes.c_int(stage), ctypes.byref(name)))
-            spent = time.perf_counter() - started
-            if self.frames:  # the first frame is not steady
-                key = (name.value or b"").decode()
-                self.times[key] = self.times.get(key, 0.0) + spent
-        self.frames += 1
 
-    def _check(self, status: int) -> None:
-        if status:
-            raise RuntimeError(self.lib.idn_error(status).decode())
+class Enroller(_Compiled):
+    """The same of what reads identities: ``crop`` [1, 3, S, S] in, ``payload`` [N] out. It holds none to switch."""
+
+    own = "enrol"
+
+    def __init__(self, path: str, threads: int = 0, profile: bool = False) -> None:
+        folder = Path(path)
+        self._load(folder, threads, profile)
+        self.weights, self.model = _mapped(folder / "enrol.weights"), _Reader()
+        self._check(self.lib.enrol_open(ctypes.byref(self.model), *_sized(self.weights)))
+        self._forced()
+        size, (gives,) = self.about["size"], self.about["gives"]
+        self.inputs = {"crop": ((1, 3, size, size), "float32")}
+        self.crop = np.zeros((1, 3, size, size), np.float32)
+        self.payload = np.zeros(gives["shape"], gives["dtype"])
+
+    def feed(self, feeds: dict[str, Any]) -> None:
+        (self.crop,) = (np.ascontiguousarray(value, np.float32) for value in feeds.values())
+
+    def fetch(self) -> dict[str, Any]:
+        return {"payload": self.payload.copy()}
+
+    def _pictures(self) -> tuple[Any, ...]:
+        self.held = _Image(self.crop.ctypes.data, 4 * self.about["size"], PLANES)
+        return ctypes.byref(self.model), ctypes.byref(self.held), *_sized(self.payload), *_sized(self.arena)
 
 
 def library(folder: Path) -> tuple[Path, str]:
@@ -197,8 +308,13 @@ def compiled(folder: Path, command: list[str], name: str, *, suffix: str) -> Pat
     Raises:
         RuntimeError: the compiler refuses the source, or cannot be started; with its words.
     """
-    sources = (*SOURCES, *(name for name in EMBEDDED if (folder / name).exists()))
-    source = [(folder / name).read_bytes() for name in (*sources, "idn.h", "idn_pool.h")]
+    own = Enroller.own if (folder / f"{Enroller.own}.json").exists() else Engine.own
+    sources, headers = (
+        [name.format(own) for name in always]
+        + [found for name in perhaps if (folder / (found := name.format(own))).exists()]
+        for always, perhaps in zip((SOURCES, HEADERS), FURTHER)  # noqa: B905  # Python 3.9
+    )
+    source = [(folder / name).read_bytes() for name in (*sources, *headers)]
     key = hashlib.sha256(b"\0".join([*source, " ".join([*command, *FLAGS]).encode(), name.encode()])).hexdigest()[:24]
     place = cache() / f"{key}{suffix}"
     if not place.exists():
@@ -263,8 +379,25 @@ def _aligned(data: bytes) -> Any:
     return room[start : start + len(data)]
 
 
+def _mapped(file: Path) -> Any:
+    """The bytes of ``file``, read as they are needed; pages are aligned."""
+    return np.memmap(file, np.uint8, "r")
+
+
 def _at(array: Any) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
+
+
+def _frame(pixels: Any) -> _Frame:
+    """How the C is told of it."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.strides[1:] != (3, 1):
+        told = f"{pixels.dtype} {list(pixels.shape)} with strides {pixels.strides}"
+        raise ValueError(f"a frame is uint8 [H, W, 3] RGB, each row in one piece, not {told}")
+    if not pixels.flags.writeable or pixels.strides[0] < 0:
+        raise ValueError("a frame is swapped in place, from its first row down; give a copy of it")
+    height, width, _ = pixels.shape
+    stride = pixels.strides[0] if height > 1 else 3 * width
+    return _Frame((pixels.ctypes.data, None, None), (stride, 0, 0), width, height, RGB8, 0)
 
 
 def _sized(array: Any) -> tuple[ctypes.c_void_p, ctypes.c_size_t]:

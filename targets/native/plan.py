@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from .schedule import Network, Pair
 
@@ -143,7 +144,7 @@ def make(network: Network) -> Plan:
         shown = out
     stages.append(_tail(network, value, shown))
     _live(stages, maps, (value, shown))
-    _place(maps)
+    place(maps)
     return Plan(network, tuple(stages), tuple(maps), small(network, shown.width))
 
 
@@ -249,9 +250,20 @@ def _live(stages: Sequence[Stage], maps: Iterable[Map], until_end: Iterable[Map]
         map_.last = len(stages) - 1
 
 
-def _place(maps: Iterable[Map]) -> None:
+class Placed(Protocol):
+    """What needs a place in the arena."""
+
+    first: int  # stage that writes it
+    last: int  # stage that reads it last
+    offset: int  # floats
+
+    @property
+    def floats(self) -> int: ...
+
+
+def place(maps: Iterable[Placed]) -> None:
     """Largest first, each at the lowest place that none alive at the same time covers."""
-    placed: list[Map] = []
+    placed: list[Placed] = []
     for map_ in sorted(maps, key=lambda m: -m.floats):
         others = sorted((o for o in placed if o.first <= map_.last and map_.first <= o.last), key=lambda o: o.offset)
         offset = 0

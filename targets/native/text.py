@@ -12,7 +12,7 @@ from mfs_edge.base.version import __version__
 
 from .plan import Plan, Stage, rounded
 from .schedule import Network
-from .tiles import ISAS, Isa, split
+from .tiles import ISAS, MIXERS, Isa, split
 from .weights import Weights
 
 HERE = Path(__file__).parent
@@ -47,6 +47,21 @@ def header(plan: Plan, weights: Weights, precision: str, *, embedded: bool) -> s
     """``idn.h``."""
     about = {"net": plan.network, "plan": plan, "weights": weights, "version": __version__, "precision": precision}
     text: str = environment().get_template("idn.h.j2").render(embedded=embedded, **about)
+    return text + "\n"
+
+
+def frame(size: int) -> str:
+    """``idn_frame.c``, for crops of ``size`` px."""
+    border = [max(0, min(min(i, size - 1 - i) - 4, 11, size - 20)) for i in range(size)]
+    lines = [", ".join(map(str, border[at : at + 32])) for at in range(0, size, 32)]
+    sections = [*((isa.name, isa) for isa in MIXERS if isa.attribute), ("base", None)]
+    about = {
+        "isas": MIXERS,
+        "sections": sections,
+        "border": ",\n".join(f"  {line}" for line in lines),
+        "version": __version__,
+    }
+    text: str = environment().get_template("idn_frame.c.j2").render(**about)
     return text + "\n"
 
 

@@ -102,6 +102,28 @@ ISAS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Mixer:
+    """How whole frames are mixed on one instruction set: eight numbers of 16 bits at once."""
+
+    name: str  # suffix of its functions
+    title: str
+    guard: str  # of the preprocessor
+    times: str  # a * b / 2^15 of int16, within 2 of it; 0 where either is
+    attribute: str = ""  # what a function needs to be compiled for it
+
+
+MIXERS = (
+    Mixer("avx2", "x86-64 with AVX2", "IDN_X86", "(v8s)_mm_mulhrs_epi16((__m128i)(a), (__m128i)(b))",
+        'target("avx2,fma")'),
+    Mixer("sse2", "every x86-64", "IDN_X86", "(v8s)_mm_slli_epi16(_mm_mulhi_epi16((__m128i)(a), (__m128i)(b)), 1)"),
+    Mixer("neon", "64-bit Arm", "IDN_ARM64", "(v8s)vqrdmulhq_s16((int16x8_t)(a), (int16x8_t)(b))"),
+    Mixer("wasm", "WebAssembly with SIMD", "IDN_WASM", "(v8s)wasm_i16x8_q15mulr_sat((v128_t)(a), (v128_t)(b))"),
+    Mixer("any", "any other processor", "IDN_OTHER",
+        "__builtin_convertvector((IDN_INTS(a) * IDN_INTS(b) + 16384) >> 15, v8s)"),
+)  # fmt: skip
+
+
 def split(total: int, most: int) -> list[int]:
     """``total`` in as few parts of at most ``most`` as it takes, none shorter than another by more than one."""
     count = -(-total // most)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from mfs_edge.base.errors import DeviceError, InputError
-from mfs_edge.base.printable import printable, styled
+from mfs_edge.base.printable import counted, printable, styled
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,12 @@ def test_markup_is_letters(text: str) -> None:
     with console.capture() as caught:
         console.print(styled(("Next: ", "dim"), text, (text, "bold")))
     assert caught.get().replace("\x1b[2m", "").replace("\x1b[1m", "").replace("\x1b[0m", "") == f"Next: {text}{text}\n"
+
+
+def test_one_and_many() -> None:
+    assert [counted(number, "frame") for number in (0, 1, 2, 3000)] == [
+        "0 frames",
+        "1 frame",
+        "2 frames",
+        "3,000 frames",
+    ]

@@ -71,7 +71,8 @@ def test_inspect_and_doctor_load_no_torch(command: str, identity_file: Path) -> 
     arguments = ["inspect", str(identity_file)] if command == "inspect" else ["doctor"]
     script = (
         f"import sys\nfrom mfs_edge.cli import main as cli\ntry: cli.cli({arguments!r})\nexcept SystemExit: pass\n"
-        "print('LOADED', [m for m in ('torch', 'coremltools', 'openvino', 'ai_edge_litert') if m in sys.modules])"
+        "heavy = ('torch', 'coremltools', 'openvino', 'ai_edge_litert', 'c2pa', 'cryptography')\n"
+        "print('LOADED', [m for m in heavy if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "LOADED []" in result.stdout

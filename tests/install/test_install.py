@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -125,3 +127,52 @@ def test_sealed_packs_need_the_base_and_their_extra(install: Install, resolution
         "assert sealed.open_(packed, [str(key)]) == b'a pack'\n"
     )
     called(there.python, "-c", script, folder=there.folder)
+
+
+@resolutions
+def test_packs_by_a_cluster_and_by_processes_are_the_same(
+    install: Install, identity_file: Path, resolution: str
+) -> None:
+    there = install("cluster", resolution=resolution)
+    there.succeeds("compile", "--identity", identity_file, "--size", str(SIZE), "--no-verify", "--out", "build")
+    people = there.folder / "people"
+    people.mkdir()
+    for number in range(4):
+        shutil.copy(identity_file, people / f"{number}.npy")
+    script = (
+        "import distributed\n"
+        "from pathlib import Path\n"
+        "from mfs_edge import pack\n"
+        "if __name__ == '__main__':\n"
+        "    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:\n"
+        "        pack.make(base='build', identities='people', out='a', dask=cluster.scheduler_address)\n"
+        "    pack.make(base='build', identities='people', out='b', jobs=2)\n"
+        "    found = [{p.name: p.read_bytes() for p in Path(out).iterdir()} for out in 'ab']\n"
+        "    assert found[0] == found[1] and len(found[0]) == 4\n"
+    )
+    (there.folder / "script.py").write_text(script)
+    called(there.python, "script.py", folder=there.folder)
+
+
+@resolutions
+def test_swapping_needs_its_extra_and_no_compiler(
+    install: Install, identity_file: Path, tmp_path: Path, resolution: str
+) -> None:
+    """A photo with landmarks; what comes out says so, and is read back."""
+    import mfs_edge
+    from mfs_edge import sample
+
+    there = install("swap", resolution=resolution)
+    assert {"torch", "onnx", "onnx-ir", "onnxruntime", "av"}.isdisjoint(there.modules())
+    assert not there.json("doctor")["problems"]
+    mfs_edge.compile(identity=identity_file, target="tflite", out=tmp_path / "build", verify=False)
+    landmarks = json.loads((sample.FACES / "landmarks.json").read_text())["target_00"]
+    (tmp_path / "points.json").write_text(json.dumps(landmarks))
+    given = ("--artefact", tmp_path / "build", "--landmarks", tmp_path / "points.json")
+    (file,) = there.json("swap", sample.FACES / "target_00.png", "out.png", *given)["files"]
+    assert file["status"] == "swapped"
+    assert "valid" in there.json("inspect", "out.png")["manifest"]
+    (tmp_path / "film.mp4").write_bytes(b"a film")
+    assert "mfs-edge[video]" in there.refuses(3, "swap", tmp_path / "film.mp4", "out.mp4", *given)
+    photo = (sample.FACES / "target_00.png", "b.png", "--artefact", tmp_path / "build")
+    assert "mfs-edge face-models" in there.refuses(2, "swap", *photo, "--face-models", tmp_path)

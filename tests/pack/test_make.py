@@ -203,7 +203,36 @@ def test_the_command_line_and_python_are_one(command: str) -> None:
     assert options == set(inspect.signature(getattr(packs, command)).parameters) - {"steps"}
 
 
-# --- a cluster -----------------------------------------------------------------------------
+@pytest.mark.parametrize(("identities", "told"), [(1, "over one identity"), (3, "over 3 identities"), (8, "")])
+def test_a_base_of_few_in_integers_is_told_of(
+    identities: int, told: str, built: Path, crowd: Path, tmp_path: Path
+) -> None:
+    base = shutil.copytree(built, tmp_path / "base")
+    recorded = manifest.read(base / "manifest.json")
+    seen = {"identities": identities, "precision": "int8"}
+    records = tuple(record.model_copy(update=seen) for record in recorded.artefacts)
+    (base / "manifest.json").write_text(recorded.model_copy(update={"artefacts": records}).model_dump_json())
+    steps = Recorded()
+    packs.make(base=base, identity=crowd / "person00.npy", out=tmp_path / "out", steps=steps)
+    found = [note for note in steps.notes if "others swap much worse" in note]
+    assert len(found) == (ARTEFACTS if told else 0)
+    assert all(told in note for note in found)
+
+
+# --- workers that are killed ---------------------------------------------------------------
+
+
+@pytest.fixture
+def many(wanted: dict[str, bytes], crowd: Path, tmp_path: Path) -> tuple[Path, dict[str, bytes]]:
+    """60 identities, each of the crowd's five times, so that work is left whenever a kill comes; and their packs."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    expected = {}
+    for number in range(60):
+        one, person = f"one{number:02}", f"person{number % 12:02}"
+        shutil.copy(crowd / f"{person}.npy", folder / f"{one}.npy")
+        expected |= {n.replace(person, one): data for n, data in wanted.items() if n.startswith(f"{person}-")}
+    return folder, expected
 
 
 @pytest.fixture
@@ -239,14 +268,12 @@ def _wait(happened: object, seconds: float = 60) -> None:
 
 
 def test_a_cluster_loses_nothing_when_a_worker_is_killed(
-    scheduler: tuple[str, list[subprocess.Popen[bytes]]], wanted: dict[str, bytes], built: Path, crowd: Path,
+    scheduler: tuple[str, list[subprocess.Popen[bytes]]], many: tuple[Path, dict[str, bytes]], built: Path,
     tmp_path: Path,
 ) -> None:  # fmt: skip
     address, workers = scheduler
-    folder, out = tmp_path / "many", tmp_path / "out"
-    folder.mkdir()
-    for number in range(60):
-        shutil.copy(crowd / f"person{number % 12:02}.npy", folder / f"one{number:02}.npy")
+    folder, expected = many
+    out = tmp_path / "out"
 
     def kill() -> None:
         _wait(lambda: out.exists() and len(list(out.glob("*.pack"))) >= 6)
@@ -258,22 +285,18 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(
     killer.join()
     assert workers[0].wait() == -signal.SIGKILL
     assert (len(result.packs), result.failed) == (60 * ARTEFACTS, {})
-    expected = {
-        name.replace(f"person{number % 12:02}", f"one{number:02}"): data
-        for number in range(60)
-        for name, data in wanted.items()
-        if name.startswith(f"person{number % 12:02}-")
-    }
     assert contents(out) == expected
 
 
 def test_processes_here_lose_nothing_when_one_is_killed(
-    wanted: dict[str, bytes], built: Path, crowd: Path, tmp_path: Path
+    many: tuple[Path, dict[str, bytes]], built: Path, tmp_path: Path
 ) -> None:
+    folder, expected = many
+    out = tmp_path / "out"
     killed: list[int] = []
 
     def kill() -> None:
-        _wait(lambda: len(list(tmp_path.glob("*.pack"))) >= 3)
+        _wait(lambda: len(list(out.glob("*.pack"))) >= 3)
         for child in psutil.Process().children(recursive=True):
             if "loky" in " ".join(child.cmdline()) and "resource_tracker" not in " ".join(child.cmdline()):
                 child.send_signal(signal.SIGKILL)
@@ -283,9 +306,9 @@ def test_processes_here_lose_nothing_when_one_is_killed(
     killer = threading.Thread(target=kill)
     killer.start()
     steps = Recorded()
-    result = packs.make(base=built, identities=crowd, out=tmp_path, jobs=2, steps=steps)
+    result = packs.make(base=built, identities=folder, out=out, jobs=2, steps=steps)
     killer.join()
     assert killed
     assert result.failed == {}
-    assert contents(tmp_path) == wanted
+    assert contents(out) == expected
     assert any("a worker was killed" in note for note in steps.notes)

@@ -15,8 +15,7 @@ from mfs_edge import target
 from mfs_edge.base import frames
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
-from mfs_edge.pack import container
-from mfs_edge.pack.apply import apply, contents, result
+from mfs_edge.pack.apply import apply, filled
 from mfs_edge.pack.make import make
 
 SIZE = 64
@@ -33,12 +32,6 @@ class Base:
     path: Path
     packs: tuple[Path, ...]
     contents: tuple[dict[str, bytes], ...]
-
-
-def filled(base: Path, pack: Path) -> dict[str, bytes]:
-    """What an app has in its memory after applying ``pack``."""
-    opened = container.read(pack)
-    return result(opened, contents(opened, base, pack), pack)
 
 
 @pytest.fixture(scope="module")

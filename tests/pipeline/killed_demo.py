@@ -21,14 +21,18 @@ from tests.bundle import made
 from tests.bundle.killed import Countdown, in_child
 
 FORMS = ("openvino",)
+VIDEOS = tuple(f"{demo.film.FOLDER}/{name}" for name in (demo.film.DRAWN, demo.film.PICTURE))
 
 
 def publish(out: Path, whose: str, ready: Callable[[], object] = lambda: None) -> None:
-    """Both identities' folders, the sheet and the identities, of one run; ``ready`` is called once they are made."""
+    """Two folders, the sheet, the identities and the videos of one run; ``ready`` is called once they are made."""
     with bundle.staging(out) as stage:
         beside = bundle.beside(stage)
         (beside / demo.IDENTITIES).mkdir(parents=True)
         (beside / demo.SHEET).write_text(whose)
+        (beside / demo.film.FOLDER).mkdir()
+        for name in VIDEOS:
+            (beside / name).write_text(whose)
         results = []
         for name in demo.FOLDERS[:2]:
             (beside / demo.IDENTITIES / f"{name}.npy").write_text(whose)
@@ -50,7 +54,7 @@ def whole(out: Path, whose: str) -> str | None:
     names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     inside = {name for form in FORMS for name in made.contents(form, whose)} | {bundle.MANIFEST}
     wanted = {f"{folder}/{name}" for folder in demo.FOLDERS[:2] for name in inside}
-    others = {demo.SHEET, *(f"{demo.IDENTITIES}/{folder}.npy" for folder in demo.FOLDERS[:2])}
+    others = {demo.SHEET, *VIDEOS, *(f"{demo.IDENTITIES}/{folder}.npy" for folder in demo.FOLDERS[:2])}
     if names != wanted | others | {bundle.MANIFEST}:
         return f"holds {sorted(names)}"
     for folder in (out, *(out / name for name in demo.FOLDERS[:2])):

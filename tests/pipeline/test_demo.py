@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -10,18 +11,29 @@ import urllib.request
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+from rich.console import Console
 
 from mfs_edge import bundle
+from mfs_edge.about import inspection
+from mfs_edge.base import images
 from mfs_edge.base.errors import InputError, MissingDependency, OutputError
 from mfs_edge.base.progress import Recorded
 from mfs_edge.bundle.manifest import read
+from mfs_edge.cli import show
+from mfs_edge.face.models import VARIABLE, Models
+from mfs_edge.pipeline import compile as pipeline
 from mfs_edge.pipeline import demo as run
-from mfs_edge.pipeline import site
+from mfs_edge.pipeline import film, site
+from mfs_edge.sample import film as drawing
+from tests.swap.video.films import seen
+
+RUN_HERE = {"c", "onnx", "openvino", "tflite", "web"}
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> run.DemoResult:
+def result(tmp_path_factory: pytest.TempPathFactory, face_models: Models) -> run.DemoResult:
     return run.demo(tmp_path_factory.mktemp("demo") / "out", overwrite=False, steps=Recorded())
 
 
@@ -99,3 +111,92 @@ def test_a_detector_that_lacks_something_is_told_before_any_work(tmp_path: Path)
     with pytest.raises(InputError, match=r"npm install @litertjs/core"):
         run.demo(tmp_path / "out", overwrite=False, detector=tmp_path, steps=Recorded())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_that_name_which_is_somebody_elses_stays(tmp_path: Path) -> None:
+    (tmp_path / film.FOLDER).mkdir()
+    with pytest.raises(OutputError, match=film.FOLDER):
+        run.demo(tmp_path, overwrite=False, steps=Recorded())
+    assert [path.name for path in tmp_path.iterdir()] == [film.FOLDER]
+
+
+def test_each_target_that_runs_here_swaps_the_drawn_video(result: run.DemoResult) -> None:
+    """As many frames at the same times, the tone bit for bit, and a face that is another in every one of them."""
+    before = seen(result.out / film.FOLDER / film.DRAWN, pictures=True)
+    assert len(before.times) == drawing.FRAMES
+    assert before.packets[0]
+    ran = {one.target: one for one in result.film if one.video}
+    assert ran.keys() == RUN_HERE
+    points = json.loads((result.out / film.FOLDER / film.POINTS).read_text())
+    for one in ran.values():
+        after = seen(result.out / one.video, pictures=True)
+        assert after.times == before.times
+        assert after.packets == before.packets
+        for old, new, [five] in zip(before.pictures, after.pictures, points, strict=True):
+            changed = np.abs(new.astype(int) - old).mean(axis=2)
+            x, y = np.rint(five[2]).astype(int)
+            assert changed[y - 15 : y + 15, x - 15 : x + 15].mean() > 8
+            assert changed[:, 480:][:40].mean() < 3, "the upper right corner is never the face's"
+        assert one.frames == drawing.FRAMES
+        assert one.rate is not None
+        assert [stage.stage for stage in one.stages] == ["decode", "detect", "align", "network", "paste", "encode"]
+    facts = inspection.inspect(result.out / ran["onnx"].video).facts
+    assert facts["manifest"].startswith("valid")
+
+
+def test_core_ml_is_said_not_to_have_run(result: run.DemoResult) -> None:
+    (coreml,) = (one for one in result.film if one.target == "coreml")
+    assert (coreml.video, coreml.rate) == ("", None)
+    assert coreml.reason == "not run: needs macOS"
+
+
+def test_a_whole_frame_before_and_after(result: run.DemoResult) -> None:
+    assert result.picture is not None
+    picture = images.read_rgb(result.picture)
+    assert picture.shape == (drawing.HEIGHT, 2 * drawing.WIDTH + 8, 3)
+    before, after = (picture[:, part].astype(int) for part in (slice(640), slice(648, None)))
+    drawn, five = list(drawing.frames())[film.SHOWN]
+    assert np.abs(before - drawn).mean() < 3
+    x, y = np.rint(five[2]).astype(int)
+    assert np.abs(after - before)[y - 15 : y + 15, x - 15 : x + 15].mean() > 8
+
+
+def test_what_is_printed(result: run.DemoResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr(show, "_console", lambda: Console(file=told, width=160, markup=False, highlight=False))
+    show.demonstrated(result, seconds={}, notes=[], json=False)
+    assert "the drawn video, 50 frames: ms per frame of each stage" in told.getvalue()
+    for words in ("frames/s", "network", "video/drawn-c.mp4", "not run: needs macOS", film.PICTURE):
+        assert words in told.getvalue()
+    assert json.loads(json.dumps(result.as_json(), default=str))["video"][0]["frames_per_second"]
+
+
+def test_without_pyav_it_says_what_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    notes: list[str] = []
+    assert film.Screening.prepared(notes.append) is None
+    (line,) = notes
+    assert line.startswith("the drawn video is left out: av is needed")
+    assert line.endswith("pip install 'mfs-edge[video]'")
+
+
+def test_without_the_models_the_known_landmarks_are_given(
+    result: run.DemoResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it says so; a folder of models that was named and is empty is refused before any work."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(InputError, match="face_detection_short_range"):
+        run.demo(tmp_path / "demo", overwrite=False, steps=Recorded())
+    assert not (tmp_path / "demo").exists()
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    notes: list[str] = []
+    screening = film.Screening.prepared(notes.append)
+    assert screening == film.Screening(given=True)
+    assert "mfs-edge face-models" in notes[0]
+    folder = result.out / run.FOLDERS[run.FILMED]
+    manifest = read(folder / bundle.MANIFEST)
+    one = manifest.model_copy(update={"artefacts": [a for a in manifest.artefacts if a.target == "tflite"]})
+    (done,) = screening.show(tmp_path, pipeline.Result(folder, one), steps=Recorded(), known=())
+    assert done.frames == drawing.FRAMES
+    assert (tmp_path / done.video).exists()

@@ -65,7 +65,6 @@ def test_an_artefact_is_written_recorded_and_proven(
         ({"base": "nowhere"}, InputError, "nowhere"),
         ({"precision": "fp8"}, UsageError, "fp32, fp16, int8"),
         ({"precision": "int8-mixed"}, UsageError, "fp32, fp16, int8"),
-        ({"target": "c"}, UsageError, "target c has no enrolment"),
         ({"target": "tensorrt"}, UsageError, "unknown"),
         ({"min_psnr": -1}, UsageError, "--min-psnr"),
         ({"sha256": "ab"}, UsageError, "64 hexadecimal"),
@@ -80,6 +79,15 @@ def test_what_cannot_be_done_is_refused(
     given = {"base": base, "arcface": demo_arcface, "checkpoint": demo_iin, "out": tmp_path / "enrol"} | change
     with pytest.raises(kind, match=said):
         mfs_edge.enrol(**given)
+    assert not (tmp_path / "enrol").exists()
+
+
+def test_a_target_without_enrolment_is_told(
+    base: Path, demo_arcface: Checkpoint, demo_iin: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(target.get("onnx")), "enrolment", ("fp16",))
+    with pytest.raises(UsageError, match=r"target onnx has no enrolment with --precision fp32; it offers fp16"):
+        mfs_edge.enrol(base=base, arcface=demo_arcface, checkpoint=demo_iin, out=tmp_path / "enrol")
     assert not (tmp_path / "enrol").exists()
 
 

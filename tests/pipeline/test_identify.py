@@ -14,6 +14,7 @@ from mfs_edge.base import files, images
 from mfs_edge.base.errors import IdentityError, OutputError, UsageError
 from mfs_edge.base.progress import Recorded
 from mfs_edge.cli.main import cli
+from mfs_edge.face.models import Models
 from mfs_edge.load.checkpoint import save_safetensors
 from mfs_edge.pipeline.identify import Identified, identify
 from mfs_edge.sample import FACES, weights
@@ -123,3 +124,55 @@ def test_the_command_tells_what_it_understood(photo: tuple[Path, Path], arcface:
     assert found["preview"] is None
     assert found["picture_sha256"] == files.sha256(photo[0])
     assert len(found["landmarks"]) == 5
+
+
+AUTO = Path("auto")
+
+
+def test_the_face_of_a_photo_is_found(photo: tuple[Path, Path], arcface: Path, face_models: Models) -> None:
+    """The crop is that of its landmarks, but for what a detector is off."""
+    out = photo[0].with_name("found.npy")
+    folder = face_models.detector.parent
+    found = identify(
+        photo[0], arcface=arcface, landmarks=AUTO, out=out, overwrite=False, steps=Recorded(), face_models=folder
+    )
+    scene = scenes.drawn(3, face=200, roll=12)
+    off = np.hypot(*(np.array(found.record.landmarks) - scene.landmarks).T)
+    assert off.max() < 0.12 * found.record.eye_distance
+    assert found.record.likeness > 0.5
+
+
+def test_the_one_that_is_meant_must_be_clear(
+    arcface: Path, face_models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MFS_EDGE_FACE_MODELS", str(face_models.detector.parent))
+    face = scenes.portrait().image
+    images.write_rgb(tmp_path / "two.png", np.hstack([face, face[:, ::-1]]))
+    images.write_rgb(tmp_path / "none.png", np.full((300, 400, 3), 90, np.uint8))
+    with pytest.raises(IdentityError, match=r"two\.png: 2 faces were found \(at .*cut out the one"):
+        identified(tmp_path / "two.png", arcface, tmp_path / "id.npy", AUTO)
+    with pytest.raises(IdentityError, match=r"none\.png: no face was found; give its five points"):
+        identified(tmp_path / "none.png", arcface, tmp_path / "id.npy", AUTO)
+    with pytest.raises(UsageError, match="of use with --landmarks auto only"):
+        identify(
+            *(tmp_path / "two.png",), arcface=arcface, landmarks=None, out=tmp_path / "id.npy", overwrite=False,
+            steps=Recorded(), face_models=tmp_path,
+        )  # fmt: skip
+    AUTO.write_text("1 2")
+    with pytest.raises(UsageError, match="auto: is also a file here"):
+        identified(tmp_path / "two.png", arcface, tmp_path / "id.npy", AUTO)
+    assert names(tmp_path) == {"two.png", "none.png", "auto"}
+
+
+def test_models_that_were_never_fetched(
+    arcface: Path, photo: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MFS_EDGE_FACE_MODELS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    result = CliRunner().invoke(
+        cli,
+        ["identity", str(photo[0]), "--arcface", str(arcface), "--landmarks", "auto", "-o", str(tmp_path / "a.npy")],
+    )
+    assert result.exit_code == 3
+    assert "mfs-edge face-models" in result.output

@@ -1,4 +1,4 @@
-"""A third party's target, installed from outside: compiled, verified, inspected and benched, nothing edited here.
+"""A third party's target, installed from outside: compiled, verified, inspected, benched, swapped with, nothing edited.
 
 The folder beside this file is the worked example of CONTRIBUTING's "Add a target".
 """
@@ -87,6 +87,20 @@ def test_doctor_and_help_know_it(run: Installed) -> None:
     assert target["emits"]
     assert target["runs"]
     assert any("compressed" in str(option) for option in target["options"])
+
+
+def test_it_swaps_a_face(run: Installed) -> None:
+    from mfs_edge import sample
+
+    options = ("--identity", "id.npy", "--target", "npz", "--out", "large", "--no-verify")
+    assert run("compile", *options).returncode == 0
+    shutil.copy(sample.FACES / "target_00.png", run.folder / "face.png")
+    np.savetxt(run.folder / "face.txt", json.loads((sample.FACES / "landmarks.json").read_text())["target_00"])
+    done = run("swap", "face.png", "swapped.png", "--artefact", "large", "--landmarks", "face.txt", "--json")
+    assert done.returncode == 0, done.stderr
+    (file,) = json.loads(done.stdout)["files"]
+    assert (file["swapped"], file["made"]["target"]) == (1, "npz")
+    assert (run.folder / "swapped.png").exists()
 
 
 def test_it_is_benched_here_and_over_ssh(run: Installed, built: Path, sshd: Server, python: str) -> None:

@@ -41,6 +41,7 @@ class Request:
     profile: bool = True  # per layer, in a session of its own
     # Artefact -> its files with another identity in them, by their names beside it, to be switched to and from.
     switched: Mapping[Path, Mapping[str, bytes]] = field(default_factory=dict)
+    frame: tuple[int, int] | None = None  # width and height of whole frames to be swapped; None: aligned crops
 
     def quick(self) -> Request:
         """For one of many paired processes: many short ones beat few long ones.
@@ -83,6 +84,7 @@ class Device(Protocol):
 
     name: str  # as given to --device
     host: str  # devices with the same host take turns; others run in parallel
+    # One that can time whole frames (Request.frame) also has ``whole_frames = True``.
 
     def check(self) -> None:
         """Before any work: is it there?

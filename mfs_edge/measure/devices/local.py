@@ -20,6 +20,7 @@ class LocalDevice:
 
     name = "local"
     host = THIS_MACHINE
+    whole_frames = True
 
     def __init__(self, *, units: str | None = None) -> None:
         self.units = units
@@ -32,15 +33,16 @@ class LocalDevice:
         return f"{reason}; copy it to a machine that can, or give --device ssh:USER@HOST" if reason else None
 
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
-        taken = luggage.pack(artefact, request.switched.get(artefact))
+        taken = luggage.pack(artefact, request.switched.get(artefact), request.frame)
         with files.temporary_folder() as folder:
             for name, content in taken.files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
             given = talk.arguments(str(artefact.resolve()), taken, request)
             if self.units:
                 given.append(f"--units={self.units}")
             ended = talk.converse([sys.executable, "runner.py", *given], watch, folder=str(folder))
-        return talk.observation(ended, where=self.name, artefact=artefact.name)
+        return talk.observation(ended, where=self.name, artefact=artefact.name, frame=request.frame)
 
 
 @device("local", "local")

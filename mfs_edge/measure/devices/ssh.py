@@ -53,6 +53,8 @@ _REASONS = (
 class SshDevice:
     """See ``devices.Device``."""
 
+    whole_frames = True
+
     def __init__(self, address: str, *, python: str) -> None:
         self.address = parse(address)
         self.name = f"ssh:{address}"
@@ -85,7 +87,7 @@ class SshDevice:
         ended = talk.converse(remote, watch, feed=feed)
         if ended.result is None and ended.error is None:
             raise self._lost(ended, doing=f"measuring {artefact.name}")
-        return talk.observation(ended, where=self.name, artefact=artefact.name)
+        return talk.observation(ended, where=self.name, artefact=artefact.name, frame=request.frame)
 
     def _machine(self) -> target.Machine:
         """What is there, to be compiled for."""
@@ -103,7 +105,7 @@ class SshDevice:
 
     def _packed(self, artefact: Path, request: Request) -> tuple[dict[str, object], list[bytes]]:
         """What the agent is told, and the files that follow."""
-        taken = luggage.pack(artefact, request.switched.get(artefact))
+        taken = luggage.pack(artefact, request.switched.get(artefact), request.frame)
         # In a folder of its own: whatever its name, it is none of ours and no option.
         machine = self._machine() if target.of_file(artefact).compiled else None
         members = {f"{_FOLDER}/{name}": content for name, content in luggage.contents(artefact, machine).items()}

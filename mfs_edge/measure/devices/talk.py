@@ -19,7 +19,7 @@ from mfs_edge.base.errors import DeviceError, InputError, MissingDependency, Usa
 from mfs_edge.base.reasons import reason_in
 from mfs_edge.measure.devices import Cancelled, Request, Watch
 from mfs_edge.measure.luggage import Luggage
-from mfs_edge.measure.results import Coverage, Latency, Layer, Machine, Observation, Picture, Switches
+from mfs_edge.measure.results import Coverage, Latency, Layer, Machine, Observation, Picture, Switches, WholeFrame
 from mfs_edge.measure.runner import PREFIX
 
 STALL = 300.0  # s without a word; loading a large model on a slow device is silent
@@ -181,8 +181,8 @@ def finished(ended: Ended, *, where: str, artefact: str) -> dict[str, Any]:
     return ended.result
 
 
-def observation(ended: Ended, *, where: str, artefact: str) -> Observation:
-    """What a finished runner found; raises as :func:`finished`."""
+def observation(ended: Ended, *, where: str, artefact: str, frame: tuple[int, int] | None = None) -> Observation:
+    """What a finished runner found, of whole frames if it was asked for ``frame``; raises as :func:`finished`."""
     found = finished(ended, where=where, artefact=artefact)
     return Observation(
         machine=Machine(**found["machine"]),
@@ -193,6 +193,7 @@ def observation(ended: Ended, *, where: str, artefact: str) -> Observation:
             warmup_runs=found["warmup_runs"],
         ),
         switches=Switches.of(**found["switches"]) if found["switches"] else None,
+        frame=WholeFrame.of(*frame, **found["frame"]) if frame else None,
         picture=Picture(**found["picture"]) if found["picture"] else None,
         coverage=Coverage(**found["coverage"]) if found["coverage"] else None,
         peak_rss_bytes=found["peak_rss_bytes"],

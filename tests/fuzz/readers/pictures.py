@@ -94,3 +94,21 @@ PHOTO = sample.target(0)
 @reader("landmarks", file="points.json", samples=_points, structures=[texts.as_json], share=2)
 def read_landmarks(path: Path) -> None:
     landmarks.check(landmarks.in_pixels(landmark_files.read(path), 224, 224), PHOTO, "photo.png")
+
+
+def _frames() -> list[Sample]:
+    """Faces of a video's frames, in every form that is read."""
+    five = [[75.5, 100.25], [150, 99.5], [112, 140], [80.125, 180], [145, 179]]
+    held = [
+        [[five, five], [], [five]],
+        [five, None, five],
+        {"frames": [[{"kps": five}], []]},
+        {"0": [five], "12": five},
+        [{"frame": 3, "faces": [five]}, {"frame": 0, "faces": []}],
+    ]
+    return [Sample(json.dumps(value).encode()) for value in held]
+
+
+@reader("landmarks of frames", file="points.json", samples=_frames, structures=[texts.as_json])
+def read_frames(path: Path) -> None:
+    landmark_files.read_frames(path)

@@ -30,11 +30,22 @@ def parts(folder: Path) -> tuple[str, str]:
 def test_every_error_is_told(folder: Path) -> None:
     manual, declarations = parts(folder)
     declared = re.findall(r"^  (IDN_E\w+) = -\d+", declarations, re.M)
-    assert len(declared) == 16
-    told = re.findall(r"^     (IDN_E\w+)  ", manual, re.M)
+    assert len(declared) == 20
+    told = re.findall(r"^     (IDN_E\w+)(?:  .*)?$", manual, re.M)
     assert told == declared
-    returned = set(re.findall(r"\bIDN_E[A-Z]+\b", (folder / "idn.c").read_text()))
+    sources = "".join((folder / name).read_text() for name in ("idn.c", "idn_frame.c"))
+    returned = set(re.findall(r"\bIDN_E[A-Z]+\b", sources))
     assert returned == set(declared)
+
+
+def test_the_errors_of_frames_are_told_beside_them(folder: Path) -> None:
+    manual, _, declarations = (folder / "idn_frame.h").read_text().partition("#ifndef IDN_FRAME_H")
+    told = re.findall(r"^     (IDN_E\w+)  ", manual, re.M)
+    assert told == ["IDN_EFRAME", "IDN_EFORMAT", "IDN_EARENA", "IDN_ELANDMARKS", "IDN_EMIRRORED", "IDN_EOUTSIDE"]
+    called = set(re.findall(r"\b(idn_(?:swap|align|paste|affine)\w*)\b", manual))
+    assert {"idn_swap_frame", "idn_affine", "idn_align", "idn_paste"} <= called
+    assert called <= set(re.findall(r"\b(idn_\w+)\(", declarations))
+    assert max(map(len, manual.splitlines())) <= 120
 
 
 def test_its_numbers_are_the_macros(folder: Path, tmp_path: Path) -> None:
@@ -74,4 +85,5 @@ def test_the_header_is_c_and_c_plus_plus(folder: Path, tmp_path: Path) -> None:
     command, _ = engine.compiler()
     for language, standard in (("c", "c99"), ("c++", "c++11")):
         options = ["-x", language, f"-std={standard}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]
-        subprocess.run([*command, *options, folder / "idn_pool.h"], check=True)
+        for name in ("idn_pool.h", "idn_frame.h"):
+            subprocess.run([*command, *options, folder / name], check=True)

@@ -95,6 +95,22 @@ def test_a_processor_that_is_none_of_these_computes_the_same(made: Made, raw: Ma
     assert np.abs(there - here_too).max() < GOLDEN_TOLERANCE
 
 
+def test_whole_frames_on_other_processors(made: Made, tmp_path: Path) -> None:
+    """A Raspberry Pi, RISC-V and WebAssembly: the same cases without a failure."""
+    shutil.copyfile(made(32) / "idn.weights", tmp_path / "idn.weights")
+    for target, command in (
+        ("aarch64-linux-musl", (toolchains.emulator("aarch64"), "-cpu", "cortex-a76")),
+        ("riscv64-linux-musl", (toolchains.emulator("riscv64"),)),
+    ):
+        flags = (*toolchains.QUICK, "-target", target, "-static")
+        program = toolchains.compile_c(made(32), "whole_frames.c", tmp_path / target, flags=flags, frame=())
+        said = toolchains.call([*command, program, tmp_path / "idn.weights", "60"])
+        assert said.stdout.endswith(" cases, 0 failures\n")
+    flags = (*toolchains.QUICK, "-target", "wasm32-wasi", "-s", "-msimd128")
+    module = toolchains.compile_c(made(32), "whole_frames.c", tmp_path / "whole.wasm", flags=flags, frame=())
+    assert toolchains.wasm(module, tmp_path, "idn.weights", "60").endswith(" cases, 0 failures\n")
+
+
 def test_the_other_byte_order_refuses_the_weights(made: Made, raw: Made, tmp_path: Path) -> None:
     flags = (*toolchains.QUICK, "-target", "s390x-linux-musl", "-static")
     program = toolchains.compile_c(made(32), "frames.c", tmp_path / "frames", flags=flags)
@@ -116,8 +132,10 @@ def test_the_other_byte_order_refuses_the_weights(made: Made, raw: Made, tmp_pat
 def test_shared_libraries_for_other_systems(made: Made, target: str, kind: bytes, tmp_path: Path) -> None:
     """Compiled only: there is nothing here that runs them."""
     into = tmp_path / "library"
-    command = [*toolchains.ZIG, *toolchains.QUICK, "-target", target, "-shared", "-fPIC", str(made(32) / "idn.c")]
-    toolchains.call([*command, "-o", str(into)])
+    sources = [str(made(32) / name) for name in ("idn.c", "idn_frame.c")]
+    toolchains.call(
+        [*toolchains.ZIG, *toolchains.QUICK, "-target", target, "-shared", "-fPIC", *sources, "-o", str(into)]
+    )
     assert into.read_bytes().startswith(kind)
 
 
@@ -131,14 +149,8 @@ def test_shared_libraries_for_other_systems(made: Made, target: str, kind: bytes
     ],
 )
 def test_objects_for_phones_need_no_c_library(made: Made, target: str, kind: bytes, tmp_path: Path) -> None:
-    into = tmp_path / "idn.o"
-    flags = ("-target", target, "-ffreestanding", "-nostdinc", *_own_headers(), "-c")
-    toolchains.call([*toolchains.ZIG, *toolchains.QUICK, *flags, str(made(32) / "idn.c"), "-o", str(into)])
-    assert into.read_bytes().startswith(kind)
-
-
-def _own_headers() -> tuple[str, str]:
-    """The compiler's own headers (stddef.h, arm_neon.h), which no system brings."""
-    import ziglang
-
-    return ("-isystem", str(Path(str(ziglang.__file__)).parent / "lib" / "include"))
+    for name in ("idn", "idn_frame"):
+        into = tmp_path / f"{name}.o"
+        flags = ("-target", target, "-ffreestanding", "-nostdinc", *toolchains.own_headers(), "-c")
+        toolchains.call([*toolchains.ZIG, *toolchains.QUICK, *flags, str(made(32) / f"{name}.c"), "-o", str(into)])
+        assert into.read_bytes().startswith(kind)

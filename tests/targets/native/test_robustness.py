@@ -74,13 +74,33 @@ def test_many_threads(made: Made, flags: tuple[str, ...], compiler: str, tmp_pat
     toolchains.call([program, made(SIZE) / "idn.weights"])
 
 
-@pytest.mark.parametrize("name", ["wrong_calls", "formats", "threads", "frames"])
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_whole_frames_of_any_kind(made: Made, compiler: str, tmp_path: Path) -> None:
+    """Any size, format, stride and place of a face; every wrong call has its own error, and touches nothing."""
+    strict = ("-Wpedantic", "-Wshadow", "-fsanitize=float-cast-overflow")
+    program = toolchains.compile_c(
+        made(SIZE), "whole_frames.c", tmp_path / "whole", compiler=(compiler,), flags=BAD_MEMORY, frame=strict
+    )
+    said = toolchains.call([program, made(SIZE) / "idn.weights"])
+    assert said.stdout.endswith(" cases, 0 failures\n")
+    assert int(said.stdout.split()[0]) >= 590
+
+
+def test_many_threads_on_one_frame(made: Made, tmp_path: Path) -> None:
+    program = toolchains.compile_c(
+        made(SIZE), "frame_threads.c", tmp_path / "threads", compiler=("clang",), flags=RACES, pool=True, frame=()
+    )
+    toolchains.call([program, made(SIZE) / "idn.weights"])
+
+
+@pytest.mark.parametrize("name", ["wrong_calls", "formats", "threads", "frames", "whole_frames"])
 def test_valgrind_is_silent(made: Made, raw: Made, other: Path, name: str, tmp_path: Path) -> None:
     """It knows no AVX-512, and the C finds none under it: AVX2 and SSE2 are what is seen here."""
     program = toolchains.compile_c(
-        made(SIZE), f"{name}.c", tmp_path / name, compiler=("gcc",), flags=DEBUG, pool=name == "threads"
-    )
-    more = {"wrong_calls": (other,), "frames": (raw(SIZE), tmp_path / "out.raw")}.get(name, ())
+        made(SIZE), f"{name}.c", tmp_path / name, compiler=("gcc",), flags=DEBUG, pool=name == "threads",
+        frame=() if name == "whole_frames" else None,
+    )  # fmt: skip
+    more = {"wrong_calls": (other,), "frames": (raw(SIZE), tmp_path / "out.raw"), "whole_frames": (60,)}.get(name, ())
     said = toolchains.call([*VALGRIND, program, made(SIZE) / "idn.weights", *more])
     assert "==" not in said.stderr
 

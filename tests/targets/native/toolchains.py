@@ -26,12 +26,24 @@ def compile_c(
     compiler: Sequence[str] = ZIG,
     flags: Sequence[str] = FLAGS,
     pool: bool = False,
+    frame: Sequence[str] | None = None,
+    own: str = "idn",
+    more: Sequence[str] = (),
 ) -> Path:
-    """``program`` of the harness with the C in ``folder``, linked as ``into``; warnings are errors."""
+    """``program`` of the harness with the C in ``folder``, linked as ``into``; warnings are errors.
+
+    Args:
+        pool: with ``idn_pool.c``, too.
+        frame: with ``idn_frame.c``, too, which is compiled with these flags besides.
+        own: what the files are called by.
+        more: flags for the C alone.
+    """
     command = (*compiler, *flags, "-Wall", "-Wextra", "-Werror", f"-I{folder}")
-    parts = [str(_object(command, folder / "idn.c")), str(HARNESS / program)]
+    parts = [str(_object((*command, *more), folder / f"{own}.c")), str(HARNESS / program)]
+    if frame is not None:
+        parts += [str(_object((*command, *frame), folder / "idn_frame.c"))]
     if pool:
-        parts += [str(_object(command, folder / "idn_pool.c")), "-lpthread"]
+        parts += [str(_object(command, folder / f"{own}_pool.c")), "-lpthread"]
     call([*command, *parts, "-lm", "-o", str(into)])
     return into
 
@@ -112,3 +124,10 @@ def emulator(name: str) -> str:
     found = shutil.which(f"qemu-{name}")
     assert found is not None, "setup_tools.sh has not installed qemu-user"
     return found
+
+
+def own_headers() -> tuple[str, str]:
+    """Flags for the compiler's own headers (stddef.h, arm_neon.h), which no system brings."""
+    import ziglang
+
+    return ("-isystem", str(Path(str(ziglang.__file__)).parent / "lib" / "include"))

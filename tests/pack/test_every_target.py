@@ -30,7 +30,7 @@ FORMS = [
 ]
 HASHES = 3 * 64 + 3 * 36  # the most that a format holds: of the identity, the weights; a package's identifiers
 LARGEST = {"fp32": 104_000, "fp16": 54_000, "int8": 45_000}
-FEW, NAMED = 10, 140  # files of an artefact; bytes by which a pack names each that is more
+FEW, NAMED = 8, 140  # files of an artefact; bytes by which a pack names each that is more
 
 
 def form_of(kind: target.Target, precision: str) -> str:

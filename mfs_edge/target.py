@@ -168,6 +168,7 @@ class Target(abc.ABC):
     options: type[TargetOptions] = TargetOptions
     packs: bool = False  # whether another identity can be put into its files, see ``runs`` and ``derived``
     enrolment: tuple[str, ...] = ()  # precisions of the graphs that read an identity, see mfs_edge.enrolment
+    script: str = ""  # where browsers run it: a module in its folder that measures, see measure/devices/browser.js
     compiled: bool = False  # a machine needs what ``built`` makes for it, and no package of the engine's
 
     def check(self, options: EmitOptions) -> None:

@@ -11,7 +11,7 @@ SHAPES = re.compile(r"\[[^\]]*\]|of any shape|scalar|of (its|their) own shape|of
 # Descriptions of tensors, without values.
 DESCRIPTIONS = (
     "mfs_edge/about/",
-    *(f"targets/{name}/read.py" for name in ("coreml", "native", "onnx", "openvino")),
+    *(f"targets/{name}/read.py" for name in ("coreml", "native", "onnx", "openvino", "web")),
 )
 
 

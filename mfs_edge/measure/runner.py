@@ -198,7 +198,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "python": platform.python_version(),
             "runtime": loaded.title,
             "runtime_version": loaded.version,
-            "threads": threads,
+            "threads": getattr(loaded, "threads", threads),  # an engine may have its own number
             "cpus": cpus.available() if options.cpus else [],
             "quota": cpus.quota(),
         },

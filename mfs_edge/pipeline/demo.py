@@ -11,7 +11,9 @@ import numpy as np
 
 from mfs_edge import bundle, sample, target
 from mfs_edge.base import fidelity, files, images
+from mfs_edge.base.errors import MissingDependency
 from mfs_edge.base.progress import Steps
+from mfs_edge.base.version import __version__
 from mfs_edge.bundle import manifest as records
 from mfs_edge.face.crop import arcface_input
 from mfs_edge.load import identity as identities
@@ -19,7 +21,7 @@ from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.embed import Embedder
 from mfs_edge.load.identity import Identity
 from mfs_edge.pipeline import compile as pipeline
-from mfs_edge.pipeline import film
+from mfs_edge.pipeline import film, site
 from mfs_edge.pipeline.film import Screened, Screening
 from mfs_edge.sample import weights
 from mfs_edge.verify import judge, sheet
@@ -30,7 +32,7 @@ FILMED = 2  # of these: whose face the person in the drawn video gets
 SHEET = "contact_sheet.png"
 IDENTITIES = "identities"
 FOLDERS = tuple(f"identity-{number}" for number, _ in SHOWN)
-OURS = (SHEET, IDENTITIES, film.FOLDER, *FOLDERS)
+OURS = (SHEET, IDENTITIES, film.FOLDER, *FOLDERS, site.FOLDER)
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,20 @@ class DemoResult:
         return {**shown, **levels, "manifest": self.manifest.model_dump(mode="json")}
 
 
-def demo(out: Path, *, overwrite: bool, steps: Steps) -> DemoResult:
+def demo(out: Path, *, overwrite: bool, detector: Path | None = None, steps: Steps) -> DemoResult:
     """Rebuild the checkpoints, read identities from pictures, compile, verify, draw, swap a drawn video.
+
+    Args:
+        out: the folder; ``overwrite`` allows one that holds other files.
+        detector: what the page finds faces with, as of :func:`mfs_edge.pipeline.site.make`.
+        steps: told of progress.
 
     Raises:
         MfsEdgeError: one line saying what is wrong.
     """
     check(out, overwrite=overwrite)
+    if detector is not None:
+        site.detecting(detector)  # what is missing is told before minutes of work
     warnings = [sample.WARNING]
     steps.note(sample.WARNING)
     screening = Screening.prepared(warnings.append)
@@ -81,12 +90,36 @@ def demo(out: Path, *, overwrite: bool, steps: Steps) -> DemoResult:
         for number, _ in SHOWN:
             steps.note(f"identity {number}")
             results.append(_compile(iin, people[number], stage, number, steps=steps))
+        made = [(result.out, result.manifest) for result in results]
+        made += _page(iin, people, stage, detector, steps=steps)
         with steps.step("draw the contact sheet"):
             images.write_rgb(bundle.beside(stage) / SHEET, _sheet(results, references))
         beside, compiled = bundle.beside(stage), results[FILMED]
         screened = screening.show(beside, compiled, steps=steps, known=warnings) if screening else ()
-        manifest = publish(stage, out, [(result.out, result.manifest) for result in results], warnings)
+        manifest = publish(stage, out, made, warnings)
     return DemoResult(out, manifest, out / SHEET, teacher, copied, screened)
+
+
+def page_of(out: Path) -> Path | None:
+    """The page of the demo that this version has made in ``out``; None if there is none."""
+    page, manifest = out / site.FOLDER, out / bundle.MANIFEST
+    if not (page / site.START).exists() or not manifest.exists():
+        return None
+    return page if records.read(manifest).versions.get("mfs-edge") == __version__ else None
+
+
+def require_page(out: Path) -> Path:
+    """The same.
+
+    Raises:
+        MissingDependency: the demo was made without it.
+    """
+    if page := page_of(out):
+        return page
+    how = f"pip install 'mfs-edge[{target.get(site.TARGET).extra}]'"
+    raise MissingDependency(
+        f"{out}: holds no page, as {', '.join(site.missing())} was not installed; {how}, and run it again"
+    )
 
 
 def check(out: Path, *, overwrite: bool) -> None:
@@ -94,8 +127,9 @@ def check(out: Path, *, overwrite: bool) -> None:
     # Without a manifest no demo has ended here, and a folder of that name is somebody else's.
     bundle.check_folder(out, overwrite=overwrite, ours=OURS if (out / bundle.MANIFEST).exists() else ())
     named = bundle.named(out)
-    for folder in FOLDERS:
+    for folder in (*FOLDERS, site.FOLDER):
         ours = {name.parts[1] for name in named if len(name.parts) > 1 and name.parts[0] == folder}
+        ours |= set(site.OURS) if folder == site.FOLDER else set()
         bundle.check_folder(out / folder, overwrite=overwrite, ours=ours)
 
 
@@ -132,6 +166,20 @@ def _compile(iin: Checkpoint, person: Identity, stage: Path, number: int, *, ste
     identities.save(person, saved)
     folder = stage / f"identity-{number}"
     return pipeline.compile(identity=saved, checkpoint=iin, target="all", out=folder, steps=steps)
+
+
+def _page(
+    iin: Checkpoint, people: Sequence[Identity], stage: Path, detector: Path | None, *, steps: Steps
+) -> list[tuple[Path, records.Manifest]]:
+    """The page with all people, or a line that says why there is none."""
+    if lacking := site.missing():
+        how = f"pip install 'mfs-edge[{target.get(site.TARGET).extra}]'"
+        steps.note(f"skipped the page: {', '.join(lacking)} not installed ({how})")
+        return []
+    steps.note("the page")
+    beside = bundle.beside(stage) / site.FOLDER
+    made = site.make(people, iin, stage / site.FOLDER, beside, detector=detector, steps=steps)
+    return [(made.out, made.manifest)]
 
 
 def _against_teacher(references: dict[int, Any]) -> tuple[float, float]:

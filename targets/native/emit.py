@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,24 +33,49 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
     Raises:
         LoweringError: a node has no place in the C.
     """
-    from mfs_edge.graph import ir_program  # onnx_ir: who runs a folder vouches for it without
-
     if options.task == ENROL:
         enrolment.write(model, path, options)
         return
-    network = schedule.for_precision(schedule.read(model), options.precision)
-    try:
-        described.check(schedule.describe(network), options.precision)
-    except ValueError as error:
-        raise LoweringError(f"the graph is not of the family that target c takes: {error}") from error
-    planned = plan.make(network)
-    packed = weights.pack(planned)
+    planned, packed = prepared(model, options.precision)
     embedded = isinstance(options.own, NativeOptions) and options.own.embed
     made = sources(planned, packed, options.precision, embedded=embedded)
     if embedded:
         made[embed.FILE] = embed.source(packed.dumps(), packed)
     else:
         made[WEIGHTS] = packed.dumps()
+    made[read.INDEX] = index(model, planned, packed, options, made, embedded=embedded)
+    path.mkdir()
+    for name, content in made.items():
+        (path / name).write_bytes(content)
+
+
+def prepared(model: ir.Model, precision: str) -> tuple[plan.Plan, weights.Weights]:
+    """How the C for ``model`` is cut, and its weights.
+
+    Raises:
+        LoweringError: a node has no place in the C.
+    """
+    network = schedule.for_precision(schedule.read(model), precision)
+    try:
+        described.check(schedule.describe(network), precision)
+    except ValueError as error:
+        raise LoweringError(f"the graph is not of the family that target c takes: {error}") from error
+    planned = plan.make(network)
+    return planned, weights.pack(planned)
+
+
+def index(
+    model: ir.Model,
+    planned: plan.Plan,
+    packed: weights.Weights,
+    options: EmitOptions,
+    made: Mapping[str, bytes],
+    *,
+    embedded: bool,
+) -> bytes:
+    """``idn.json``: what ``read`` reads, with the hashes of the other files, which are ``made``."""
+    from mfs_edge.graph import ir_program  # onnx_ir: who runs a folder vouches for it without
+
     about = {
         "size": planned.network.size,
         "precision": options.precision,
@@ -64,12 +89,8 @@ def write(model: ir.Model, path: Path, options: EmitOptions) -> None:
         "network": schedule.describe(planned.network),
     }
     takes, gives = _tensors(planned.network.size, options.io)
-    made[read.INDEX] = read.dumps(
-        ir_program.program(model), about, takes, gives, list(_integers(planned.network))
-    ).encode()
-    path.mkdir()
-    for name, content in made.items():
-        (path / name).write_bytes(content)
+    integers = list(_integers(planned.network))
+    return read.dumps(ir_program.program(model), about, takes, gives, integers).encode()
 
 
 def sources(planned: plan.Plan, packed: weights.Weights, precision: str, *, embedded: bool) -> dict[str, bytes]:

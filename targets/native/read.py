@@ -35,7 +35,7 @@ def read(path: Path) -> Program:
     try:
         held = json.loads(index.read_bytes())
         for name, digest in held["sha256"].items():
-            if Path(name).name != name or files.sha256(path / name) != digest:
+            if files.sha256(files.confined(path, name, source=index)) != digest:
                 raise InputError(f"{path / name}: is not the file that {index.name} was written with; {AGAIN}")
         return _program(held, path)
     except InputError:

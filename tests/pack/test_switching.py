@@ -22,7 +22,7 @@ SIZE = 64
 FRAMES = 300
 EVERY = 3
 PICTURES = 7  # different ones; no multiple of what a turn takes
-CASES = {"fp32": ("onnx", "tflite", "openvino", "c"), "fp16": ("tflite", "c"), "int8": ("c",)}
+CASES = {"fp32": ("onnx", "tflite", "openvino", "c", "web"), "fp16": ("tflite", "c"), "int8": ("c", "web")}
 
 
 @dataclass(frozen=True)

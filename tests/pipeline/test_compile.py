@@ -188,7 +188,14 @@ def test_a_wrong_option_of_a_target_is_refused_before_any_work(given: str, told:
 
 def test_what_is_set_for_a_target_that_all_leaves_out_is_no_error() -> None:
     asked = {**DEFAULTS, "io": "uint8", "set": ["coreml.min_ios=17"]}
-    assert {job.target.name for job in plan(target="all", **asked)} == {"c", "coreml", "onnx", "openvino", "tflite"}
+    assert {job.target.name for job in plan(target="all", **asked)} == {
+        "c",
+        "coreml",
+        "onnx",
+        "openvino",
+        "tflite",
+        "web",
+    }
 
 
 def test_integers_need_the_passes() -> None:

@@ -25,7 +25,7 @@ from mfs_edge.measure.results import Observation
 
 GROUP = "mfs_edge.devices"
 THIS_MACHINE = "this machine"
-_BUILT_IN = ("local", "ssh", "adb")  # modules
+_BUILT_IN = ("local", "ssh", "adb", "browser")  # modules
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ FILMED = 2  # of these: whose face the person in the drawn video gets
 SHEET = "contact_sheet.png"
 IDENTITIES = "identities"
 FOLDERS = tuple(f"identity-{number}" for number, _ in SHOWN)
-OURS = (SHEET, IDENTITIES, film.FOLDER, site.FOLDER, *FOLDERS)
+OURS = (SHEET, IDENTITIES, film.FOLDER, *FOLDERS, site.FOLDER)
 
 
 @dataclass(frozen=True)

@@ -73,46 +73,6 @@ def test_it_can_be_run_again_but_not_over_other_files(result: run.DemoResult) ->
     bundle.check_folder(result.out, overwrite=False, ours=run.OURS)
 
 
-def test_the_page_has_everybody_and_pictures_to_try(result: run.DemoResult) -> None:
-    page = run.require_page(result.out)
-    assert page == result.out / "web"
-    told = json.loads((page / site.SITE).read_text())
-    entries = [told["own"], *told["packs"], *told["pictures"]]
-    assert len(told["packs"]) == run.sample.IDENTITIES - 1
-    named = [entry[key] for entry in entries for key in ("file", "picture") if key in entry]
-    assert all((page / name).is_file() for name in named)
-    assert "detector" not in told
-    assert all(len(one["landmarks"]) == 5 for one in told["pictures"])
-    artefact = next(page.glob("*.web")).name
-    assert f"{artefact}/?site=../{site.SITE}" in (page / site.START).read_text()
-
-
-def test_it_serves_the_page_that_is_there(result: run.DemoResult) -> None:
-    command = [sys.executable, "-m", "mfs_edge", "demo", str(result.out), "--serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "to this machine only; Ctrl-C ends it." in line  # the first one: nothing was made again
-        url = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
-        with urllib.request.urlopen(f"{url}site.json") as answer:
-            assert answer.headers.get_content_type() == "application/json"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
-
-
-def test_a_demo_without_a_page_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site, "missing", lambda: ["wasmtime"])
-    assert run.page_of(tmp_path) is None
-    with pytest.raises(MissingDependency, match=r"wasmtime was not installed; pip install 'mfs-edge\[web\]'"):
-        run.require_page(tmp_path)
-
-
-def test_a_detector_that_lacks_something_is_told_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"npm install @litertjs/core"):
-        run.demo(tmp_path / "out", overwrite=False, detector=tmp_path, steps=Recorded())
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_folder_of_that_name_which_is_somebody_elses_stays(tmp_path: Path) -> None:
     (tmp_path / film.FOLDER).mkdir()
     with pytest.raises(OutputError, match=film.FOLDER):
@@ -200,3 +160,41 @@ def test_without_the_models_the_known_landmarks_are_given(
     (done,) = screening.show(tmp_path, pipeline.Result(folder, one), steps=Recorded(), known=())
     assert done.frames == drawing.FRAMES
     assert (tmp_path / done.video).exists()
+def test_the_page_has_everybody_and_pictures_to_try(result: run.DemoResult) -> None:
+    page = run.require_page(result.out)
+    assert page == result.out / "web"
+    told = json.loads((page / site.SITE).read_text())
+    entries = [told["own"], *told["packs"], *told["pictures"]]
+    assert len(told["packs"]) == run.sample.IDENTITIES - 1
+    named = [entry[key] for entry in entries for key in ("file", "picture") if key in entry]
+    assert all((page / name).is_file() for name in named)
+    assert "detector" not in told
+    assert all(len(one["landmarks"]) == 5 for one in told["pictures"])
+    artefact = next(page.glob("*.web")).name
+    assert f"{artefact}/?site=../{site.SITE}" in (page / site.START).read_text()
+
+
+def test_it_serves_the_page_that_is_there(result: run.DemoResult) -> None:
+    command = [sys.executable, "-m", "mfs_edge", "demo", str(result.out), "--serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "to this machine only; Ctrl-C ends it." in line  # the first one: nothing was made again
+        url = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
+        with urllib.request.urlopen(f"{url}site.json") as answer:
+            assert answer.headers.get_content_type() == "application/json"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+
+
+def test_a_demo_without_a_page_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site, "missing", lambda: ["wasmtime"])
+    assert run.page_of(tmp_path) is None
+    with pytest.raises(MissingDependency, match=r"wasmtime was not installed; pip install 'mfs-edge\[web\]'"):
+        run.require_page(tmp_path)
+
+
+def test_a_detector_that_lacks_something_is_told_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"npm install @litertjs/core"):
+        run.demo(tmp_path / "out", overwrite=False, detector=tmp_path, steps=Recorded())
+    assert not (tmp_path / "out").exists()

@@ -160,6 +160,8 @@ def test_without_the_models_the_known_landmarks_are_given(
     (done,) = screening.show(tmp_path, pipeline.Result(folder, one), steps=Recorded(), known=())
     assert done.frames == drawing.FRAMES
     assert (tmp_path / done.video).exists()
+
+
 def test_the_page_has_everybody_and_pictures_to_try(result: run.DemoResult) -> None:
     page = run.require_page(result.out)
     assert page == result.out / "web"

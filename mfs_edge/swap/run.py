@@ -235,6 +235,9 @@ def _key(job: Job) -> dict[str, Any]:
     return {
         "artefact": made.artefact_sha256,
         "identities": list(made.identity_sha256s),
-        "rule": [job.rule.kind, job.rule.number, files.sha256(photo) if photo else None],
-        "landmarks": files.sha256(landmarks) if landmarks else None,
+        "--face": [job.rule.kind, job.rule.number, files.sha256(photo) if photo else None],
+        "--arcface": getattr(job.likeness, "arcface_sha256", None),
+        "--landmarks": files.sha256(landmarks) if landmarks else None,
+        "finder": job.finding.finder is not None,
+        "--label": job.telling.label,
     }

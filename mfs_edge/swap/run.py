@@ -12,7 +12,7 @@ from typing import Any
 from mfs_edge.base import extras, files, images
 from mfs_edge.base.errors import UsageError
 from mfs_edge.base.progress import Recorded, Steps
-from mfs_edge.swap import camera, photos, pipe, pipe_form, provenance, session, streams, telling, video
+from mfs_edge.swap import camera, carriers, photos, pipe, pipe_form, provenance, session, streams, telling, video
 from mfs_edge.swap.choose import REFERENCE, Rule
 from mfs_edge.swap.finding import Finding, Points
 from mfs_edge.swap.job import Job
@@ -35,7 +35,9 @@ class Kind(enum.Enum):
 
 
 def kind_of(source: PathLike) -> Kind:
-    """By its name for a camera and a pipe, else by what it holds: what is no picture is taken for a video.
+    """By its name for a camera and a pipe, else by what it holds.
+
+    What is unknown is what it is called, so that the line that refuses it is about that.
 
     Raises:
         InputError: there is no such file, or it may not be read.
@@ -47,7 +49,10 @@ def kind_of(source: PathLike) -> Kind:
     path = Path(source)
     if path.is_dir():
         return Kind.FOLDER
-    return Kind.PHOTO if images.kind(path) is not None else Kind.VIDEO
+    files.require_file(path, "photo or video")
+    if images.kind(path) is None and (path.suffix.lower() not in images.SUFFIXES or carriers.of(path) is not None):
+        return Kind.VIDEO
+    return Kind.PHOTO
 
 
 def swap(
@@ -219,7 +224,11 @@ def _stream(job: Job, kind: Kind, source: PathLike, out: Path, steps: Steps, end
     with ends.source(kind, source, steps) as frames:
         options = {"overwrite": job.overwrite, "resume": resume, "key": _key(job), "memory": watching, "finish": finish}
         with ends.sink(out, frames, steps, options) as sink, steps.streamed(f"swap {source}") as told:
+            if watching.frames and job.telling.report is not None:
+                steps.note(f"{job.telling.report}: tells of frame {watching.frames} and those behind it; begin again "
+                           "with --overwrite in the place of --resume for a report of all")  # fmt: skip
             streams.run(job, watching, frames, sink, told)
+        job.finding.ended(watching.frames)
         size = (frames.width, frames.height)
     done = Done(str(source), str(out), SWAPPED, "", *size, frames=watching.frames, swapped=watching.faces, made=made())
     if watching.faces:

@@ -151,7 +151,7 @@ def test_what_is_little_like_a_face_is_swapped_and_told(tmp_path: Path) -> None:
 
 WRONG = {
     "of half the size": (ASTRONAUT / 2, "multiply them by 2"),
-    "percent": (ASTRONAUT / 5.12, "as percent"),
+    "percent": (ASTRONAUT / 5.12, "in percent"),
     "in another order": (ASTRONAUT[[2, 0, 1, 3, 4]], "do not form a face"),
     "mirrored": (ASTRONAUT[[1, 0, 2, 4, 3]], "would mirror the face"),
     "on a line": (np.array([(100.0 + n, 100.0 + n) for n in range(5)]), "on one line"),

@@ -102,7 +102,9 @@ class Given:
         """Of a video that had so many: tell what the file has beyond."""
         last = max(self._frames, default=0)
         if last >= frames:
-            self.note(f"{self.path}: goes on to frame {last}, and the video ends with frame {frames - 1}; is it its own?")
+            self.note(
+                f"{self.path}: goes on to frame {last}, and the video ends with frame {frames - 1}; is it its own?"
+            )
 
 
 def _faces(points: list[np.ndarray]) -> list[Face]:

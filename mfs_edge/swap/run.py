@@ -118,6 +118,8 @@ def swap(
     steps = steps or Recorded()
     extras.require("cv2", "swap")
     kind, out = kind_of(source), Path(out)
+    ends = _Ends(pipe_size, pipe_format, pipe_rate)
+    ends.check(kind, source, out)
     _check(kind, source, out, resume=resume, overwrite=overwrite, report=report)
     packs = [Path(pack)] if isinstance(pack, str | Path) else [Path(one) for one in pack]
     rule = Rule.of(face, max(1, len(packs)))
@@ -133,7 +135,6 @@ def swap(
         overwrite=overwrite, note=steps.note,
     )  # fmt: skip
     job = Job(opened, finding, rule, told, steps.note, overwrite, **likeness)
-    ends = _Ends(pipe_size, pipe_format, pipe_rate)
     done = _swapped(job, kind, source, out, steps, ends, resume=resume)
     people = tuple(person.name for person in opened.people)
     made = done[0].made
@@ -176,6 +177,15 @@ class _Ends:
     size: str | None
     format: str | None
     rate: str | None
+
+    def check(self, kind: Kind, source: PathLike, out: Path) -> None:
+        """Raise UsageError for what is told of no pipe."""
+        of_input = {"--pipe-size": self.size, "--pipe-rate": self.rate}
+        told = [name for name, value in of_input.items() if value is not None and kind is not Kind.PIPE]
+        if self.format is not None and kind is not Kind.PIPE and str(out) != PIPE:
+            told.append("--pipe-format")
+        if told:
+            raise UsageError(f"{' and '.join(told)}: of frames in a pipe, and {source} is a {kind.value}; leave it out")
 
     def source(self, kind: Kind, source: PathLike, steps: Steps) -> Any:
         """A ``Source`` that closes itself."""

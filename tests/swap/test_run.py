@@ -91,8 +91,8 @@ def test_a_face_that_is_half_beyond_the_edge_is_swapped(built: Built, tmp_path: 
     )
     changed = (images.read_rgb(tmp_path / "out.png") != picture).any(axis=2)
     assert changed[:, 0].any()
+    far = points(tmp_path / "far.txt", five - np.array([2 * np.hypot(*(five[1] - five[0])), 0]))
     with pytest.raises(InputError, match="lies outside"):
-        far = points(tmp_path / "far.txt", five - np.array([2 * np.hypot(*(five[1] - five[0])), 0]))
         mfs_edge.swap(path, tmp_path / "no.png", artefact=built.path("tflite"), landmarks=far)
 
 
@@ -326,6 +326,13 @@ def test_what_a_source_is(photo: Path, tmp_path: Path) -> None:
     assert kind_of("camera:1") is Kind.CAMERA
     with pytest.raises(InputError, match="no such file"):
         kind_of(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("option", ["pipe_size", "pipe_rate", "pipe_format"])
+def test_what_is_told_of_a_pipe_is_not_for_a_photo(built: Built, photo: Path, tmp_path: Path, option: str) -> None:
+    name = f"--{option.replace('_', '-')}"
+    with pytest.raises(UsageError, match=rf"{name}: of frames in a pipe, and .*in\.png is a photo"):
+        mfs_edge.swap(photo, tmp_path / "o.png", artefact=built.path("tflite"), finder=finder, **{option: "30"})
 
 
 def test_arcface_belongs_to_a_reference(built: Built, photo: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ class Face:
     landmarks: np.ndarray  # float64 [5, 2], pixels x, y: both eyes, the nose, both mouth corners, left to right
     score: float = 1.0  # 0..1, how sure it is a face; 1 where landmarks were given
     track: int = 0  # the same for the same face from frame to frame; within a picture each face has its own
+    unsmoothed: np.ndarray | None = None  # the landmarks as they were found, where ``landmarks`` are smoothed
 
     @property
     def eyes(self) -> float:

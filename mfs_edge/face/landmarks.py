@@ -30,6 +30,9 @@ MIN_CONTRAST = 4.0  # levels; of the faces, the palest has 11
 # drawn faces at least 0.47; of LFW's, 25 px wide with hats, glasses and profiles, 97 of 100 above 0.4; of a
 # portrait, 0.7 and more. Wrong places, in these pictures and in others: 92 of 100 below 0.4.
 MIN_LIKENESS = 0.4
+# Of the eyes' distance, how far over the picture's edge a landmark may lie: a cheek, and a detector's guess; where
+# a person is to be read from it. A face that is only swapped may be half beyond.
+BEYOND, HALF_BEYOND = 0.3, 1.0
 # Another reading of the points (half the size, another order, ...) is taken for the right one if it makes a face, and
 # much more surely than the points as they are.
 DOUBTFUL = 0.65  # one right face in 20 is below; what is accepted below is told to the user
@@ -66,7 +69,8 @@ def check(landmarks: np.ndarray, image: np.ndarray, name: str, *, certain: bool 
         landmarks: float [5, 2], pixels x, y: both eyes, the nose, both mouth corners, left to right.
         image: uint8 [H, W, 3] RGB.
         name: of the picture, for messages.
-        certain: refuse what looks little like a face; else whoever asks has to tell it, by the fit.
+        certain: refuse what looks little like a face, or lies far over the edge; else whoever asks has to tell it,
+            by the fit.
 
     Raises:
         IdentityError: they cannot be, or are much more likely something else; says what.
@@ -74,19 +78,27 @@ def check(landmarks: np.ndarray, image: np.ndarray, name: str, *, certain: bool 
     height, width = image.shape[:2]
     if max(width, height) > MAX_SIDE:
         raise IdentityError(f"{name}: is {width}x{height} pixels, more than {MAX_SIDE} on a side; make it smaller")
-    _check_places(landmarks, width, height, name)
+    _check_solvable(landmarks, name)
+    _check_places(landmarks, width, height, name, BEYOND if certain else HALF_BEYOND)
     residual = _check_shape(landmarks, name)
     found = likeness.score(image, landmarks)
     _check_content(landmarks, image, found, name, certain=certain)
     return Fit(_eye_distance(landmarks), residual, found)
 
 
+def _check_solvable(landmarks: np.ndarray, name: str) -> None:
+    try:
+        align.affine(landmarks, align.ARCFACE_INPUT)
+    except IdentityError as error:
+        raise IdentityError(f"{name}: {error}") from error
+
+
 def _eye_distance(landmarks: np.ndarray) -> float:
     return float(np.hypot(*(landmarks[1] - landmarks[0])))
 
 
-def _check_places(landmarks: np.ndarray, width: int, height: int, name: str) -> None:
-    margin = 0.3 * _eye_distance(landmarks)  # a cheek, and a detector's guess, may lie beyond the edge
+def _check_places(landmarks: np.ndarray, width: int, height: int, name: str, share: float) -> None:
+    margin = share * _eye_distance(landmarks)
     outside = ((landmarks < -margin) | (landmarks > (width + margin, height + margin))).any(axis=1)
     if outside.any():
         x, y = landmarks[outside][0]

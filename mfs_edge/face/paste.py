@@ -1,13 +1,13 @@
 """A swapped face, put back into the picture that it was cut from (DESIGN section 2, "Paste back").
 
 Only the part of the face's box in which the mask shows anything is computed; every pixel outside stays as
-it is, bit for bit. The arithmetic is OpenCV's on bytes: within 1 of 255 of the same in floats.
+it is, bit for bit. The arithmetic is in floats, a few rows at a time, and only the result is rounded.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ _KERNEL = 11  # pixels, of the dilation and of the two erosions
 _SOFT = 7  # pixels that the mask's edge is blurred over
 _RIM = 10  # pixels at the crop's border in which nothing is pasted
 _RIM_SOFT = 11
+_AT_ONCE = 1 << 17  # pixels that are in floats at a time
 
 
 @dataclass(frozen=True)
@@ -96,23 +97,31 @@ def paste(frame: np.ndarray, face: np.ndarray, mask: np.ndarray, matrix: np.ndar
 
     Args:
         frame: uint8 [H, W, 3]; written to, in the box that is returned and nowhere else.
-        face: the network's swapped crop, uint8 [S, S, 3] in the same order of colours.
+        face: the network's swapped crop, [S, S, 3] in the same order of colours; uint8, or floats in 0..255.
         mask: the network's mask of it, [S, S] or with axes of length 1; floats in 0..1, or uint8 in 0..255.
         matrix: the affine [2, 3] from the frame to the crop, of ``align.affine``.
 
     Returns:
         The part of the frame that was written to; None if there was nothing to paste.
     """
-    cv2 = extras.require("cv2", EXTRA)
     shade = softened(mask)
     found = box(shade, matrix, frame.shape[1], frame.shape[0])
     if found is None:
         return None
-    inside = matrix.copy()  # from the box's pixels to the crop's
-    inside[:, 2] += matrix[:, :2] @ (found.left, found.top)
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    over = cv2.warpAffine(face, inside, found.size, flags=how, borderMode=cv2.BORDER_REPLICATE)
-    share = cv2.warpAffine(shade, inside, found.size, flags=how, borderMode=cv2.BORDER_CONSTANT)
-    under = frame[found.of]
-    under[:] = cv2.blendLinear(over, under, share, 1 - share)
+    levels = np.asarray(face, np.float32)
+    rows = max(1, _AT_ONCE // found.size[0])
+    for top in range(found.top, found.bottom, rows):
+        _paste_rows(frame, levels, shade, matrix, replace(found, top=top, bottom=min(top + rows, found.bottom)))
     return found
+
+
+def _paste_rows(frame: np.ndarray, face: np.ndarray, shade: np.ndarray, matrix: np.ndarray, part: Box) -> None:
+    cv2 = extras.require("cv2", EXTRA)
+    inside = matrix.copy()  # from the part's pixels to the crop's
+    inside[:, 2] += matrix[:, :2] @ (part.left, part.top)
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    over = cv2.warpAffine(face, inside, part.size, flags=how, borderMode=cv2.BORDER_REPLICATE)
+    share = cv2.warpAffine(shade, inside, part.size, flags=how, borderMode=cv2.BORDER_CONSTANT)
+    under = frame[part.of]
+    mixed = cv2.blendLinear(over, under.astype(np.float32), share, 1 - share)
+    under[:] = np.rint(mixed, out=mixed)

@@ -7,6 +7,7 @@ Speeds are in distances of the eyes per second, so that a face's size and the fr
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,19 @@ class OneEuro:
             self._points = self._points + weights[:, None] * (points - self._points)
         self._raw, self._seconds = points.astype(np.float64), seconds
         return self._points.copy()
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers, as JSON; its settings are not in it."""
+        arrays = {"points": self._points, "raw": self._raw, "speeds": self._speeds}
+        seconds = self._seconds if math.isfinite(self._seconds) else None
+        return {"seconds": seconds, **{name: array.tolist() for name, array in arrays.items()}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self._seconds = -math.inf if state["seconds"] is None else float(state["seconds"])
+        self._points, self._raw, self._speeds = (
+            np.array(state[name], np.float64).reshape(-1, 2) for name in ("points", "raw", "speeds")
+        )
 
 
 OWN = 0.3  # how much a point's own speed counts beside the face's

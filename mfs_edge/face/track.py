@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from mfs_edge.base import extras
 from mfs_edge.face.detect import ALL_SCALES, COARSE, Detector, Sighting, same
 from mfs_edge.face.found import Face
+from mfs_edge.face.mesh import Region
 from mfs_edge.face.smooth import GAP, OneEuro, size_of
 
 COARSE_SECONDS = 0.5  # between looks for new faces at the coarse scales
@@ -51,6 +53,30 @@ class _Track:
         self.sighting = replace(sighting, region=self.sighting.region) if held else sighting
         self.seconds = seconds
 
+    def state(self) -> dict[str, Any]:
+        """As JSON: numbers to the last bit."""
+        face, region = self.sighting.face, self.sighting.region
+        return {
+            "number": self.number,
+            "seconds": self.seconds,
+            "landmarks": face.landmarks.tolist(),
+            "score": float(face.score),
+            "region": [*region.centre.tolist(), float(region.side), float(region.angle)],
+            "raw": self.sighting.raw.tolist(),
+            "velocity": self.velocity.tolist(),
+            "smooth": self.smooth.state(),
+        }
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> _Track:
+        """What :meth:`state` was asked of."""
+        x, y, side, angle = state["region"]
+        face = Face(np.array(state["landmarks"], np.float64), state["score"])
+        sighting = Sighting(face, Region(np.array([x, y]), side, angle), np.array(state["raw"], np.float64))
+        track = cls(int(state["number"]), sighting, state["seconds"], velocity=np.array(state["velocity"]))
+        track.smooth.restore(state["smooth"])
+        return track
+
 
 class Tracker:
     """Follows the faces of a stream: a ``Finder``. One for each stream, called with its frames in their order."""
@@ -86,6 +112,25 @@ class Tracker:
             self._search(image, seconds, finest)
         found = [self._face(track, seconds) for track in self._tracks]
         return sorted(found, key=lambda face: (-face.eyes, face.track))
+
+    def state(self) -> dict[str, Any]:
+        """All that decides about the frames to come, as JSON (``swap.stream.Memory``)."""
+        return {
+            "tracks": [track.state() for track in self._tracks],
+            "lost": [track.state() for track in self._lost],
+            "next": self._next,
+            "thumbnail": None if self._thumbnail is None else self._thumbnail.tolist(),
+            "looked": [_finite(self._coarse), _finite(self._fine)],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave: the next frame's faces are those that the other would have found."""
+        self._tracks = [_Track.of(each) for each in state["tracks"]]
+        self._lost = [_Track.of(each) for each in state["lost"]]
+        self._next = int(state["next"])
+        thumbnail = state["thumbnail"]
+        self._thumbnail = None if thumbnail is None else np.array(thumbnail, np.float32)
+        self._coarse, self._fine = (-math.inf if value is None else float(value) for value in state["looked"])
 
     def _is_cut(self, image: np.ndarray) -> bool:
         before, self._thumbnail = self._thumbnail, thumbnail(image)
@@ -148,8 +193,14 @@ class Tracker:
 
     def _face(self, track: _Track, seconds: float) -> Face:
         face = track.sighting.face
-        points = track.smooth(face.landmarks, seconds) if self.smooth else face.landmarks
-        return Face(points, face.score, track.number)
+        if not self.smooth:
+            return replace(face, track=track.number)
+        return Face(track.smooth(face.landmarks, seconds), face.score, track.number, unsmoothed=face.landmarks)
+
+
+def _finite(seconds: float) -> float | None:
+    """JSON has no infinity."""
+    return seconds if math.isfinite(seconds) else None
 
 
 def _surprise(track: _Track, sighting: Sighting, seconds: float) -> float:

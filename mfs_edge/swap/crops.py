@@ -61,7 +61,10 @@ class Crops:
             ) from error
 
     def fetch(self) -> tuple[np.ndarray, np.ndarray]:
-        """The swapped crop, uint8 [S, S, 3] RGB, and its mask [S, S]: float32 in 0..1, or uint8 in 0..255."""
+        """The swapped crop, [S, S, 3] RGB in 0..255, and its mask [S, S]: float32 in 0..1, or uint8 in 0..255.
+
+        The crop is float32 where the artefact gives floats, else uint8.
+        """
         found = self._named(self.engine.fetch())
         face, mask = self._last(found["swapped"]), self._last(found["mask"])
         if face.dtype != np.uint8:
@@ -93,8 +96,8 @@ class Crops:
     def _levels(self, face: np.ndarray) -> np.ndarray:
         cv2 = extras.require("cv2", "swap")
         planes = [np.asarray(face[..., channel], np.float32) for channel in range(CHANNELS)]
-        levels: np.ndarray = cv2.multiply(cv2.merge(planes), (255.0,) * 4, dtype=cv2.CV_8U)  # rounds and saturates
-        return levels
+        levels: np.ndarray = cv2.merge(planes) * frames.PEAK
+        return np.clip(levels, 0, frames.PEAK, out=levels)
 
 
 def _side(shape: tuple[int, ...]) -> int:

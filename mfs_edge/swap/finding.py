@@ -84,6 +84,11 @@ class Finding:
         memory = tracker if hasattr(tracker, "state") and hasattr(tracker, "restore") else None
         return lambda frame: tracker(frame.pixels, frame.seconds), memory
 
+    def ended(self, frames: int) -> None:
+        """A video had so many frames: tell what does not go with that."""
+        if self.landmarks is not None:
+            self._given.ended(frames)
+
 
 def checked(found: Iterable[Any]) -> list[Face]:
     """What a user's finder gave, the largest first, each with a track of its own.

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mfs_edge.base.errors import InputError
-from mfs_edge.face import landmark_files, landmarks
+from mfs_edge.base.errors import IdentityError, InputError
+from mfs_edge.face import align, landmark_files, landmarks, likeness
 from mfs_edge.face.found import Face
+from mfs_edge.swap.frame import placed as affine
 from mfs_edge.swap.stream import Frame
 
 SUFFIXES = (".json", ".txt", ".npy", ".csv")
+LOOKS = 30  # faces of a video that are looked at, until one surely is where the file has it
 
 
 class Given:
@@ -21,6 +23,7 @@ class Given:
 
     def __init__(self, path: Path, note: Callable[[str], None]) -> None:
         self.path, self.note = path, note
+        self._looks = LOOKS
 
     def check(self, *, frames: bool = False) -> None:
         """Read the file, or see that there is a folder; of a video's ``frames`` all; raises InputError."""
@@ -64,7 +67,8 @@ class Given:
         """The faces of a frame: what the file or the folder has for it, or what it has for all of them.
 
         Raises:
-            InputError: it has none for this frame, or points that lie outside of it.
+            InputError: it has none for this frame, or points that lie outside of it, make no face, or are much more
+                likely those of another size or in another order.
         """
         if frame.index not in self._frames and self._frames.keys() != {0}:
             raise InputError(f"{self.path}: has nothing for frame {frame.index}; give [] for a frame without a face")
@@ -79,7 +83,28 @@ class Given:
                     f"{self.path}: the face of frame {frame.index} at {x},{y} lies outside of its {width}x{height} "
                     "pixels; give pixels of this very video"
                 )
+            self._judge(five, frame)
         return _faces(placed)
+
+    def _judge(self, five: np.ndarray, frame: Frame) -> None:
+        name = f"{self.path}: frame {frame.index}"
+        try:
+            affine(five, align.CROP)
+            if self._looks > 0 and likeness.contrast(frame.pixels, five) >= landmarks.MIN_CONTRAST:  # else it is dark
+                fit = landmarks.check(five, frame.pixels, name, certain=False)
+                self._looks = 0 if fit.likeness >= landmarks.DOUBTFUL else self._looks - 1
+        except IdentityError as error:
+            raise InputError(str(error)) from error
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+
+    def ended(self, frames: int) -> None:
+        """Of a video that had so many: tell what the file has beyond."""
+        last = max(self._frames, default=0)
+        if last >= frames:
+            self.note(
+                f"{self.path}: goes on to frame {last}, and the video ends with frame {frames - 1}; is it its own?"
+            )
 
 
 def _faces(points: list[np.ndarray]) -> list[Face]:

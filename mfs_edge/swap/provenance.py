@@ -193,7 +193,7 @@ class _Kept(io.RawIOBase):
 def _tagged(path: Path, carrier: Carrier, made: Made) -> list[str]:
     """Matroska and WebM have no place for a manifest: the source type as a tag; others have none at all."""
     if carrier not in (carriers.MATROSKA, carriers.WEBM):
-        return [cannot(f"{carrier.name}, the format of {path.name},")]
+        return [cannot(carrier.name)]
     with files.writing(path):
         there = matroska.put_tags(path, tags(made))
     tag = ", only a tag that anyone may change" if there else ""

@@ -45,6 +45,7 @@ class Reference:
             MissingDependency: torch is not installed.
         """
         self._network = embedder(arcface)
+        self.arcface_sha256 = self._network.checkpoint.sha256
         self._known = self._embedding(_cropped(photo, finding))
 
     def __call__(self, image: np.ndarray, face: Face) -> float:

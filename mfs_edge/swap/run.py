@@ -13,7 +13,7 @@ from mfs_edge.base import extras, files, images
 from mfs_edge.base.errors import UsageError
 from mfs_edge.base.printable import counted
 from mfs_edge.base.progress import Recorded, Steps
-from mfs_edge.swap import camera, photos, pipe, pipe_form, provenance, session, streams, telling, video
+from mfs_edge.swap import camera, carriers, photos, pipe, pipe_form, provenance, session, streams, telling, video
 from mfs_edge.swap.choose import REFERENCE, Rule
 from mfs_edge.swap.finding import Finding, Points
 from mfs_edge.swap.job import Job
@@ -36,7 +36,9 @@ class Kind(enum.Enum):
 
 
 def kind_of(source: PathLike) -> Kind:
-    """By its name for a camera and a pipe, else by what it holds: what is no picture is taken for a video.
+    """By its name for a camera and a pipe, else by what it holds.
+
+    What is unknown is what it is called, so that the line that refuses it is about that.
 
     Raises:
         InputError: there is no such file, or it may not be read.
@@ -48,7 +50,10 @@ def kind_of(source: PathLike) -> Kind:
     path = Path(source)
     if path.is_dir():
         return Kind.FOLDER
-    return Kind.PHOTO if images.kind(path) is not None else Kind.VIDEO
+    files.require_file(path, "photo or video")
+    if images.kind(path) is None and (path.suffix.lower() not in images.SUFFIXES or carriers.of(path) is not None):
+        return Kind.VIDEO
+    return Kind.PHOTO
 
 
 def swap(
@@ -114,6 +119,8 @@ def swap(
     steps = steps or Recorded()
     extras.require("cv2", "swap")
     kind, out = kind_of(source), Path(out)
+    ends = _Ends(pipe_size, pipe_format, pipe_rate)
+    ends.check(kind, source, out)
     _check(kind, source, out, resume=resume, overwrite=overwrite, report=report)
     packs = [Path(pack)] if isinstance(pack, str | Path) else [Path(one) for one in pack]
     rule = Rule.of(face, max(1, len(packs)))
@@ -129,7 +136,6 @@ def swap(
         overwrite=overwrite, note=steps.note,
     )  # fmt: skip
     job = Job(opened, finding, rule, told, steps.note, overwrite, **likeness)
-    ends = _Ends(pipe_size, pipe_format, pipe_rate)
     done = _swapped(job, kind, source, out, steps, ends, resume=resume)
     people = tuple(person.name for person in opened.people)
     made = done[0].made
@@ -172,6 +178,15 @@ class _Ends:
     size: str | None
     format: str | None
     rate: str | None
+
+    def check(self, kind: Kind, source: PathLike, out: Path) -> None:
+        """Raise UsageError for what is told of no pipe."""
+        of_input = {"--pipe-size": self.size, "--pipe-rate": self.rate}
+        told = [name for name, value in of_input.items() if value is not None and kind is not Kind.PIPE]
+        if self.format is not None and kind is not Kind.PIPE and str(out) != PIPE:
+            told.append("--pipe-format")
+        if told:
+            raise UsageError(f"{' and '.join(told)}: of frames in a pipe, and {source} is a {kind.value}; leave it out")
 
     def source(self, kind: Kind, source: PathLike, steps: Steps) -> Any:
         """A ``Source`` that closes itself."""
@@ -220,7 +235,11 @@ def _stream(job: Job, kind: Kind, source: PathLike, out: Path, steps: Steps, end
     with ends.source(kind, source, steps) as frames:
         options = {"overwrite": job.overwrite, "resume": resume, "key": _key(job), "memory": watching, "finish": finish}
         with ends.sink(out, frames, steps, options) as sink, steps.streamed(f"swap {source}") as told:
+            if watching.frames and job.telling.report is not None:
+                steps.note(f"{job.telling.report}: tells of frame {watching.frames} and those behind it; begin again "
+                           "with --overwrite in the place of --resume for a report of all")  # fmt: skip
             streams.run(job, watching, frames, sink, told)
+        job.finding.ended(watching.frames)
         size = (frames.width, frames.height)
     done = Done(str(source), str(out), SWAPPED, "", *size, frames=watching.frames, swapped=watching.faces, made=made())
     if watching.faces:
@@ -236,6 +255,9 @@ def _key(job: Job) -> dict[str, Any]:
     return {
         "artefact": made.artefact_sha256,
         "identities": list(made.identity_sha256s),
-        "rule": [job.rule.kind, job.rule.number, files.sha256(photo) if photo else None],
-        "landmarks": files.sha256(landmarks) if landmarks else None,
+        "--face": [job.rule.kind, job.rule.number, files.sha256(photo) if photo else None],
+        "--arcface": getattr(job.likeness, "arcface_sha256", None),
+        "--landmarks": files.sha256(landmarks) if landmarks else None,
+        "finder": job.finding.finder is not None,
+        "--label": job.telling.label,
     }

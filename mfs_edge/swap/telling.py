@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,9 @@ class Telling:
             seconds: its time.
         """
         if self.collector is not None and before is not None:
-            self.collector.add(index, seconds, before, pixels, [one.face for one in chosen])
+            faces = [one.face for one in chosen]
+            raw = [replace(face, landmarks=face.unsmoothed) for face in faces if face.unsmoothed is not None]
+            self.collector.add(index, seconds, before, pixels, faces, raw)
         if self.label and not label.draw(pixels) and not self._told_small:
             self._told_small = True
             self.note(f"a picture of {pixels.shape[1]}x{pixels.shape[0]} {SMALL}")

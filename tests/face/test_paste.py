@@ -134,3 +134,14 @@ def test_a_face_over_the_edge_is_cut_with_the_edge_repeated() -> None:
     crop = align.cut(frame, align.affine(landmarks(60, 0, (0, 50)), SIZE), SIZE)
     assert crop.shape == (SIZE, SIZE, 3)
     assert (crop == 77).all()
+
+
+def test_only_the_result_is_rounded() -> None:
+    """An enlarged face, in floats and over several parts: but for ties it is what the composition in floats is."""
+    frame, face = drawn(7, 900, 1200), np.random.default_rng(8).uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32)
+    matrix = align.affine(landmarks(200, -30, (600, 450)), SIZE)
+    expected = composed(frame, face, blob(), matrix)
+    assert paste.paste(frame, face, blob(), matrix) is not None
+    wrong = frame.astype(int) - expected
+    assert np.abs(wrong).max() <= 1
+    assert (wrong != 0).mean() < 0.01

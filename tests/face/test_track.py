@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 import cv2
@@ -132,3 +133,24 @@ def test_a_new_face_is_found_within_the_period(detector: Detector) -> None:
     assert [face.track for face in faces[-1]] == [0, 1]
     few = tracked(Tracker(detector, most=1), [*[alone] * 3, *[both] * 16])
     assert [[face.track for face in some] for some in few] == [[0]] * 19
+
+
+def test_what_goes_on_in_another_process_finds_the_same(detector: Detector) -> None:
+    """To the last bit: with faces that move, one that is covered for a while, and a cut, ended behind every few."""
+    rng = np.random.default_rng(5)
+    plain = [scene((80, 150 + 6 * n, 180), (70, 480, 170)) for n in range(8)]
+    plain += [scene((80, 198 + 6 * n, 180)) for n in range(6)]
+    plain += [scene((80, 240, 180), (70, 480, 172))] * 3 + [scene((90, 220, 190), back="coffee")] * 3
+    frames = [np.clip(frame + rng.normal(0, 3, frame.shape), 0, 255).astype(np.uint8) for frame in plain]
+    whole = tracked(Tracker(detector), frames)
+    assert {len(faces) for faces in whole} == {1, 2}
+    tracker = Tracker(detector)
+    for number, (frame, expected) in enumerate(zip(frames, whole, strict=True)):
+        if number % 3 == 0:
+            told = json.dumps(tracker.state(), allow_nan=False)
+            tracker = Tracker(detector)
+            tracker.restore(json.loads(told))
+        for face, other in zip(tracker(frame, number / RATE), expected, strict=True):
+            assert (face.track, face.score) == (other.track, other.score)
+            np.testing.assert_array_equal(face.landmarks, other.landmarks)
+            np.testing.assert_array_equal(face.unsmoothed, other.unsmoothed)

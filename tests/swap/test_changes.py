@@ -18,6 +18,9 @@ from mfs_edge.face.found import Face
 from mfs_edge.load.identity import Identity
 from mfs_edge.swap import changes, running
 from mfs_edge.swap.changes import Collector
+from mfs_edge.swap.frame import Chosen
+from mfs_edge.swap.provenance import Signer
+from mfs_edge.swap.telling import Telling
 from tests.swap.people import MADE, picture
 
 HEIGHT, WIDTH = 120, 160
@@ -302,3 +305,16 @@ def test_the_caller_may_change_the_frame_afterwards() -> None:
         collector.add(index, index / 25, before, after, [face()])
         after[:] = 0
     assert collector.figures(MADE)["flicker"]["levels"]["most"] == 0.0
+
+
+def test_the_tracker_s_points_before_smoothing_are_the_jitter_as_found() -> None:
+    told = Telling(Signer.of(), print, collector=Collector())
+    frame = np.zeros((80, 80, 3), np.uint8)
+    still = np.array([(20.0, 20), (40, 20), (30, 30), (22, 40), (38, 40)])
+    for index in range(9):
+        face = Face(still, unsmoothed=still + index % 2)
+        told.frame(frame, frame.copy(), [Chosen(face)], index, index / 25)
+    assert told.collector is not None
+    jitter = told.collector.figures(MADE)["jitter"]
+    assert jitter["smoothed"]["px"] == 0
+    assert jitter["raw"]["px"] > 0.5

@@ -147,3 +147,42 @@ def test_what_is_little_like_a_face_is_swapped_and_told(tmp_path: Path) -> None:
     assert "little like a face" in notes[0]
     finding.picture(astronaut(), HERE)
     assert len(notes) == 1
+
+
+WRONG = {
+    "of half the size": (ASTRONAUT / 2, "multiply them by 2"),
+    "percent": (ASTRONAUT / 5.12, "in percent"),
+    "in another order": (ASTRONAUT[[2, 0, 1, 3, 4]], "do not form a face"),
+    "mirrored": (ASTRONAUT[[1, 0, 2, 4, 3]], "would mirror the face"),
+    "on a line": (np.array([(100.0 + n, 100.0 + n) for n in range(5)]), "on one line"),
+}
+
+
+@pytest.mark.parametrize(("five", "words"), WRONG.values(), ids=WRONG)
+def test_a_video_is_not_swapped_where_its_landmarks_are_surely_not_meant(
+    tmp_path: Path, five: np.ndarray, words: str
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([[], [five.tolist()], [five.tolist()]]))
+    find, _ = Finding(landmarks=tmp_path / "a.json").stream()
+    assert find(Frame(0, 0.0, astronaut())) == []
+    with pytest.raises(InputError, match=rf"a\.json: frame 1: .*{words}"):
+        find(Frame(1, 0.04, astronaut()))
+
+
+def test_a_video_that_begins_in_the_dark_is_judged_by_what_can_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([[(ASTRONAUT / 2).tolist()]] * 2))
+    find, _ = Finding(landmarks=tmp_path / "a.json").stream()
+    assert len(find(Frame(0, 0.0, np.zeros_like(astronaut())))) == 1
+    with pytest.raises(InputError, match="frame 1"):
+        find(Frame(1, 0.04, astronaut()))
+
+
+def test_landmarks_that_go_on_behind_a_videos_end_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([[ASTRONAUT.tolist()]] * 5))
+    told: list[str] = []
+    finding = Finding(landmarks=tmp_path / "a.json", note=told.append)
+    finding.check(frames=True)
+    finding.ended(5)
+    assert not told
+    finding.ended(4)
+    assert "goes on to frame 4, and the video ends with frame 3" in told[0]

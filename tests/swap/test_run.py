@@ -80,6 +80,47 @@ def test_it_is_turned_as_exif_says(built: Built, landmarks: Path, tmp_path: Path
     assert Image.open(tmp_path / "a.out.png").getexif()[0x0112] == 1
 
 
+def test_a_face_that_is_half_beyond_the_edge_is_swapped(built: Built, tmp_path: Path) -> None:
+    whole = room()
+    edge = int(whole.landmarks[2, 0]) - 3  # the left eye is not in the picture
+    picture, five = np.ascontiguousarray(whole.image[:, edge:]), whole.landmarks - np.array([edge, 0])
+    assert five[0, 0] < -0.3 * np.hypot(*(five[1] - five[0]))
+    path = written(tmp_path / "half.png", picture)
+    mfs_edge.swap(
+        path, tmp_path / "out.png", artefact=built.path("tflite"), landmarks=points(tmp_path / "half.txt", five)
+    )
+    changed = (images.read_rgb(tmp_path / "out.png") != picture).any(axis=2)
+    assert changed[:, 0].any()
+    far = points(tmp_path / "far.txt", five - np.array([2 * np.hypot(*(five[1] - five[0])), 0]))
+    with pytest.raises(InputError, match="lies outside"):
+        mfs_edge.swap(path, tmp_path / "no.png", artefact=built.path("tflite"), landmarks=far)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("text.jpg", b"a list of things\n" * 9, "text.jpg: is not a readable picture"),
+        ("text.mp4", b"a list of things\n" * 9, "text.mp4: is no video that can be read"),
+        ("none.mp4", b"", "none.mp4: is empty; download or write the photo or video again"),
+        ("gone.mp4", None, "gone.mp4: no such file; give the path of the photo or video"),
+    ],
+)
+def test_what_is_neither_is_told_by_what_it_is_called(
+    built: Built, tmp_path: Path, name: str, content: bytes | None, told: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=told):
+        mfs_edge.swap(
+            tmp_path / name,
+            tmp_path / f"out{Path(name).suffix}",
+            artefact=built.path("tflite"),
+            finder=lambda image, seconds: [],
+        )
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_two_people_for_two_faces_and_what_was_understood(built: Built, tmp_path: Path) -> None:
     picture, (left, right) = two()
     path = written(tmp_path / "two.png", picture)
@@ -285,6 +326,13 @@ def test_what_a_source_is(photo: Path, tmp_path: Path) -> None:
     assert kind_of("camera:1") is Kind.CAMERA
     with pytest.raises(InputError, match="no such file"):
         kind_of(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("option", ["pipe_size", "pipe_rate", "pipe_format"])
+def test_what_is_told_of_a_pipe_is_not_for_a_photo(built: Built, photo: Path, tmp_path: Path, option: str) -> None:
+    name = f"--{option.replace('_', '-')}"
+    with pytest.raises(UsageError, match=rf"{name}: of frames in a pipe, and .*in\.png is a photo"):
+        mfs_edge.swap(photo, tmp_path / "o.png", artefact=built.path("tflite"), finder=finder, **{option: "30"})
 
 
 def test_arcface_belongs_to_a_reference(built: Built, photo: Path, tmp_path: Path) -> None:

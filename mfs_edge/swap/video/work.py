@@ -60,6 +60,8 @@ class Work:
         Raises:
             OutputError: somebody else has it, it must not be replaced, or was begun under another key.
         """
+        if not self.out.parent.is_dir():
+            raise OutputError(f"{self.out}: there is no folder {self.out.parent}; make it, or choose another name")
         with files.writing(self.folder):
             self.folder.mkdir(exist_ok=True)
             self._take()

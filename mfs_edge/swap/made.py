@@ -1,6 +1,7 @@
 """What a swapped picture or video was made with: what it says of itself, and what the reports say of it.
 
-Everything here may be published. A person is in it as a hash only, which traces consent and shows nobody.
+Of a person it holds the hash of an identity: nobody is read from it, but who has that identity can tell that it was
+used. So consent can be traced, and a picture linked to a person.
 """
 
 from __future__ import annotations

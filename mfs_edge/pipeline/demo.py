@@ -124,8 +124,9 @@ def require_page(out: Path) -> Path:
 
 def check(out: Path, *, overwrite: bool) -> None:
     """Raises OutputError if the demo cannot write to ``out`` and its folders, as ``bundle.check_folder`` says."""
-    # Without a manifest no demo has ended here, and a folder of that name is somebody else's.
-    bundle.check_folder(out, overwrite=overwrite, ours=OURS if (out / bundle.MANIFEST).exists() else ())
+    bundle.check_folder(out, overwrite=overwrite, ours=OURS)
+    if not (out / bundle.MANIFEST).exists():  # no demo has ended here, and a folder of that name is somebody else's
+        bundle.check_folder(out, overwrite=overwrite)
     named = bundle.named(out)
     for folder in (*FOLDERS, site.FOLDER):
         ours = {name.parts[1] for name in named if len(name.parts) > 1 and name.parts[0] == folder}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +88,9 @@ def test_ctrl_c_leaves_what_plays_and_the_rest_can_follow(
 def test_signals_end_a_process_between_two_frames(film: Path, whole: bytes, tmp_path: Path, number: int) -> None:
     out = tmp_path / "out.mp4"
     command = [sys.executable, "-m", "tests.swap.video.driven", str(film), str(out), "--pause", "0.02"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    # Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=heard) as process:
         assert process.stdout is not None
         while process.stdout.readline().strip() != "33":
             assert process.poll() is None
@@ -99,6 +103,15 @@ def test_signals_end_a_process_between_two_frames(film: Path, whole: bytes, tmp_
     assert out.read_bytes() == whole
 
 
+@pytest.fixture
+def heard_here() -> Iterator[None]:
+    """Ctrl-C is heard as in a terminal; whoever runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_here")
 def test_a_second_ctrl_c_does_not_wait(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a frame is being written the first one waits, and the second does not."""
     heard: list[str] = []

@@ -239,7 +239,7 @@ def test_sound_that_the_container_cannot_hold_is_told_before_any_work(tmp_path: 
         ("out.mp4", {"piece": 0}, UsageError, "pieces of 0 frames"),
         ("in.mp4", {"overwrite": True}, UsageError, "is the video itself"),
         ("there.mp4", {}, OutputError, "exists"),
-        ("away/out.mp4", {}, OutputError, "cannot be written"),
+        ("away/out.mp4", {}, OutputError, "there is no folder"),
     ],
 )
 def test_what_cannot_be_done_is_told_at_once(

@@ -157,10 +157,12 @@ class Session:
         """An engine for each person; or one for all, where putting in another takes less than a frame."""
         ready = [self._tried(first, self.people[0])]
         others = range(1, len(self.people))
-        if others and hasattr(ready[0].engine, "switch") and self._cheap(ready[0]):
-            for person in (*others, 0):  # each once: whatever is wrong with a pack shows before any frame
-                self._tried(ready[0].engine, self.people[person])
-            return ready
+        if others and hasattr(first, "switch"):
+            cheap = self._cheap(ready[0])
+            for person in (*others, 0) if cheap else (0,):  # the last is who stays in it
+                self._tried(first, self.people[person])  # whatever is wrong with a pack shows before any frame
+            if cheap:
+                return ready
         return [*ready, *(self._tried(self._load(self.path), self.people[person]) for person in others)]
 
     def _cheap(self, crops: Crops) -> bool:

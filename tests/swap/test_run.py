@@ -25,6 +25,7 @@ from mfs_edge.swap import provenance
 from mfs_edge.swap.made import Made
 from mfs_edge.swap.results import Swapped
 from mfs_edge.swap.run import Kind, kind_of
+from mfs_edge.swap.session import Session
 from tests.face.test_paste import composed
 from tests.swap.conftest import ASTRONAUT, SIZE, Built, astronaut, points, room, two, written
 
@@ -121,7 +122,13 @@ def test_what_is_neither_is_told_by_what_it_is_called(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_two_people_for_two_faces_and_what_was_understood(built: Built, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cheap", [True, False])
+def test_two_people_for_two_faces_and_what_was_understood(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cheap: bool
+) -> None:
+    """Whether a switch is found to be worth it, as the clock may have it, or not."""
+    trial = Session._cheap
+    monkeypatch.setattr(Session, "_cheap", lambda self, crops: (trial(self, crops), cheap)[1])
     picture, (left, right) = two()
     path = written(tmp_path / "two.png", picture)
     steps = Recorded()

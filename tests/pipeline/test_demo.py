@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -178,15 +180,21 @@ def test_the_page_has_everybody_and_pictures_to_try(result: run.DemoResult) -> N
 
 def test_it_serves_the_page_that_is_there(result: run.DemoResult) -> None:
     command = [sys.executable, "-m", "mfs_edge", "demo", str(result.out), "--serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "to this machine only; Ctrl-C ends it." in line  # the first one: nothing was made again
-        url = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
-        with urllib.request.urlopen(f"{url}site.json") as answer:
-            assert answer.headers.get_content_type() == "application/json"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
+    # Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heard}
+    with subprocess.Popen(command, **pipes) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert "to this machine only; Ctrl-C ends it." in line  # the first one: nothing was made again
+            url = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
+            with urllib.request.urlopen(f"{url}site.json") as answer:
+                assert answer.headers.get_content_type() == "application/json"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
 
 
 def test_a_demo_without_a_page_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from mfs_edge import sample
 from mfs_edge.base import extras, images
+from mfs_edge.base.threads import one_thread
 from mfs_edge.graph import edit, statistics
 
 FACES = statistics.FACES  # of the drawn ones
@@ -55,5 +56,8 @@ def shift(conv: ir.Node, lost: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """
     torch = extras.require("torch", "compile")
     steps, pads = edit.integers(conv, "strides", (1, 1)), edit.integers(conv, "pads", (0, 0, 0, 0))
-    found = torch.nn.functional.conv2d(torch.from_numpy(mean), torch.from_numpy(lost), stride=steps, padding=pads[:2])
+    with one_thread():
+        found = torch.nn.functional.conv2d(
+            torch.from_numpy(mean), torch.from_numpy(lost), stride=steps, padding=pads[:2]
+        )
     return found.double().mean(dim=(0, 2, 3)).numpy()

@@ -28,7 +28,8 @@ def reference_of(checkpoint: Checkpoint, identity: Identity) -> Callable[[np.nda
     from mfs_edge.networks.idn import IDN
 
     network = loading.instantiate(iin.IIN, checkpoint.tensors)
-    state = network(torch.from_numpy(identity.embedding)[None], torch.from_numpy(identity.feature_map)[None])
+    with one_thread():
+        state = network(torch.from_numpy(identity.embedding)[None], torch.from_numpy(identity.feature_map)[None])
     idn = loading.instantiate(IDN, {k: v.numpy() for k, v in state.items()}, dtype=torch.float64)
 
     def run(image: np.ndarray) -> Outputs:

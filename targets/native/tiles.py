@@ -70,7 +70,7 @@ class Isa:
 X86 = "defined(IDN_X86)"
 ISAS = (
     Isa("avx512", "x86-64 with AVX-512", X86, "IDN_AVX512", 16, 14, 2, 4, False,
-        'target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")',
+        'target(IDN_EVEX512 "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")',
         "(v16f)_mm512_max_ps((__m512)(a), (__m512)(b))", "immintrin.h", dot="vnni", dot_pixels=14,
         own="__m512", madd="_mm512_fmadd_ps(ARG(x), ARG(y), ARG(sum))"),
     Isa("avxvnni", "x86-64 with AVX2 and VNNI for it", X86, "IDN_AVXVNNI", 8, 6, 2, 2, False,

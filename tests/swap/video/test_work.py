@@ -117,9 +117,9 @@ def test_a_second_ctrl_c_does_not_wait(film: Path, tmp_path: Path, monkeypatch: 
     heard: list[str] = []
 
     def twice(*_: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         heard.append("first")
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         heard.append("second")
 
     def run() -> None:
@@ -265,12 +265,13 @@ class Camera:
 
         for index in range(25):
             yield Frame(index, index / 10, np.full((48, 64, 3), 5 * index, np.uint8), 9000 * index)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         time.sleep(10)
 
     def close(self) -> None: ...
 
 
+@pytest.mark.usefixtures("heard_here")
 def test_a_live_recording_is_finished_by_ctrl_c(tmp_path: Path, film: Path) -> None:
     out, source = tmp_path / "out.mkv", Camera(film)
     with video.create(out, like=source, note=print, piece=10) as sink:

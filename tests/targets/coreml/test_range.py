@@ -87,12 +87,17 @@ def test_integers_with_half_precision_between_them_are_as_good_as_the_graph(
         assert all(found[output] > wanted[output] - LOST_DB for output in wanted)
 
 
+# Which way the last digit of a sum is rounded depends on the processor, and moves one picture by up to 1.8 dB in either
+# direction; a value that half precision does not hold costs tens.
+MOVED_DB = 3.0
+
+
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
 def test_a_network_that_computes_the_same_is_as_good_as_it_was(make: Make, tmp_path: Path, precision: str) -> None:
     wanted = emitted(make, "undone: nothing", precision, tmp_path)
     for name in UNDONE:
         found = emitted(make, f"undone: {name}", precision, tmp_path)
-        assert all(found[output] > wanted[output] - 0.5 for output in wanted)
+        assert all(found[output] > wanted[output] - MOVED_DB for output in wanted)
 
 
 @pytest.mark.parametrize("name", CHANGED)

@@ -27,30 +27,35 @@ def judge(path: Path, golden: Mapping[str, np.ndarray], size: int) -> None:
     assert np.abs(mask - golden[f"target{size}/mask"]).max() < GOLDEN_TOLERANCE
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_aarch64_is_golden(made: Made, raw: Made, golden: Mapping[str, np.ndarray], size: int, tmp_path: Path) -> None:
+def same(one: Path, other: Path) -> None:
+    there, here = (np.fromfile(path, np.float32) for path in (one, other))
+    assert np.abs(there - here).max() < GOLDEN_TOLERANCE
+
+
+@pytest.mark.parametrize(("size", "board"), list(zip(SIZES, BOARDS, strict=True)))
+def test_aarch64_is_golden(
+    made: Made, raw: Made, golden: Mapping[str, np.ndarray], size: int, board: str, tmp_path: Path
+) -> None:
     """On the processors of a Raspberry Pi 4 and 5, in an arena of NaN, and nothing outside is touched."""
     flags = (*toolchains.FLAGS, "-target", "aarch64-linux-musl", "-static")
     program = toolchains.compile_c(made(size), "frames.c", tmp_path / "frames", flags=flags)
-    for board in BOARDS:
-        out = tmp_path / f"{board}.raw"
-        emulated = (toolchains.emulator("aarch64"), "-cpu", board, program)
-        toolchains.call([*emulated, made(size) / "idn.weights", raw(size), out, *ONCE])
-        judge(out, golden, size)
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("processor", PROCESSORS)
-def test_older_x86_chooses_what_it_has_and_is_golden(
-    made: Made, raw: Made, golden: Mapping[str, np.ndarray], size: int, processor: str, tmp_path: Path
-) -> None:
-    compiler = ("gcc",) if toolchains.is_x86() else (*toolchains.ZIG, "-target", "x86_64-linux-musl", "-static")
-    program = toolchains.compile_c(made(size), "frames.c", tmp_path / "frames", compiler=compiler)
-    emulated = (toolchains.emulator("x86_64"), "-cpu", processor, program)
-    ran = toolchains.call([*emulated, made(size) / "idn.weights", raw(size), tmp_path / "out.raw", *ONCE])
-    assert int(ran.stdout) == PROCESSORS[processor]
+    emulated = (toolchains.emulator("aarch64"), "-cpu", board, program)
+    toolchains.call([*emulated, made(size) / "idn.weights", raw(size), tmp_path / "out.raw", *ONCE])
     judge(tmp_path / "out.raw", golden, size)
-    refused = toolchains.call([*emulated, made(size) / "idn.weights", raw(size), tmp_path / "no.raw", "2"], code=5)
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_older_x86_chooses_what_it_has(made: Made, raw: Made, processor: str, tmp_path: Path) -> None:
+    """Small pictures, as emulated AVX2 takes minutes for large ones: test_native.py has the same functions on those."""
+    compiler = ("gcc",) if toolchains.is_x86() else (*toolchains.ZIG, "-target", "x86_64-linux-musl", "-static")
+    program = toolchains.compile_c(made(32), "frames.c", tmp_path / "frames", compiler=compiler)
+    here = toolchains.compile_c(made(32), "frames.c", tmp_path / "here", compiler=("gcc",), flags=toolchains.QUICK)
+    emulated = (toolchains.emulator("x86_64"), "-cpu", processor, program)
+    ran = toolchains.call([*emulated, made(32) / "idn.weights", raw(32), tmp_path / "there.raw"])
+    assert int(ran.stdout) == PROCESSORS[processor]
+    toolchains.call([here, made(32) / "idn.weights", raw(32), tmp_path / "here.raw"])
+    same(tmp_path / "there.raw", tmp_path / "here.raw")
+    refused = toolchains.call([*emulated, made(32) / "idn.weights", raw(32), tmp_path / "no.raw", "2"], code=5)
     assert "lacks that instruction set" in refused.stderr
 
 
@@ -92,8 +97,7 @@ def test_a_processor_that_is_none_of_these_computes_the_same(made: Made, raw: Ma
     here = toolchains.compile_c(made(32), "frames.c", tmp_path / "here", compiler=("gcc",), flags=toolchains.QUICK)
     for command, out in (((toolchains.emulator("riscv64"), program), "there.raw"), ((here,), "here.raw")):
         toolchains.call([*command, made(32) / "idn.weights", raw(32), tmp_path / out])
-    there, here_too = (np.fromfile(tmp_path / name, np.float32) for name in ("there.raw", "here.raw"))
-    assert np.abs(there - here_too).max() < GOLDEN_TOLERANCE
+    same(tmp_path / "there.raw", tmp_path / "here.raw")
 
 
 def test_whole_frames_on_other_processors(made: Made, tmp_path: Path) -> None:

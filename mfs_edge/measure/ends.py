@@ -17,6 +17,7 @@ the encoder gives what it holds back, and what that takes the first frames of th
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 import time
@@ -29,7 +30,7 @@ import numpy as np
 
 BEFORE, BEHIND = ("decode", "detect"), ("encode",)
 AV = "av>=18.1,<19"  # as the extra "video" has it
-AV_FROM, AV_BELOW = (18, 1), (19,)
+AV_FROM, AV_BELOW, AV_PYTHON = (18, 1), (19,), (3, 11)
 DETECTOR, MESH = "detector.tflite", "mesh.tflite"
 # What travels in addition to whole.TRAVELLERS.
 TRAVELLERS = (
@@ -105,7 +106,11 @@ class Film:
     """
 
     def __init__(self, camera: Camera, clip: Path, detector: Any, failure: Failure) -> None:
-        """Write the video to ``clip``; the parts of ``swap`` must be importable by then."""
+        """Write the video to ``clip``; the parts of ``swap`` must be importable by then.
+
+        Raises:
+            Failure: of the kind "full" or "device", where it cannot be written.
+        """
         names = ("swap.video.encoders", "swap.video.reader", "face.track")
         self._encoders, self._readers, track = (importlib.import_module(f"mfs_edge.{name}") for name in names)
         self._camera, self._clip, self._failure = camera, clip, failure
@@ -159,8 +164,8 @@ class Film:
         size = f"{self._camera.width}x{self._camera.height}"
         raise self._failure(
             "usage",
-            f"the detector does not find the face in a frame of {size}, so that it has no time; take larger frames, "
-            "or time --stages swap",
+            f"the detector does not find the face in a frame of {size}, so that detect has no time; take larger or "
+            "squarer frames, or --stages swap",
         )
 
     def _begin(self) -> None:
@@ -194,7 +199,11 @@ class Film:
         piece = self._opened(self._encoders.plain(camera.width, camera.height, base, Fraction(RATE)))
         for index in range(AHEAD + LAP + AHEAD):
             piece.write(stream.Frame(index, index / RATE, camera.frame(index)), index)
-        self._clip.write_bytes(piece.finished())
+        try:
+            self._clip.write_bytes(piece.finished())
+        except OSError as error:
+            kind = "full" if error.errno in (errno.EFBIG, errno.ENOSPC, errno.EDQUOT) else "device"
+            raise self._failure(kind, error.strerror or str(error)) from error
 
 
 def film(whole: Any, image: np.ndarray, width: int, height: int, *, litert: Any, failure: Failure) -> Film:
@@ -222,6 +231,9 @@ def film(whole: Any, image: np.ndarray, width: int, height: int, *, litert: Any,
 
 def require(opencv: str, failure: Failure) -> None:
     """Whether OpenCV, whose package is ``opencv``, and PyAV are here, and PyAV is one that is known."""
+    if sys.version_info[:2] < AV_PYTHON:
+        here, needed = (".".join(map(str, version)) for version in (sys.version_info[:2], AV_PYTHON))
+        raise failure("missing", f"--stages all needs Python {needed}, this one is {here}; name another with --python")
     for module, stage, package in (("cv2", "detect", opencv), ("av", "decode and encode", AV)):
         try:
             found = importlib.import_module(module)
@@ -229,12 +241,11 @@ def require(opencv: str, failure: Failure) -> None:
             raise failure("missing", _missing(module, error, stage, package)) from error
     version = tuple(int(part) for part in found.__version__.split(".")[:2])
     if not AV_FROM <= version < AV_BELOW:
-        what = f"av {found.__version__} is another than decode and encode need"
-        raise failure("missing", f"{what}; install it with: pip install '{AV}'")
+        raise failure("missing", f"decode and encode need another av than {found.__version__}: pip install '{AV}'")
 
 
 def _missing(what: str, error: ImportError, stage: str, package: str) -> str:
-    return f"{what} cannot be imported ({error}), and {stage} needs it; install it with: pip install '{package}'"
+    return f"{what}, for {stage}, cannot be imported ({error}); install it with: pip install '{package}'"
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from mfs_edge.base.errors import CheckFailed, InputError, MissingDependency, Usa
 from mfs_edge.cli import main
 from mfs_edge.face.detect import Detector
 from mfs_edge.face.models import Models
-from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.load.identity import Identity
 from mfs_edge.measure import ends, gate, history, luggage, results, run, table, whole
 from mfs_edge.measure.devices import Options, Request, Watch, open_device
 from mfs_edge.measure.results import Entry, WholeFrame
@@ -28,22 +25,11 @@ from mfs_edge.measure.runner import Failure
 from mfs_edge.sample import probe
 from mfs_edge.swap.stages import ORDER
 from mfs_edge.swap.video import encoders
-from tests.measure.conftest import Server, entry
+from tests.measure.conftest import FRAMED, Server, entry
 
-SIZE = 128
+SIZE = FRAMED
 FRAME, PIXELS = "330x200", (330, 200)
 IDN, ONNX = f"idn-{SIZE}-fp32.idn", f"idn-{SIZE}-fp32.onnx"
-
-
-@pytest.fixture(scope="module")
-def folder(demo_iin: Checkpoint, demo_identities: Sequence[Identity], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo as C, which swaps whole frames itself, and for runtimes of crops; small."""
-    room, person = tmp_path_factory.mktemp("ends"), demo_identities[0]
-    values = np.concatenate([person.embedding.ravel(), person.feature_map.ravel()]).astype(np.float32)
-    np.save(room / "id.npy", values)
-    out = room / "build"
-    mfs_edge.compile(identity=room / "id.npy", checkpoint=demo_iin, target=["c", "onnx", "tflite"], size=SIZE, out=out)
-    return out
 
 
 @pytest.fixture
@@ -64,7 +50,7 @@ def test_every_stage_of_every_runtime_is_timed(folder: Path, models: Models, tmp
     outputs = {name: tmp_path / name for name in ("json", "html", "history")}
     report = run.bench(folder, frame=FRAME, stages="all", threads=1, **outputs)
     assert report.passed
-    assert len(report.entries) == 3
+    assert len(report.entries) == 4
     for row in report.entries:
         seen, latency = row.observation.frame, row.observation.latency
         assert seen is not None

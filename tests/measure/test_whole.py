@@ -17,29 +17,15 @@ import mfs_edge
 from mfs_edge import target
 from mfs_edge.base.errors import CheckFailed, InputError, MissingDependency, UsageError
 from mfs_edge.cli import main
-from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.load.identity import Identity
 from mfs_edge.measure import ends, gate, history, luggage, results, run, table, task, whole
 from mfs_edge.measure.devices import Options, Request, Watch, open_device
 from mfs_edge.measure.results import Entry, WholeFrame
 from mfs_edge.sample import probe
-from tests.measure.conftest import Server, entry
+from tests.measure.conftest import FRAMED, Server, entry
 
-SIZE = 128
+SIZE = FRAMED
 FRAME = "330x200"
 STAGES = ["align", "network", "paste"]
-
-
-@pytest.fixture(scope="module")
-def folder(demo_iin: Checkpoint, demo_identities: Sequence[Identity], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo in every runtime, small."""
-    room, person = tmp_path_factory.mktemp("whole"), demo_identities[0]
-    values = np.concatenate([person.embedding.ravel(), person.feature_map.ravel()]).astype(np.float32)
-    np.save(room / "id.npy", values)
-    out = room / "build"
-    targets = ["c", "onnx", "tflite", "openvino"]
-    mfs_edge.compile(identity=room / "id.npy", checkpoint=demo_iin, target=targets, size=SIZE, out=out)
-    return out
 
 
 def test_every_runtime_is_timed(folder: Path, tmp_path: Path) -> None:

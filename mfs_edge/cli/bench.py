@@ -29,7 +29,20 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--json", metavar="FILE", type=_PATH, help="Write everything, raw samples included; a baseline for later."
 )
-@click.option("--frame", metavar="WxH", help="Whole frames, as 1920x1080: align, network, paste; on local and ssh.")
+@click.option("--frame", metavar="WxH", help="Whole frames, as 1920x1080, instead of crops; on local and ssh.")
+@click.option(
+    "--stages",
+    type=click.Choice(["swap", "all"]),
+    default="swap",
+    show_default=True,
+    help="Of whole frames: swap is align, network, paste; all also has decode, detect and encode.",
+)
+@click.option(
+    "--face-models",
+    metavar="DIR",
+    type=_PATH,
+    help="For --stages all: where the models that find faces are.  [default: the cache]",
+)
 @click.option(
     "--pack", multiple=True, metavar="PACK", type=_PATH, help="Also time switching to its identity; one per artefact."
 )

@@ -8,7 +8,6 @@ et al., "BlazeFace", 2019): strides 8 and three times 16, two anchors to a place
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -56,8 +55,8 @@ def anchors() -> np.ndarray:
 class BlazeFace:
     """The network with its anchors."""
 
-    def __init__(self, path: Path) -> None:
-        self.network = Network(path)
+    def __init__(self, network: Network) -> None:
+        self.network = network
         self.anchors = anchors()
 
     def __call__(self, window: np.ndarray, threshold: float) -> Found:

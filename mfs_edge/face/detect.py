@@ -16,10 +16,11 @@ import numpy as np
 
 from mfs_edge.base import extras
 from mfs_edge.base.errors import InputError, UsageError
-from mfs_edge.face import blaze, landmarks, likeness, models
+from mfs_edge.face import blaze, landmarks, likeness, network
 from mfs_edge.face.blaze import SIDE, BlazeFace
 from mfs_edge.face.found import Face
 from mfs_edge.face.mesh import FaceMesh, Meshed, Region, region_of
+from mfs_edge.face.network import Network
 
 THRESHOLD = 0.5  # of a face's score, at which it counts
 GUESS = 0.3  # of BlazeFace's, at which it is worth a look
@@ -81,12 +82,19 @@ def _begins(length: int) -> list[int]:
 class Detector:
     """Finds the faces of single pictures: a ``Finder``. Not to be shared by threads."""
 
-    def __init__(self, folder: Path | None = None, threshold: float = THRESHOLD) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        threshold: float = THRESHOLD,
+        *,
+        networks: tuple[Network, Network] | None = None,
+    ) -> None:
         """Load the models.
 
         Args:
             folder: that holds them; None is where ``models.find`` looks.
             threshold: the least score of a face, 0..1.
+            networks: BlazeFace's and Face Mesh's, where they are open already; then no folder is looked into.
 
         Raises:
             MissingDependency: the models were never fetched, or LiteRT or OpenCV is not installed.
@@ -98,9 +106,9 @@ class Detector:
                 f"a face's score lies between 0 and 1, and a threshold too, not at {threshold:g}; usual is 0.5"
             )
         extras.require("cv2", "swap")
-        found = models.find(folder)
         self.threshold = threshold
-        self._blaze, self._mesh = BlazeFace(found.detector), FaceMesh(found.mesh)
+        finds, places = networks or _opened(folder)
+        self._blaze, self._mesh = BlazeFace(finds), FaceMesh(places)
 
     def __call__(self, image: np.ndarray, seconds: float = 0.0) -> list[Face]:
         """The faces of a picture, the largest first, numbered as tracks in this order.
@@ -173,6 +181,13 @@ class Detector:
             if not kept or (blaze.overlaps(boxes[number], boxes[kept]) < OF_ONE).all():
                 kept.append(int(number))
         return [region_of(_corners(boxes[n]), points[n, [blaze.RIGHT_EYE, blaze.LEFT_EYE]]) for n in kept[:MOST]]
+
+
+def _opened(folder: Path | None) -> tuple[Network, Network]:
+    from mfs_edge.face import models  # a device has neither the cache nor its settings
+
+    found = models.find(folder)
+    return network.opened(found.detector), network.opened(found.mesh)
 
 
 def same(one: Face, other: Face) -> bool:

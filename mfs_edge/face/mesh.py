@@ -7,7 +7,6 @@ as large as the face. A second look, at the region that the first one's points g
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -67,8 +66,8 @@ class Meshed:
 class FaceMesh:
     """The network, and what its numbers mean."""
 
-    def __init__(self, path: Path) -> None:
-        self.network = Network(path)
+    def __init__(self, network: Network) -> None:
+        self.network = network
 
     def __call__(self, image: np.ndarray, region: Region) -> Meshed:
         """The face in a region of ``image``, uint8 [H, W, 3] RGB; there may be none, see its score.

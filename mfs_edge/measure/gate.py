@@ -16,7 +16,9 @@ from pathlib import Path
 
 from mfs_edge.base import text
 from mfs_edge.base.errors import InputError
+from mfs_edge.measure import whole
 from mfs_edge.measure.results import Entry, Report, Trend
+from mfs_edge.swap import stages
 
 # A version number in a file's metadata may grow by a digit; weights do not hide in this.
 BYTES_SLACK = 512
@@ -35,7 +37,7 @@ def _of(part: str, *names: str) -> dict[str, Callable[[Entry], float | None]]:
 
 
 def _stage(name: str) -> Callable[[Entry], float | None]:
-    """Of whole frames, the median of one stage."""
+    """Of whole frames, the median of one stage; None where it was not among those that were chosen."""
     return lambda entry: entry.observation.frame.ms(name) if entry.observation.frame else None
 
 
@@ -47,8 +49,13 @@ METRICS: dict[str, Callable[[Entry], float | None]] = {
     **_of("observation.coverage", "undelegated", "partitions"),
     "instructions": _of("observation.instructions", "median")["median"],
     **_of("observation", "peak_rss_bytes"),
-    **{f"{stage}_ms": _stage(stage) for stage in ("align", "network", "paste")},
+    **{f"{stage}_ms": _stage(stage) for stage in stages.ORDER},
     **_of("observation.latency", "load_ms", "first_ms", "p50_ms", "p90_ms", "p99_ms", "mean_ms"),
+}
+# What to say where one of them was not measured.
+_STAGES = {
+    f"{stage}_ms": "; time it with --frame WxH" + ("" if stage in whole.STAGES else " --stages all")
+    for stage in stages.ORDER
 }
 # Of those, what repeats exactly, and by how much it may still grow.
 EXACT: dict[str, Callable[[float], float]] = {
@@ -127,7 +134,8 @@ def _over_budget(budget: Budget, entry: Entry) -> Found:
     for name, limit in budget.of(entry.facts.file).items():
         value = METRICS[name](entry)
         if value is None:
-            notes.append(f"{entry.facts.file} on {entry.device}: {name} has a budget, but is not known here")
+            known = f"{name} has a budget, but is not known here{_STAGES.get(name, '')}"
+            notes.append(f"{entry.facts.file} on {entry.device}: {known}")
         elif value > limit:
             causes.append(
                 f"{entry.facts.file} on {entry.device}: {name} {show(value)} is over its budget of {show(limit)}"
@@ -225,16 +233,16 @@ def _counted_by(entry: Entry) -> str | None:
 
 
 def _stored(report: Report, entry: Entry) -> Entry | None:
-    """The stored entry of the same file, of the same frames and on the same device where there are several."""
+    """The stored entry of the same file, of the same kind of frames and on the same device where there are several."""
     same = [stored for stored in report.entries if stored.facts.file == entry.facts.file]
-    same.sort(key=lambda stored: _size(stored) != _size(entry))
+    same.sort(key=lambda stored: _kind(stored) != _kind(entry))
     return next((stored for stored in same if stored.device == entry.device), same[0] if same else None)
 
 
 def _trend(now: Entry, stored: Entry) -> Trend | None:
-    """None where one is of whole frames and the other of crops, or of other frames."""
-    size = _size(now)
-    if size != _size(stored):
+    """None where one is of whole frames and the other of crops, or of other frames or stages."""
+    kind = _kind(now)
+    if kind != _kind(stored):
         return None
     if now.observation.latency is None or stored.observation.latency is None or now.device != stored.device:
         return None
@@ -244,12 +252,12 @@ def _trend(now: Entry, stored: Entry) -> Trend | None:
         stored_ms=stored.observation.latency.typical_ms,
         now_ms=now.observation.latency.typical_ms,
         same_machine=now.machine_key == stored.machine_key,
-        frame=size,
+        frame=kind,
     )
 
 
-def _size(entry: Entry) -> str:
-    return entry.observation.frame.size if entry.observation.frame else ""
+def _kind(entry: Entry) -> str:
+    return entry.observation.frame.kind if entry.observation.frame else ""
 
 
 def percentage(text: str | float) -> float:

@@ -33,5 +33,8 @@ def _line(entry: Entry) -> dict[str, Any]:
     times = latency.model_dump(exclude={"samples_ms"}) if latency else {}
     taken = {"undelegated": coverage.undelegated, "partitions": coverage.partitions} if coverage else {}
     seen = entry.observation.frame
-    frame = {"frame": seen.size, **{f"{stage.stage}_ms": stage.ms for stage in seen.stages}} if seen else {}
+    frame: dict[str, Any] = {}
+    if seen is not None:
+        medians = {f"{stage.stage}_ms": stage.ms for stage in seen.stages}
+        frame = {"frame": seen.size, "stages": seen.chosen, **medians}
     return {"device": entry.device, "machine": entry.machine_key, **counts, **taken, **frame, **times}

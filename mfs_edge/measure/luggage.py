@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from mfs_edge import target
 from mfs_edge.base import cpus, frames, reasons
-from mfs_edge.measure import machine, runner, whole
+from mfs_edge.measure import ends, machine, runner, whole
 from mfs_edge.program import Program
 from mfs_edge.sample import probe
 from mfs_edge.target import Machine
@@ -31,13 +31,19 @@ class Luggage:
     arguments: tuple[str, ...]
 
 
-def pack(artefact: Path, switched: Mapping[str, bytes] | None = None, frame: tuple[int, int] | None = None) -> Luggage:
+def pack(
+    artefact: Path,
+    switched: Mapping[str, bytes] | None = None,
+    frame: tuple[int, int] | None = None,
+    finders: tuple[Path, Path] | None = None,
+) -> Luggage:
     """The runner, the artefact's engine, and a picture to run where it takes one.
 
     Args:
         artefact: its path.
         switched: its files with another identity in them, where that is to be measured, too.
         frame: width and height, where whole frames are measured.
+        finders: the files of a detector and a mesh, where every stage of whole frames is.
 
     Raises:
         InputError: the artefact is damaged, no target's, or holds code that no target wrote.
@@ -57,21 +63,30 @@ def pack(artefact: Path, switched: Mapping[str, bytes] | None = None, frame: tup
         found[PICTURE] = _archive({"image": probe.picture(size), "places": probe.places(size)})
         given.append(f"--picture={PICTURE}")
     if frame:
-        found |= _whole()
+        found |= {"whole.py": _source(whole), **_of_swap(whole.TRAVELLERS)}
         given.append(f"--frame={frame[0]}x{frame[1]}")
+    if finders:
+        found |= _ends(*finders)
+        given.append("--stages=all")
     return Luggage(found, tuple(given))
 
 
-def _whole() -> dict[str, bytes]:
-    """What cuts and pastes frames: the files that ``swap`` uses, in packages that are empty otherwise.
+def _of_swap(names: Sequence[str]) -> dict[str, bytes]:
+    """What ``swap`` uses for whole frames: its very files, in packages that are empty otherwise.
 
     They are read, not imported: whoever measures on a device need not have OpenCV.
     """
     root = Path(__file__).parents[1]
-    held = {name: (root / name).read_bytes() for name in whole.TRAVELLERS}
-    packages = {"__init__.py", *(f"{name.partition('/')[0]}/__init__.py" for name in held)}
-    placed = {f"{whole.FOLDER}/mfs_edge/{name}": held.get(name, b"") for name in (*packages, *held)}
-    return {"whole.py": _source(whole), **placed}
+    held = {name: (root / name).read_bytes() for name in names}
+    packages = {f"{folder.as_posix()}/__init__.py" for name in names for folder in PurePosixPath(name).parents}
+    return {f"{whole.FOLDER}/mfs_edge/{name}": held.get(name, b"") for name in (*packages, *held)}
+
+
+def _ends(detector: Path, mesh: Path) -> dict[str, bytes]:
+    """What decodes, finds and encodes: the files of ``swap``, the two models, and the engine that runs them."""
+    litert = engine_file(target.get("tflite")).read_bytes()
+    models = {ends.DETECTOR: detector.read_bytes(), ends.MESH: mesh.read_bytes()}
+    return {"ends.py": _source(ends), "litert.py": litert, **models, **_of_swap(ends.TRAVELLERS)}
 
 
 def _archive(arrays: Mapping[str, Any]) -> bytes:

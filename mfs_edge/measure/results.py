@@ -169,6 +169,9 @@ class Switches(_Record):
         )
 
 
+Chosen = Literal["swap", "all"]  # stages of a whole frame: what a swap takes, or what a video takes
+
+
 class FrameStage(_Record):
     """One stage of a whole frame."""
 
@@ -179,15 +182,29 @@ class FrameStage(_Record):
 
 
 class WholeFrame(_Record):
-    """Frames of a camera's size with one face each, cut, swapped and pasted; the latency beside it is of all stages."""
+    """Frames of a camera's size with one face each, cut, swapped and pasted; the latency beside it is of all stages.
+
+    Where all stages were chosen, they were decoded before, the face was found in them, and they were encoded.
+    """
 
     width: Count
     height: Count
+    chosen: Chosen = "swap"
     changed: Count  # pixels of a frame that the swap changed
     stages: tuple[FrameStage, ...]  # in the order in which a frame passes them
+    searched: Count | None = None  # frames in which the face was searched for, and not followed; None: it was given
 
     @classmethod
-    def of(cls, width: int, height: int, *, stages_ms: Mapping[str, Sequence[float]], changed: int) -> WholeFrame:
+    def of(
+        cls,
+        width: int,
+        height: int,
+        *,
+        stages_ms: Mapping[str, Sequence[float]],
+        changed: int,
+        chosen: Chosen = "swap",
+        searched: int | None = None,
+    ) -> WholeFrame:
         """The figures of raw samples, by stage."""
         medians = {stage: float(np.median(samples)) for stage, samples in stages_ms.items()}
         total = sum(medians.values()) or 1.0
@@ -195,7 +212,7 @@ class WholeFrame(_Record):
             FrameStage(stage=stage, ms=ms, share=ms / total, samples_ms=tuple(stages_ms[stage]))
             for stage, ms in medians.items()
         )
-        return cls(width=width, height=height, changed=changed, stages=stages)
+        return cls(width=width, height=height, chosen=chosen, changed=changed, stages=stages, searched=searched)
 
     @property
     def remark(self) -> str:
@@ -208,6 +225,20 @@ class WholeFrame(_Record):
     def size(self) -> str:
         """Such as 1920x1080."""
         return f"{self.width}x{self.height}"
+
+    @property
+    def kind(self) -> str:
+        """What its times may be held against: the size, and whether all stages are in them."""
+        return f"{self.size}, all stages" if self.chosen == "all" else self.size
+
+    @property
+    def sighting(self) -> str:
+        """Empty, or how the face was found."""
+        if self.searched is None:
+            return ""
+        frames = len(self.stages[0].samples_ms)
+        searched = f", searched for in {self.searched}" if self.searched else ""
+        return f"detect: the face was followed in {frames - self.searched} frames{searched}"
 
     def ms(self, stage: str) -> float | None:
         """The median of one stage."""
@@ -299,7 +330,7 @@ class Trend(_Record):
     stored_ms: float
     now_ms: float
     same_machine: bool
-    frame: str = ""  # of whole frames, such as 1920x1080
+    frame: str = ""  # of whole frames, their kind, such as 1920x1080
 
 
 class Report(_Record):

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from mfs_edge.base import files
-from mfs_edge.base.errors import CheckFailed, DeviceError, UsageError
+from mfs_edge.base.errors import CheckFailed, DeviceError, MissingDependency, UsageError
 from mfs_edge.base.progress import Jobs, Recorded
 from mfs_edge.measure import facts, gate, history, page, paired, pinning, results, summary
 from mfs_edge.measure.devices import Device, Options, Request, open_device
@@ -31,6 +32,8 @@ def bench(
     warmup: int = LEAST_WARMUP,
     json: PathLike | None = None,
     frame: str | None = None,
+    stages: str = "swap",
+    face_models: PathLike | None = None,
     pack: PathLike | Sequence[PathLike] = (),
     budget: PathLike | None = None,
     baseline: PathLike | None = None,
@@ -52,6 +55,8 @@ def bench(
     Args, the others as ``mfs-edge bench --help`` says:
         artefacts: files, or bundle folders; none means ``build``.
         frame: "1920x1080": time whole frames of that size, with one face, instead of aligned crops.
+        stages: of whole frames: "swap" is align, network and paste; "all" also decodes, finds the face and encodes.
+        face_models: the folder of what finds faces, for all stages; None is where ``mfs-edge face-models`` puts it.
         max_regression: per cent of p50 that is still accepted, "10%" or 10.
         json, markdown, html, history: where to write; after an interruption ``json`` is marked partial.
 
@@ -60,7 +65,7 @@ def bench(
 
     Raises:
         UsageError, InputError: an option or file cannot be used; nothing was measured.
-        DeviceError, MissingDependency: no device could be used.
+        DeviceError, MissingDependency: no device could be used, or what finds faces was never fetched.
     """
     request = _request(threads=threads, runs=runs, warmup=warmup, cpu_mask=cpu_mask, time=time)
     plan = paired.Plan(max_regression=gate.percentage(max_regression), max_pairs=_pairs(max_pairs))
@@ -69,6 +74,7 @@ def bench(
     request = replace(
         request,
         frame=_frame(frame, devices),
+        finders=_finders(stages, frame, face_models, devices),
         switched=_switched(paths, [pack] if isinstance(pack, str | Path) else pack),
     )
     task = Task(devices, paths, _bases(paths, Path(against)) if against else {}, request, plan, timed=time)
@@ -113,6 +119,33 @@ def _frame(given: str | None, devices: Sequence[Device]) -> tuple[int, int] | No
         if not getattr(device, "whole_frames", False):
             raise UsageError(f"--frame {given}: {device.name} times aligned crops only; use local or ssh:USER@HOST")
     return width, height
+
+
+def _finders(
+    stages: str, frame: str | None, folder: PathLike | None, devices: Sequence[Device]
+) -> tuple[Path, Path] | None:
+    """The files that find faces where all stages are timed, which every device must be able to; None for a swap's."""
+    if stages not in get_args(results.Chosen):
+        raise UsageError(f"--stages {stages}: there are {' and '.join(get_args(results.Chosen))}")
+    if stages == "swap":
+        if folder is not None:
+            raise UsageError(f"--face-models {folder}: faces are found with --stages all; add it, or leave this out")
+        return None
+    if frame is None:
+        raise UsageError("--stages all: is for whole frames; give their size, too, like --frame 1920x1080")
+    for device in devices:
+        if not getattr(device, "every_stage", False):
+            raise UsageError(f"--stages all: {device.name} times the swap only; use local or ssh:USER@HOST")
+    from mfs_edge.face import models
+
+    try:
+        found = models.find(Path(folder) if folder is not None else None)
+    except MissingDependency as error:
+        raise MissingDependency(
+            "--stages all: the models that find faces are not there; fetch them with: mfs-edge face-models, or name "
+            "their folder with --face-models DIR"
+        ) from error
+    return found.detector, found.mesh
 
 
 def _pairs(maximum: int) -> int:

@@ -1,7 +1,7 @@
 """Measure one artefact in this process; the file that travels to a device, with a few more.
 
 It stands alone on purpose: numpy, the target's ``engine.py``, ``frames.py``, ``cpus.py``,
-``reasons.py``, ``machine.py`` and ``whole.py`` beside it are all it imports, and it runs under
+``reasons.py``, ``machine.py``, ``whole.py`` and ``ends.py`` beside it are all it imports, and it runs under
 Python 3.9. It is what ``--device local`` runs too, always as a fresh process, so that nothing of an
 earlier measurement (heaps, thread pools, caches) is in the figures.
 
@@ -14,7 +14,8 @@ runtime prints by itself has no such prefix. Times are wall-clock milliseconds p
 ``--picture`` holds ``image``, float32 [1, 3, S, S] in 0..1, and ``places``, [N, 2] rows and columns. The
 timed session runs that picture, and what comes out at those places is in the result: whoever asked
 sees whether it is the picture that was proven. With ``--frame`` whole frames are timed, by ``whole.py`` beside it;
-that picture is then run afterwards, in the same session.
+that picture is then run afterwards, in the same session. With ``--stages all`` they are
+also decoded, their faces found, and encoded, by ``ends.py``.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "first_ms": first_ms,
         "warmup_runs": len(warm),
         "samples_ms": frames.samples(len(samples)) if frames else samples,
-        "frame": {"stages_ms": frames.stages(len(samples)), "changed": frames.changed()} if frames else None,
+        "frame": {"chosen": options.stages, **frames.found(len(samples))} if frames else None,
         "picture": picture.seen(loaded) if picture else None,
         "peak_rss_bytes": machine.peak_rss(),
         "coverage": loaded.coverage(),
@@ -211,13 +212,23 @@ def whole_frames(loaded: Any, options: argparse.Namespace, picture: Picture | No
         raise Failure("input", "it takes no picture of a face, so that no frame can be made for it")
     whole, (width, height) = beside("whole"), map(int, options.frame.split("x"))
     try:
-        frames = whole.Frames(loaded, options.artefact, picture.image, width, height)
+        source = film(whole, picture, width, height) if options.stages == "all" else None
+        source = source or whole.Still(picture.image, width, height)
+        frames = whole.Frames(whole.swapper(loaded, options.artefact), source)
         frames()
+    except Failure:
+        raise
     except whole.Missing as error:
         raise Failure("missing", str(error)) from error
     except Exception as error:
         raise Failure("input", f"no whole frame can be swapped with it ({_reason(error)})") from error
     return frames
+
+
+def film(whole: Any, picture: Picture, width: int, height: int) -> Any:
+    """A video of the picture, whose frames are decoded, searched for faces, and encoded."""
+    litert = beside("litert").Engine
+    return beside("ends").film(whole, picture.image, width, height, litert=litert, failure=Failure)
 
 
 def bind(wanted: set[int], there: list[int], first_of: Callable[[list[int]], str]) -> None:
@@ -282,6 +293,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--picture", default="", help="an .npz of image and places")
     parser.add_argument("--switched", default="", help="an .npz of the artefact's files with another identity")
     parser.add_argument("--frame", default="", help="time whole frames of WIDTHxHEIGHT pixels")
+    parser.add_argument("--stages", choices=("swap", "all"), default="swap", help="which ones of whole frames")
     parser.add_argument("--threads", type=int, default=0, help="0: the CPUs there are, or a quota's, at most 4")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=1.0)

@@ -11,7 +11,6 @@ COLUMNS = (
 COMPARED = ("artefact", "against", "device", "verdict", "p50 change", "difference", "noise floor (A/A)", "pairs")
 SWITCH_REMARK = "Another identity of the base, set between two frames; medians in ms."
 FRAME_REMARK = "Whole frames with one face; medians in ms, and their share. p50 is of all stages together."
-FRAMES = ("artefact", "device", "frame", "align", "network", "paste", "p50", "fps")
 PROFILE = ("kernel or stage", "kind", "ms", "share")
 SWITCHED = ("artefact", "device", "switch", "first after", "p50", "switches")
 TREND = ("artefact", "device", "stored p50", "now", "machine")
@@ -56,7 +55,7 @@ def switched(row: Entry) -> tuple[str, ...]:
 def framed(row: Entry) -> tuple[str, ...]:
     """Times in ms."""
     seen, latency = row.observation.frame, row.observation.latency
-    stages = [f"{stage.ms:.2f} ({100 * stage.share:.0f} %)" for stage in seen.stages] if seen else ["-"] * 3
+    stages = [f"{stage.ms:.2f} ({100 * stage.share:.0f} %)" for stage in seen.stages] if seen else []
     p50, fps = (_ms(latency.p50_ms), f"{latency.fps:.1f}") if latency else ("-", "-")
     return (row.facts.file, row.device, seen.size if seen else "-", *stages, p50, fps)
 
@@ -71,8 +70,14 @@ def switching(report: Report) -> list[Entry]:
 
 
 def framing(report: Report) -> list[Entry]:
-    """The rows of FRAMES."""
+    """The rows of :func:`frames`."""
     return [row for row in report.entries if row.observation.frame is not None]
+
+
+def frames(report: Report) -> tuple[str, ...]:
+    """The columns of whole frames: of one run, the same stages were chosen for all."""
+    stages = next((row.observation.frame.stages for row in report.entries if row.observation.frame), ())
+    return ("artefact", "device", "frame", *(stage.stage for stage in stages), "p50", "fps")
 
 
 def trend(row: Trend) -> tuple[str, ...]:
@@ -94,7 +99,7 @@ def tables(report: Report) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
     told = "Stored timings, as a trend; nothing is decided from them."
     found = [
         ("", COLUMNS, [entry(row) for row in report.entries]),
-        (FRAME_REMARK, FRAMES, [framed(row) for row in framing(report)]),
+        (FRAME_REMARK, frames(report), [framed(row) for row in framing(report)]),
         (SWITCH_REMARK, SWITCHED, [switched(row) for row in switching(report)]),
         ("", COMPARED, [compared(row) for row in report.comparisons]),
         (told, TREND, [trend(row) for row in report.trends]),
@@ -117,6 +122,8 @@ def details(row: Entry) -> list[str]:
         lines.append(f"  {taken.delegate}: {taken.delegated} of {taken.nodes} nodes in {taken.partitions} partitions")
     if seen.instructions is not None:
         lines.append(f"  {seen.instructions.median / 1e6:.1f} M instructions per frame (emulated; no measure of time)")
+    if seen.frame is not None and seen.frame.sighting:
+        lines.append(f"  {seen.frame.sighting}")
     before, after = seen.temperature_c
     if before is not None and after is not None:
         lines.append(f"  {before:.0f} C before, {after:.0f} C after")

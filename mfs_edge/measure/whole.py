@@ -63,23 +63,52 @@ def scene(image: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.nd
     return frame, landmarks
 
 
-class Frames:
-    """One frame, swapped in place whenever it is called; ``times`` are milliseconds per stage, of each call."""
+class Still:
+    """The same frame over and over, with landmarks that are known; nothing is timed of it."""
 
-    def __init__(self, engine: Any, path: str, image: np.ndarray, width: int, height: int) -> None:
-        """Take a loaded engine of the artefact at ``path``; raises Missing where OpenCV is needed and is not here."""
+    def __init__(self, image: np.ndarray, width: int, height: int) -> None:
+        """Draw it: ``image`` is float32 [1, 3, S, S] RGB in 0..1, width and height are pixels."""
         self.original, self.landmarks = scene(image, width, height)
         self.pixels = self.original.copy()
+
+    def stages(self, swap: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the swap."""
+        return swap
+
+    def told(self, count: int) -> dict[str, Any]:
+        """Nothing, of any number of frames."""
+        return {}
+
+    def next(self) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+        """uint8 [H, W, 3] RGB and float64 [5, 2] px; a camera's next frame is no part of any stage."""
+        np.copyto(self.pixels, self.original)
+        return self.pixels, self.landmarks, {}
+
+    def take(self) -> dict[str, float]:
+        """The frame has been swapped, and goes nowhere."""
+        return {}
+
+
+class Frames:
+    """Frames of a source, each swapped in place by a call; ``times`` are milliseconds per stage, of each call."""
+
+    def __init__(self, swap: Swap, source: Any) -> None:
+        """Take what swaps, and a :class:`Still` or what is like it: ``Film`` in ``ends.py``."""
+        self.swap, self.source = swap, source
         self.times: list[dict[str, float]] = []
-        self.swap: Swap = engine.swap_frame if hasattr(engine, "swap_frame") else Composed(engine, path)
 
     def __call__(self) -> None:
-        np.copyto(self.pixels, self.original)  # a camera's next frame: no part of any stage
-        self.times.append(self.swap(self.pixels, self.landmarks))
+        pixels, landmarks, before = self.source.next()
+        swapped = self.swap(pixels, landmarks)
+        self.times.append({**before, **swapped, **self.source.take()})
+
+    def found(self, count: int) -> dict[str, Any]:
+        """Of the last calls: what is told of whole frames beside the milliseconds of all stages together."""
+        return {"stages_ms": self.stages(count), "changed": self.changed(), **self.source.told(count)}
 
     def changed(self) -> int:
         """Pixels of the frame that the last call changed; 0 where the mask shows nothing of the face."""
-        return int((self.pixels != self.original).any(axis=2).sum())
+        return int((self.source.pixels != self.source.original).any(axis=2).sum())
 
     def samples(self, count: int) -> list[float]:
         """Of the last calls, the milliseconds of all stages together."""
@@ -87,7 +116,17 @@ class Frames:
 
     def stages(self, count: int) -> dict[str, list[float]]:
         """Of the last calls, the milliseconds of each stage."""
-        return {stage: [times[stage] for times in self.times[-count:]] for stage in STAGES}
+        return {stage: [times[stage] for times in self.times[-count:]] for stage in self.source.stages(STAGES)}
+
+
+def swapper(engine: Any, path: str) -> Swap:
+    """What swaps frames with a loaded engine of the artefact at ``path``: itself, where it can.
+
+    Raises:
+        Missing: OpenCV is needed and is not here.
+    """
+    found: Swap = engine.swap_frame if hasattr(engine, "swap_frame") else Composed(engine, path)
+    return found
 
 
 class Composed:

@@ -9,16 +9,33 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import mfs_edge
+from mfs_edge.load.checkpoint import Checkpoint
+from mfs_edge.load.identity import Identity
 from mfs_edge.measure.devices import Request
 from mfs_edge.measure.results import Coverage, Entry, Facts, Latency, Machine, Observation
 
+FRAMED = 128  # px, of the crops of what swaps whole frames
 SETUP = Path(__file__).parent / "setup_sshd.sh"
+
+
+@pytest.fixture(scope="session")
+def folder(demo_iin: Checkpoint, demo_identities: Sequence[Identity], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo in every runtime, small: what swaps whole frames."""
+    room, person = tmp_path_factory.mktemp("whole"), demo_identities[0]
+    values = np.concatenate([person.embedding.ravel(), person.feature_map.ravel()]).astype(np.float32)
+    np.save(room / "id.npy", values)
+    out = room / "build"
+    targets = ["c", "onnx", "tflite", "openvino"]
+    mfs_edge.compile(identity=room / "id.npy", checkpoint=demo_iin, target=targets, size=FRAMED, out=out)
+    return out
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from mfs_edge import target
 from mfs_edge.base import cpus, frames, reasons
 from mfs_edge.base.errors import CheckFailed, DeviceError, InputError, MfsEdgeError, OutputError, UsageError
 from mfs_edge.cli.bench import bench as command
-from mfs_edge.measure import agent, luggage, machine, results, run, runner, whole
+from mfs_edge.measure import agent, ends, luggage, machine, results, run, runner, whole
 from mfs_edge.measure.devices import Options, Request, Watch, known, open_device, talk
 from mfs_edge.measure.task import remarks
 from tests.measure.conftest import Server
@@ -225,7 +225,7 @@ def test_a_local_process_that_dies(artefacts: Path, quick: Request) -> None:
         local.measure(artefacts / "idn.onnx", Request(threads=1, seconds=30.0), Watch(kill))
 
 
-TRAVELLERS = [Path(str(module.__file__)) for module in (runner, machine, agent, frames, cpus, reasons, whole)]
+TRAVELLERS = [Path(str(module.__file__)) for module in (runner, machine, agent, frames, cpus, reasons, whole, ends)]
 TRAVELLERS += [luggage.engine_file(kind) for kind in target.registered().values()]
 
 

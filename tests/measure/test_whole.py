@@ -17,29 +17,15 @@ import mfs_edge
 from mfs_edge import target
 from mfs_edge.base.errors import CheckFailed, InputError, MissingDependency, UsageError
 from mfs_edge.cli import main
-from mfs_edge.load.checkpoint import Checkpoint
-from mfs_edge.load.identity import Identity
-from mfs_edge.measure import gate, history, luggage, results, run, table, task, whole
+from mfs_edge.measure import ends, gate, history, luggage, results, run, table, task, whole
 from mfs_edge.measure.devices import Options, Request, Watch, open_device
 from mfs_edge.measure.results import Entry, WholeFrame
 from mfs_edge.sample import probe
-from tests.measure.conftest import Server, entry
+from tests.measure.conftest import FRAMED, Server, entry
 
-SIZE = 128
+SIZE = FRAMED
 FRAME = "330x200"
 STAGES = ["align", "network", "paste"]
-
-
-@pytest.fixture(scope="module")
-def folder(demo_iin: Checkpoint, demo_identities: Sequence[Identity], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo in every runtime, small."""
-    room, person = tmp_path_factory.mktemp("whole"), demo_identities[0]
-    values = np.concatenate([person.embedding.ravel(), person.feature_map.ravel()]).astype(np.float32)
-    np.save(room / "id.npy", values)
-    out = room / "build"
-    targets = ["c", "onnx", "tflite", "openvino"]
-    mfs_edge.compile(identity=room / "id.npy", checkpoint=demo_iin, target=targets, size=SIZE, out=out)
-    return out
 
 
 def test_every_runtime_is_timed(folder: Path, tmp_path: Path) -> None:
@@ -61,17 +47,19 @@ def test_every_runtime_is_timed(folder: Path, tmp_path: Path) -> None:
         assert sum(stage.share for stage in seen.stages) == pytest.approx(1)
         assert any("the picture that was proven" in note for note in row.observation.notes)
     assert results.load(tmp_path / "json") == report
-    (shown,) = [rows for _, columns, rows in table.tables(report) if columns == table.FRAMES]
+    (shown,) = [rows for _, columns, rows in table.tables(report) if columns == table.frames(report)]
+    assert table.frames(report) == ("artefact", "device", "frame", *STAGES, "p50", "fps")
     assert [row[:3] for row in shown] == [(row.facts.file, "local", FRAME) for row in report.entries]
     assert table.FRAME_REMARK in (tmp_path / "html").read_text()
     lines = [json.loads(line) for line in (tmp_path / "history").read_text().splitlines()]
+    assert all(line["stages"] == "swap" for line in lines)
     assert all(line["frame"] == FRAME and {f"{stage}_ms" for stage in STAGES} < set(line) for line in lines)
 
 
 def test_crops_are_not_told_as_frames(folder: Path, tmp_path: Path) -> None:
     report = run.bench(folder / f"idn-{SIZE}-fp32.idn", threads=1, history=tmp_path / "history")
     assert report.entries[0].observation.frame is None
-    assert table.FRAMES not in [columns for _, columns, _ in table.tables(report)]
+    assert table.FRAME_REMARK not in [remark for remark, _, _ in table.tables(report)]
     assert "frame" not in json.loads((tmp_path / "history").read_text())
 
 
@@ -163,26 +151,29 @@ def test_both_ways_swap_the_same_face(folder: Path) -> None:
     path = folder / f"idn-{SIZE}-fp32.idn"
     engine = target.get("c").load(path).engine
     picture = probe.picture(SIZE)
-    direct = whole.Frames(engine, str(path), picture, 330, 200)
+    direct = whole.Frames(whole.swapper(engine, str(path)), still := whole.Still(picture, 330, 200))
     direct(), direct()
     composed = whole.Composed(engine, str(path))
-    pixels = direct.original.copy()
-    assert list(composed(pixels, direct.landmarks)) == STAGES
-    assert np.abs(direct.pixels.astype(int) - pixels).max() <= 1
-    assert (pixels != direct.original).any()
+    pixels = still.original.copy()
+    assert list(composed(pixels, still.landmarks)) == STAGES
+    assert np.abs(still.pixels.astype(int) - pixels).max() <= 1
+    assert (pixels != still.original).any()
     assert len(direct.samples(2)) == len(direct.stages(2)["paste"]) == 2
-    crop = composed.align.cut(direct.original, composed.align.affine(direct.landmarks, SIZE), SIZE)
+    crop = composed.align.cut(still.original, composed.align.affine(still.landmarks, SIZE), SIZE)
     drawn = np.rint(picture[0].transpose(1, 2, 0) * 255)
     assert np.abs(crop - drawn)[4:-4, 4:-4].mean() < 20
 
 
-def test_what_travels_runs_on_old_interpreters() -> None:
+@pytest.mark.parametrize("travellers", [whole.TRAVELLERS, (*whole.TRAVELLERS, *ends.TRAVELLERS)])
+def test_what_travels_runs_on_old_interpreters(travellers: Sequence[str]) -> None:
     """Python 3.9 reads every file, and none of them asks for another of the package."""
     root = Path(mfs_edge.__file__).parent
-    there = {name.removesuffix(".py").replace("/", ".") for name in whole.TRAVELLERS}
-    for name in (*whole.TRAVELLERS, "measure/whole.py"):
+    there = {name.removesuffix(".py").replace("/", ".") for name in travellers}
+    for name in (*travellers, "measure/whole.py", "measure/ends.py"):
         tree = ast.parse((root / name).read_text(), feature_version=(3, 9))
+        assert not [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "strict"]
         imported = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module != "__future__"]
+        assert "Self" not in {alias.name for node in imported for alias in node.names}  # of 3.11
         for node in imported:
             if str(node.module).startswith("mfs_edge."):
                 inside = str(node.module).removeprefix("mfs_edge.")
@@ -190,7 +181,6 @@ def test_what_travels_runs_on_old_interpreters() -> None:
                     name,
                     node.module,
                 )
-    assert "zip(" not in (root / "swap/crops.py").read_text()  # strict= is of 3.10
 
 
 def test_nothing_of_frames_travels_without_one(folder: Path) -> None:

@@ -42,6 +42,8 @@ class Request:
     # Artefact -> its files with another identity in them, by their names beside it, to be switched to and from.
     switched: Mapping[Path, Mapping[str, bytes]] = field(default_factory=dict)
     frame: tuple[int, int] | None = None  # width and height of whole frames to be swapped; None: aligned crops
+    # The files that find faces, a detector and a mesh: whole frames are then decoded, searched and encoded, too.
+    finders: tuple[Path, Path] | None = None
 
     def quick(self) -> Request:
         """For one of many paired processes: many short ones beat few long ones.
@@ -84,7 +86,8 @@ class Device(Protocol):
 
     name: str  # as given to --device
     host: str  # devices with the same host take turns; others run in parallel
-    # One that can time whole frames (Request.frame) also has ``whole_frames = True``.
+    # One that can time whole frames (Request.frame) also has ``whole_frames = True``, and ``every_stage = True`` if it
+    # can time what is before and behind their swap (Request.finders).
 
     def check(self) -> None:
         """Before any work: is it there?

@@ -20,7 +20,7 @@ class LocalDevice:
 
     name = "local"
     host = THIS_MACHINE
-    whole_frames = True
+    whole_frames = every_stage = True
 
     def __init__(self, *, units: str | None = None) -> None:
         self.units = units
@@ -33,7 +33,7 @@ class LocalDevice:
         return f"{reason}; copy it to a machine that can, or give --device ssh:USER@HOST" if reason else None
 
     def measure(self, artefact: Path, request: Request, watch: Watch) -> Observation:
-        taken = luggage.pack(artefact, request.switched.get(artefact), request.frame)
+        taken = luggage.pack(artefact, request.switched.get(artefact), request.frame, request.finders)
         with files.temporary_folder() as folder:
             for name, content in taken.files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ _REASONS = (
 class SshDevice:
     """See ``devices.Device``."""
 
-    whole_frames = True
+    whole_frames = every_stage = True
 
     def __init__(self, address: str, *, python: str) -> None:
         self.address = parse(address)
@@ -105,7 +105,7 @@ class SshDevice:
 
     def _packed(self, artefact: Path, request: Request) -> tuple[dict[str, object], list[bytes]]:
         """What the agent is told, and the files that follow."""
-        taken = luggage.pack(artefact, request.switched.get(artefact), request.frame)
+        taken = luggage.pack(artefact, request.switched.get(artefact), request.frame, request.finders)
         # In a folder of its own: whatever its name, it is none of ours and no option.
         machine = self._machine() if target.of_file(artefact).compiled else None
         members = {f"{_FOLDER}/{name}": content for name, content in luggage.contents(artefact, machine).items()}

@@ -14,12 +14,15 @@ from mfs_edge.base.errors import MissingDependency, OutputError, UsageError, nea
 from mfs_edge.base.extras import require
 from mfs_edge.base.reasons import reason_of
 from mfs_edge.swap.stream import Frame
-from mfs_edge.swap.video.colour import EXTRA, Colour
+from mfs_edge.swap.video.colour import EXTRA, Colour, sized
 from mfs_edge.swap.video.turn import Turn
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
+    from mfs_edge.swap.video.reader import Facts
+
+PIECE = 60  # frames that are encoded together; what a run that is killed loses at most
 THREADS = 4  # the same on every machine: what an encoder writes depends on their number
 CRF = (0, 51)
 
@@ -87,6 +90,17 @@ class Look:
     colour: Colour
     turn: Turn
     gaps: bool = False  # a frame may end before the next one begins
+
+
+def alike(facts: Facts, rate: Fraction) -> Look:
+    """As the video is whose facts these are; ``rate`` in frames per second."""
+    size = (facts.width, facts.height)
+    return Look(*size, facts.time_base, rate, facts.aspect, facts.colour, facts.turn, facts.gaps)
+
+
+def plain(width: int, height: int, time_base: Fraction, rate: Fraction) -> Look:
+    """Of pictures that come from no file: pixels, seconds, frames per second."""
+    return Look(width, height, time_base, rate, Fraction(1), sized(width, height), Turn())
 
 
 class Piece:

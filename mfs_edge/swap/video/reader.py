@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from mfs_edge.base.errors import InputError
 from mfs_edge.base.extras import require
@@ -17,7 +17,9 @@ from mfs_edge.swap.stream import Frame
 from mfs_edge.swap.video import colour, turn
 from mfs_edge.swap.video.whole import require_whole
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # Self is of Python 3.11, and this file travels to devices, see mfs_edge/measure/ends.py
+    from typing import Self
+
     from av import VideoFrame
     from av.container import InputContainer
 

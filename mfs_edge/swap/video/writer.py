@@ -14,14 +14,12 @@ from mfs_edge.base.extras import require
 from mfs_edge.base.version import __version__
 from mfs_edge.swap.stream import Frame, Memory, Source
 from mfs_edge.swap.video import colour, encoders, join, proof
-from mfs_edge.swap.video.encoders import Look, Piece
+from mfs_edge.swap.video.encoders import PIECE, Look, Piece
 from mfs_edge.swap.video.join import Plan, Stretch
 from mfs_edge.swap.video.reader import Note, Reader
 from mfs_edge.swap.video.stop import Stop
-from mfs_edge.swap.video.turn import Turn
 from mfs_edge.swap.video.work import Record, Work, record_of
 
-PIECE = 60  # frames; what a run that is killed loses at most
 _USUAL = Fraction(30)  # frames per second, where a source does not know
 
 
@@ -288,8 +286,5 @@ def _stretch(path: Path, record: Record) -> Stretch:
 def _look(like: Source) -> Look:
     rate = like.rate or _USUAL
     if isinstance(like, Reader):
-        facts = like.facts
-        size = (facts.width, facts.height)
-        return Look(*size, facts.time_base, rate, facts.aspect, facts.colour, facts.turn, facts.gaps)
-    tags = colour.sized(like.width, like.height)
-    return Look(like.width, like.height, like.time_base, rate, Fraction(1), tags, Turn())
+        return encoders.alike(like.facts, rate)
+    return encoders.plain(like.width, like.height, like.time_base, rate)

@@ -14,7 +14,7 @@ face-models: $(READY)  # fetches nothing if they are in the user's cache
 	$(BIN)/mfs-edge face-models
 
 test: face-models
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal  # a file's tests stay together, and share what they build
 
 test-install: $(READY)  # a part of `make test`
 	$(BIN)/python -m pytest -q -n 2 -m install

@@ -89,6 +89,7 @@ def make(
     title = f"packs of {people[0].name}" if len(people) == 1 else f"packs of {len(people)} identities"
     with steps.counted(title) as count:
         done = _all(task, people, jobs=jobs, dask=dask, steps=steps, count=count)
+    _sweep(task.out)
     if identity is not None and (wrong := done[0].wrong):
         raise wrong
     failed = {str(one.identity): str(one.wrong) for one in done if one.wrong}
@@ -127,7 +128,7 @@ def _listed(folder: Path, steps: Steps) -> list[Path]:
 
 
 def _sweep(out: Path) -> None:
-    """Remove what killed runs have left half-written."""
+    """Remove what killed runs and workers have left half-written."""
     for path in out.iterdir():
         if (files.temporary_of(path.name) or "").endswith(container.SUFFIX):
             with contextlib.suppress(OSError):  # another run's, which has just finished it

@@ -30,6 +30,7 @@ from mfs_edge.emulation.environment import tell
 from mfs_edge.graph import build, passes
 from mfs_edge.measure import gate, results, run
 from mfs_edge.measure.devices import Watch
+from mfs_edge.measure.observed import Instructions
 from mfs_edge.pipeline import compile as pipeline
 from mfs_edge.sample import weights
 from tests.measure import plant
@@ -114,7 +115,7 @@ def show(
     run.require_passed(found)
 
 
-def _counts(report: results.Report) -> dict[Place, results.Instructions]:
+def _counts(report: results.Report) -> dict[Place, Instructions]:
     seen = {(entry.facts.file, entry.device): entry.observation.instructions for entry in report.entries}
     return {place: counted for place, counted in seen.items() if counted}
 

@@ -124,7 +124,7 @@ class Engine(Protocol):
         ...
 
     def coverage(self) -> dict[str, Any] | None:
-        """What a delegate took (see ``measure.results.Coverage``); None where there is none."""
+        """What a delegate took (see ``measure.observed.Coverage``); None where there is none."""
         ...
 
     def layers(self) -> list[dict[str, Any]]:

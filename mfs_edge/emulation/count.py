@@ -25,7 +25,7 @@ from mfs_edge.emulation.boards import Board
 from mfs_edge.emulation.environment import Environment, Say
 from mfs_edge.measure import luggage
 from mfs_edge.measure.devices import Watch, talk
-from mfs_edge.measure.results import Instructions
+from mfs_edge.measure.observed import Instructions
 
 BOARD = target.Machine("Linux", "aarch64")
 SHORT = 3  # frames of the second process

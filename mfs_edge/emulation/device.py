@@ -17,7 +17,7 @@ from mfs_edge.emulation.boards import BOARDS, Board
 from mfs_edge.emulation.environment import Environment, Say, tell
 from mfs_edge.measure import luggage
 from mfs_edge.measure.devices import THIS_MACHINE, Device, Options, Request, Watch, device
-from mfs_edge.measure.results import Coverage, Machine, Observation, Picture
+from mfs_edge.measure.observed import Coverage, Machine, Observation, Picture
 from mfs_edge.sample import probe
 
 MEANING = (

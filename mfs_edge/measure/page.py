@@ -14,7 +14,8 @@ import numpy as np
 
 from mfs_edge.base import pages
 from mfs_edge.measure import table
-from mfs_edge.measure.results import Comparison, Latency, Layer, Report
+from mfs_edge.measure.observed import Latency, Layer
+from mfs_edge.measure.results import Comparison, Report
 
 BINS = 60
 LAYERS_SHOWN = 40

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from mfs_edge.measure.devices import Device, Request, Watch
-from mfs_edge.measure.results import Comparison, Interval, Observation, Verdict
+from mfs_edge.measure.observed import Observation
+from mfs_edge.measure.results import Comparison, Interval, Verdict
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95

@@ -16,7 +16,7 @@ import numpy as np
 from mfs_edge import target
 from mfs_edge.base.errors import CheckFailed, InputError
 from mfs_edge.bundle import manifest
-from mfs_edge.measure.results import Observation
+from mfs_edge.measure.observed import Observation
 from mfs_edge.sample import probe
 
 # One runtime on two CPUs, dB. Half precision is computed in float where a CPU lacks it; and codes of

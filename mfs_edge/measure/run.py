@@ -13,6 +13,7 @@ from mfs_edge.base.errors import CheckFailed, DeviceError, MissingDependency, Us
 from mfs_edge.base.progress import Jobs, Recorded
 from mfs_edge.measure import facts, gate, history, page, paired, pinning, results, summary
 from mfs_edge.measure.devices import Device, Options, Request, open_device
+from mfs_edge.measure.observed import Chosen
 from mfs_edge.measure.results import Report, Trend
 from mfs_edge.measure.task import Task
 from mfs_edge.pack import container
@@ -125,8 +126,8 @@ def _finders(
     stages: str, frame: str | None, folder: PathLike | None, devices: Sequence[Device]
 ) -> tuple[Path, Path] | None:
     """The files that find faces where all stages are timed, which every device must be able to; None for a swap's."""
-    if stages not in get_args(results.Chosen):
-        raise UsageError(f"--stages {stages}: there are {' and '.join(get_args(results.Chosen))}")
+    if stages not in get_args(Chosen):
+        raise UsageError(f"--stages {stages}: there are {' and '.join(get_args(Chosen))}")
     if stages == "swap":
         if folder is not None:
             raise UsageError(f"--face-models {folder}: faces are found with --stages all; add it, or leave this out")

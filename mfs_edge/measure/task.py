@@ -15,7 +15,8 @@ from mfs_edge.base.version import __version__
 from mfs_edge.bundle import proof
 from mfs_edge.measure import facts, gate, paired, picture, pinning
 from mfs_edge.measure.devices import Cancelled, Device, Request, Watch
-from mfs_edge.measure.results import Comparison, Entry, Observation, Report
+from mfs_edge.measure.observed import Observation
+from mfs_edge.measure.results import Comparison, Entry, Report
 
 
 @dataclass

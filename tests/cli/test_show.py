@@ -13,7 +13,8 @@ import pytest
 from mfs_edge.cli import show
 from mfs_edge.load.identity import Identity, save
 from mfs_edge.measure import page, summary
-from mfs_edge.measure.results import Layer, Report
+from mfs_edge.measure.observed import Layer
+from mfs_edge.measure.results import Report
 from tests.measure.conftest import entry
 
 ESCAPES = "\x1b[31m\x1b]0;owned\x07\x9b2J\u202e"

@@ -23,7 +23,8 @@ from mfs_edge.fold import FoldedIDN
 from mfs_edge.graph import build, passes
 from mfs_edge.measure import facts, gate, picture
 from mfs_edge.measure.devices import Options, Request, Watch, availability, open_device
-from mfs_edge.measure.results import Entry, Observation, Picture, Report
+from mfs_edge.measure.observed import Observation, Picture
+from mfs_edge.measure.results import Entry, Report
 from mfs_edge.sample.pictures import exam_pictures
 from mfs_edge.target import EmitOptions
 from tests.measure import plant

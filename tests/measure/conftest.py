@@ -20,7 +20,8 @@ import mfs_edge
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
 from mfs_edge.measure.devices import Request
-from mfs_edge.measure.results import Coverage, Entry, Facts, Latency, Machine, Observation
+from mfs_edge.measure.observed import Coverage, Latency, Machine, Observation
+from mfs_edge.measure.results import Entry, Facts
 
 FRAMED = 128  # px, of the crops of what swaps whole frames
 SETUP = Path(__file__).parent / "setup_sshd.sh"

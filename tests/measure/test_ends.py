@@ -20,7 +20,8 @@ from mfs_edge.face.detect import Detector
 from mfs_edge.face.models import Models
 from mfs_edge.measure import ends, gate, history, luggage, results, run, table, whole
 from mfs_edge.measure.devices import Options, Request, Watch, open_device
-from mfs_edge.measure.results import Entry, WholeFrame
+from mfs_edge.measure.observed import WholeFrame
+from mfs_edge.measure.results import Entry
 from mfs_edge.measure.runner import Failure
 from mfs_edge.sample import probe
 from mfs_edge.swap.stages import ORDER

@@ -9,7 +9,8 @@ import pytest
 
 from mfs_edge.base.errors import InputError
 from mfs_edge.measure import gate, results
-from mfs_edge.measure.results import Instructions, Report
+from mfs_edge.measure.observed import Instructions
+from mfs_edge.measure.results import Report
 from tests.measure.conftest import entry
 
 HASH = {"graph_hash": "b"}

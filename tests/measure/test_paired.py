@@ -12,8 +12,8 @@ import pytest
 from mfs_edge.measure import paired
 from mfs_edge.measure.devices import Request, Watch
 from mfs_edge.measure.devices.local import LocalDevice
+from mfs_edge.measure.observed import Latency, Machine, Observation
 from mfs_edge.measure.paired import Pairs, Plan
-from mfs_edge.measure.results import Latency, Machine, Observation
 
 MACHINE = Machine(cpu="noise", cores=2, os="none", runtime="none", runtime_version="0", threads=1)
 

@@ -11,7 +11,7 @@ from mfs_edge.base.errors import CheckFailed
 from mfs_edge.base.fidelity import Fidelity
 from mfs_edge.bundle.manifest import ArtefactRecord, Source, Verification
 from mfs_edge.measure import picture
-from mfs_edge.measure.results import Machine, Observation, Picture
+from mfs_edge.measure.observed import Machine, Observation, Picture
 from mfs_edge.sample import probe
 
 PROVEN = np.random.default_rng(0).random((probe.PLACES, 4))

@@ -12,7 +12,8 @@ import pytest
 
 from mfs_edge.base.errors import InputError
 from mfs_edge.measure import history, page, results, summary
-from mfs_edge.measure.results import Comparison, Interval, Latency, Layer, Report, Trend
+from mfs_edge.measure.observed import Latency, Layer
+from mfs_edge.measure.results import Comparison, Interval, Report, Trend
 from tests.measure.conftest import entry
 
 

@@ -16,7 +16,7 @@ from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
 from mfs_edge.measure import results, run, runner, table
 from mfs_edge.measure.devices import Request, Watch, local
-from mfs_edge.measure.results import Observation
+from mfs_edge.measure.observed import Observation
 from mfs_edge.measure.task import Task
 from mfs_edge.pack.make import make
 

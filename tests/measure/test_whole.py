@@ -19,7 +19,8 @@ from mfs_edge.base.errors import CheckFailed, InputError, MissingDependency, Usa
 from mfs_edge.cli import main
 from mfs_edge.measure import ends, gate, history, luggage, results, run, table, task, whole
 from mfs_edge.measure.devices import Options, Request, Watch, open_device
-from mfs_edge.measure.results import Entry, WholeFrame
+from mfs_edge.measure.observed import WholeFrame
+from mfs_edge.measure.results import Entry
 from mfs_edge.sample import probe
 from tests.measure.conftest import FRAMED, Server, entry
 

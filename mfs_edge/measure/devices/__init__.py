@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mfs_edge.base.errors import UsageError, nearest
-from mfs_edge.measure.results import Observation
+from mfs_edge.measure.observed import Observation
 
 GROUP = "mfs_edge.devices"
 THIS_MACHINE = "this machine"

@@ -13,7 +13,7 @@ from mfs_edge.base.errors import DeviceError, MissingDependency, UsageError
 from mfs_edge.base.reasons import reason_in
 from mfs_edge.measure import luggage, machine, pinning
 from mfs_edge.measure.devices import Cancelled, Device, Options, Request, Watch, device, talk, tools
-from mfs_edge.measure.results import Machine, Observation
+from mfs_edge.measure.observed import Machine, Observation
 
 VARIABLE = "MFS_EDGE_ADB"
 _ROOM = "/data/local/tmp"  # where the shell user may execute files

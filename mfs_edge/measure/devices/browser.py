@@ -22,7 +22,7 @@ from mfs_edge.base.errors import MissingDependency
 from mfs_edge.base.serving import Server
 from mfs_edge.measure import chromium, luggage, machine
 from mfs_edge.measure.devices import THIS_MACHINE, Cancelled, Device, Options, Request, Watch, device, talk
-from mfs_edge.measure.results import Observation
+from mfs_edge.measure.observed import Observation
 from mfs_edge.program import Program, Tensor
 from mfs_edge.sample import probe
 

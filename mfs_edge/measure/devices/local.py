@@ -10,7 +10,7 @@ from mfs_edge.base import files
 from mfs_edge.base.errors import DeviceError, UsageError
 from mfs_edge.measure import luggage
 from mfs_edge.measure.devices import THIS_MACHINE, Device, Options, Request, Watch, device, talk
-from mfs_edge.measure.results import Observation
+from mfs_edge.measure.observed import Observation
 
 UNITS = ("cpu", "gpu", "ane", "all")  # as the engine of packages names them
 

@@ -24,7 +24,7 @@ from mfs_edge.base.reasons import reason_in
 from mfs_edge.measure import agent, luggage
 from mfs_edge.measure.devices import Device, Options, Request, Watch, device, talk
 from mfs_edge.measure.devices.address import parse
-from mfs_edge.measure.results import Observation
+from mfs_edge.measure.observed import Observation
 
 VARIABLE = "MFS_EDGE_SSH"
 _FAILED = 255  # ssh's own exit code; anything else is the remote command's

@@ -19,7 +19,7 @@ from mfs_edge.base.errors import DeviceError, InputError, MissingDependency, Usa
 from mfs_edge.base.reasons import reason_in
 from mfs_edge.measure.devices import Cancelled, Request, Watch
 from mfs_edge.measure.luggage import Luggage
-from mfs_edge.measure.results import Coverage, Latency, Layer, Machine, Observation, Picture, Switches, WholeFrame
+from mfs_edge.measure.observed import Coverage, Latency, Layer, Machine, Observation, Picture, Switches, WholeFrame
 from mfs_edge.measure.runner import PREFIX
 
 STALL = 300.0  # s without a word; loading a large model on a slow device is silent

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mfs_edge.measure.devices import Request
-from mfs_edge.measure.results import Coverage, Latency, Layer
+from mfs_edge.measure.observed import Coverage, Latency, Layer
 
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
 _PROFILED_RUNS = 20

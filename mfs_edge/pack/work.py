@@ -22,7 +22,7 @@ from mfs_edge.load import identity as identities
 from mfs_edge.load.identity import Identity
 from mfs_edge.pack import container, sealed
 from mfs_edge.pack.base import BaseArtefact, coding_of, taking_packs
-from mfs_edge.pack.caution import caution
+from mfs_edge.pack.caution import caution, misfit
 from mfs_edge.quantize.coding import Coding
 from mfs_edge.sample import WARNING, weights
 
@@ -131,9 +131,8 @@ def packed(task: Task, path: Path) -> Done:
         identity = identities.load(path)
         targets = {artefact: _name(task, path, artefact) for artefact in shop.artefacts}
         missing = {a: to for a, to in targets.items() if not _finished(a, to, identity)}
-        if missing:
-            _write(task, shop, identity, missing)
-        return Done(path, tuple(targets.values()), len(targets) - len(missing), identity.notes)
+        notes = _write(task, shop, identity, missing, path) if missing else ()
+        return Done(path, tuple(targets.values()), len(targets) - len(missing), (*identity.notes, *notes))
     except OutputError:
         raise
     except MfsEdgeError as error:
@@ -147,15 +146,20 @@ def _name(task: Task, path: Path, artefact: BaseArtefact) -> Path:
     return task.out / name
 
 
-def _write(task: Task, shop: Shop, identity: Identity, targets: dict[BaseArtefact, Path]) -> None:
+def _write(
+    task: Task, shop: Shop, identity: Identity, targets: dict[BaseArtefact, Path], source: Path
+) -> tuple[str, ...]:
+    """Writes the packs of the identity in ``source``; what to know of them comes back."""
     folded = shop.folder.fold(identity).weights("identity-local")
-    owned = {name: coding.owned(folded) for name, coding in shop.codings.items()}
+    used = {name: shop.codings[name] for name in dict.fromkeys(one.record.base for one in targets)}
+    owned = {name: coding.owned(folded) for name, coding in used.items()}
     for artefact, to in targets.items():
         data = container.dumps(artefact.pack(owned[artefact.record.base], identity.sha256))
         if task.recipients:
             data = sealed.seal(data, task.recipients)
         with files.atomic(to) as temporary:
             temporary.write_bytes(data)
+    return misfit(source.name, {name: coding.beyond(folded) for name, coding in used.items()})
 
 
 def _finished(artefact: BaseArtefact, path: Path, identity: Identity) -> bool:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,19 @@ def test_a_pack_says_whose_it_is(wanted: dict[str, bytes], crowd: Path, built: P
             assert found.identity_sha256 == identities.load(path).sha256
             assert (found.target, found.precision, found.size) == (record.target, record.precision, record.size)
             assert found.checkpoint_sha256 == record.checkpoint.sha256
+
+
+def test_an_identity_that_a_base_cannot_hold_is_told(built: Path, crowd: Path, tmp_path: Path) -> None:
+    people = tmp_path / "people"
+    people.mkdir()
+    known = identities.load(crowd / "person00.npy")
+    identities.save(known, people / "fits.npy")
+    identities.save(replace(known, feature_map=known.feature_map * np.float32(1000)), people / "large.npy")
+    steps = Recorded()
+    packs.make(base=built, identities=people, out=tmp_path / "packs", jobs=2, steps=steps)
+    (told,) = [line for line in steps.notes if "cut off" in line]
+    assert told.startswith("large.npy: ")
+    assert all(record.base in told for record in manifest.read(built / "manifest.json").artefacts)
 
 
 @pytest.mark.parametrize("jobs", [2, 3, -1])

@@ -34,10 +34,15 @@ class Task:
     base: Path
     out: Path  # a folder
     alone: str  # the name of the only pack, where one was asked for by name
+    artefacts: tuple[str, ...]  # of the base, by their files' names
     manifest_sha256: str
     checkpoint: Path | None  # None is the demo's
     recipients: tuple[str, ...]
     cautions: tuple[str, ...]
+
+    def pack_of(self, identity: Path, artefact: str) -> str:
+        """The name of an identity's pack."""
+        return self.alone or f"{identity.stem}-{artefact}{container.SUFFIX}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ def plan(base: Path, out: Path, checkpoint: str | Path | None, recipients: Seque
         base=base,
         out=folder,
         alone=alone,
+        artefacts=tuple(record.file for record in records),
         manifest_sha256=files.sha256(base / MANIFEST),
         checkpoint=None if path is None else path.absolute(),
         recipients=tuple(sealed.recipients(recipients)),
@@ -140,7 +146,7 @@ def packed(task: Task, path: Path) -> Done:
 
 
 def _name(task: Task, path: Path, artefact: BaseArtefact) -> Path:
-    name = task.alone or f"{path.stem}-{artefact.path.name}{container.SUFFIX}"
+    name = task.pack_of(path, artefact.path.name)
     if len(name.encode("utf-8", "surrogateescape")) > files.LONGEST - 20:  # while it is written, it has a longer one
         raise InputError(f"{path}: its name is too long for that of a pack; shorten it")
     return task.out / name

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from mfs_edge import pack as packs
+from mfs_edge.base import files
 from mfs_edge.base.errors import CheckFailed, InputError, MfsEdgeError, UsageError
 from mfs_edge.base.progress import Recorded
 from mfs_edge.bundle import manifest
@@ -51,6 +52,24 @@ def test_a_pack_says_whose_it_is(wanted: dict[str, bytes], crowd: Path, built: P
             assert found.identity_sha256 == identities.load(path).sha256
             assert (found.target, found.precision, found.size) == (record.target, record.precision, record.size)
             assert found.checkpoint_sha256 == record.checkpoint.sha256
+
+
+@pytest.mark.parametrize("stem", ["0f8fad5b-d9cb-469f-a165-70867728950e", "two\nlines", "plain"])
+def test_what_was_begun_of_these_packs_goes_and_another_run_keeps_its_own(
+    stem: str, built: Path, crowd: Path, tmp_path: Path
+) -> None:
+    one, out = tmp_path / f"{stem}.npy", tmp_path / "out"
+    shutil.copy(crowd / "person00.npy", one)
+    out.mkdir()
+    begun: list[Path] = []
+    with files.atomic(out / f"{stem}-idn-64-fp16.mlpackage.pack") as temporary:
+        begun.append(temporary)
+    others = [out / f".other-idn-64-fp16.{kind}.pack.0123abcd.tmp" for kind in ("onnx", "xml")]
+    for path in (*begun, *others):
+        path.write_bytes(b"half")
+    os.utime(others[1], (1e9, 1e9))
+    packs.make(base=built, identity=one, out=out)
+    assert [path.name for path in out.iterdir() if path.suffix == ".tmp"] == [others[0].name]
 
 
 def test_an_identity_that_a_base_cannot_hold_is_told(built: Path, crowd: Path, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -23,6 +24,7 @@ from mfs_edge import pack as packs
 from mfs_edge.base import files
 from mfs_edge.base.errors import CheckFailed, InputError, MfsEdgeError, UsageError
 from mfs_edge.base.progress import Recorded
+from mfs_edge.base.runs import TYPES, Run
 from mfs_edge.bundle import manifest
 from mfs_edge.cli.main import pack as commands
 from mfs_edge.load import identity as identities
@@ -228,6 +230,39 @@ def test_a_base_without_runs_is_told(tmp_path: Path, demo_identities: list, crow
     mfs_edge.compile(identity=demo_identities[0], size=64, optimize=0, out=tmp_path / "b", verify=False)
     with pytest.raises(InputError, match="no artefact that takes packs"):
         packs.make(base=tmp_path / "b", identity=crowd / "person00.npy", out=tmp_path / "out")
+
+
+def moved(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """The last of the weights behind the file's end."""
+    return (*lost(runs), replace(next(run for run in reversed(runs) if run.dtype in TYPES), offset=10**8))
+
+
+def lost(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """Without the last of the weights."""
+    last = next(run for run in reversed(runs) if run.dtype in TYPES)
+    return tuple(run for run in runs if run is not last)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"runs": moved}, "lies behind the end of idn-64-fp16.onnx"),
+        ({"runs": lost}, "does not say where"),
+        ({"target": lambda _: "tflite"}, "not a sound TFLite artefact"),
+    ],
+)
+def test_a_manifest_that_contradicts_its_files_is_refused(
+    changed: dict[str, Callable[[Any], Any]], told: str, built: Path, crowd: Path, tmp_path: Path
+) -> None:
+    base = shutil.copytree(built, tmp_path / "base")
+    recorded = manifest.read(base / "manifest.json")
+    (record,) = [record for record in recorded.artefacts if record.target == "onnx"]
+    fresh = {key: change(getattr(record, key)) for key, change in changed.items()}
+    only = recorded.model_copy(update={"artefacts": (record.model_copy(update=fresh),)})
+    (base / "manifest.json").write_text(only.model_dump_json())
+    with pytest.raises(InputError, match=told):
+        packs.make(base=base, identity=crowd / "person00.npy", out=tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize("command", ["make", "apply"])

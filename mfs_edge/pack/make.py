@@ -52,7 +52,7 @@ def make(
     """Write a pack for each identity and each artefact of a base.
 
     What an earlier run has finished, for the same base and identity, is kept; sealed packs cannot be looked into
-    without a key, and are made again.
+    without a key, and are made again, as are those that lie open where sealed ones are asked for.
 
     Args:
         base: the folder that ``compile`` wrote.

@@ -136,7 +136,7 @@ def packed(task: Task, path: Path) -> Done:
     try:
         identity = identities.load(path)
         targets = {artefact: _name(task, path, artefact) for artefact in shop.artefacts}
-        missing = {a: to for a, to in targets.items() if not _finished(a, to, identity)}
+        missing = {a: to for a, to in targets.items() if not _finished(a, to, identity) or task.recipients}
         notes = _write(task, shop, identity, missing, path) if missing else ()
         return Done(path, tuple(targets.values()), len(targets) - len(missing), (*identity.notes, *notes))
     except OutputError:

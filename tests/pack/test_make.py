@@ -224,6 +224,23 @@ def test_sealed_packs_are_applied_with_a_key(built: Path, crowd: Path, tmp_path:
     assert (tmp_path / "new.onnx").read_bytes() == (tmp_path / "plain.onnx").read_bytes()
 
 
+def test_open_packs_are_sealed_where_that_is_asked_for(built: Path, crowd: Path, tmp_path: Path) -> None:
+    import pyrage
+
+    secret = pyrage.x25519.Identity.generate()
+    one = {"base": built, "identity": crowd / "person00.npy", "out": tmp_path}
+    before = contents_of(packs.make(**one).packs)
+    result = packs.make(**one, recipient=str(secret.to_public()))
+    assert result.kept == 0
+    after = contents_of(result.packs)
+    assert before.keys() == after.keys()
+    assert {name: pyrage.decrypt(data, [secret]) for name, data in after.items()} == before
+
+
+def contents_of(paths: tuple[Path, ...]) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in paths}
+
+
 def test_a_base_without_runs_is_told(tmp_path: Path, demo_identities: list, crowd: Path) -> None:  # type: ignore[type-arg]
     import mfs_edge
 

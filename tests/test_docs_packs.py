@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 from collections.abc import Callable
@@ -13,9 +14,14 @@ import pytest
 from mfs_edge.targets.native import engine
 
 import mfs_edge
+from mfs_edge import enrolment, target
+from mfs_edge.base import frames
+from mfs_edge.bundle import manifest
+from mfs_edge.fold import fold
 from mfs_edge.load.checkpoint import Checkpoint
 from mfs_edge.load.identity import Identity
 from mfs_edge.pack.apply import apply
+from mfs_edge.pack.base import coding_of
 from mfs_edge.pack.make import make
 from tests.test_docs import snippet
 
@@ -204,3 +210,38 @@ def test_it_is_short(language: str) -> None:
     words = {"c": "int pack_apply", "python": "def apply_pack"}.get(language, "applyPack")
     lines = [line for line in snippet(words, language).splitlines() if line.strip()]
     assert 15 < len(lines) <= 40
+
+
+def swapped(kind: target.Target, path: Path) -> np.ndarray:
+    """What the runtime alone makes of a drawn picture; mfs-edge refuses files whose hashes do not fit."""
+    runtime = importlib.import_module(kind.engine).Engine(str(path), 1, False)
+    ((name, (shape, dtype)),) = runtime.inputs.items()
+    picture = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32)
+    runtime.feed({name: frames.as_taken(picture, shape, dtype)})
+    runtime.infer()
+    return frames.as_told(runtime.fetch())["swapped"]
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino", "tflite"])
+def test_a_payload_is_written_where_the_manifest_says(
+    name: str, room: Path, demo_iin: Checkpoint, demo_identities: list[Identity], tmp_path: Path
+) -> None:
+    kind, base = target.get(name), room / "base"
+    (record,) = [one for one in manifest.read(base / "manifest.json").artefacts if one.target == name]
+    coding = coding_of(base, record)
+    plan = enrolment.of_base(coding, record.runs, record.file)
+    owned = coding.owned(fold(demo_iin, demo_identities[1]).weights("identity-local"))
+    payload = np.concatenate([owned[run.key].transpose(run.axes).ravel() for run in plan.runs])
+    names: dict[str, Any] = {}
+    exec(snippet("def enrolled"), names)
+    for file, data in names["enrolled"](str(base), record.file, payload).items():
+        wanted = (room / "applied" / file).read_bytes()
+        told = [run for run in record.runs if run.file == file and run.dtype in ("text", "derived")]
+        places = {at for run in told for at in range(run.offset, run.end)}
+        assert len(data) == len(wanted)
+        assert {at for at, (a, b) in enumerate(zip(data, wanted, strict=True)) if a != b} <= places
+        (tmp_path / file).write_bytes(data)
+    found, expected = (swapped(kind, folder / record.file) for folder in (tmp_path, room / "applied"))
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="another artefact"):
+        names["enrolled"](str(base), record.file, payload.astype(np.float64))

@@ -26,7 +26,8 @@ _BLOCK = 1 << 16
 _NO_TEMPORARY = "No usable temporary directory"
 _BUSY = (errno.EBUSY, errno.ETXTBSY, errno.EACCES, errno.EPERM)  # shares, while somebody has the old file open
 _BUSY_TRIES, _BUSY_SECONDS = 5, 0.05
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-z_]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-z_]{8}\.tmp", re.DOTALL)
+_KEPT = 50  # signs of a file's name that its temporary has
 
 
 def under(path: Path) -> list[Path]:
@@ -229,7 +230,7 @@ def atomic(path: Path) -> Iterator[Path]:
         OutputError: it cannot be written; nothing is left behind.
     """
     with writing(path):
-        temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
+        temporary = path.with_name(f".{path.name[:_KEPT]}.{secrets.token_hex(4)}.tmp")
         # A fresh file with the permissions that the umask leaves: some file systems refuse to change them later.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
@@ -241,9 +242,17 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def temporary_of(name: str) -> str | None:
-    """What the file is for that :func:`atomic` calls ``name`` while it is written; None if it is no such name."""
+    """What the file is for that :func:`atomic` calls ``name`` while it is written; None if it is no such name.
+
+    Of a long name this is the beginning: compare with that of :func:`known_as`.
+    """
     found = _TEMPORARY.fullmatch(name)
     return found["name"] if found else None
+
+
+def known_as(name: str) -> str:
+    """What :func:`temporary_of` says of the temporaries of a file called ``name``."""
+    return name[:_KEPT]
 
 
 def sync(path: Path) -> None:

@@ -46,6 +46,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--pack", multiple=True, metavar="PACK", type=_PATH, help="Also time switching to its identity; one per artefact."
 )
+@click.option("--key", type=_PATH, help="Secret key, for sealed packs.  [default: the file in $MFS_EDGE_KEY]")
 @click.option("--budget", metavar="FILE", type=_PATH, help="TOML limits on parameters, macs, bytes, p50_ms, ...")
 @click.option("--baseline", metavar="FILE", type=_PATH, help="An earlier --json: the exact part must not get worse.")
 @click.option("--against", metavar="ARTEFACT|DIR", type=_PATH, help="Compare with this, paired, on the same device.")

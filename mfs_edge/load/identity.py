@@ -29,6 +29,7 @@ _SHOWN = 6  # names in a message
 WRITE_IT = "write it with: mfs-edge identity PHOTO --arcface CKPT -o id.npy"
 _OBJECTS = "it holds Python objects"
 _ALONE = {"", "arr_0", "embedding", "feature_map"}  # np.savez calls an array without a name "arr_0"
+LARGEST_FEATURE = 1e4  # a thousand times what ArcFace gives; the networks overflow some powers of ten above it
 MIN_AGREEMENT = 0.99  # cosine of a given embedding and the one that --arcface computes
 
 
@@ -157,6 +158,11 @@ def _checked(array: np.ndarray, path: Path, name: str) -> np.ndarray:
 
 def _identity(embedding: np.ndarray, feature_map: np.ndarray, path: Path) -> Identity:
     """An Identity with the embedding normalised, as the networks expect it."""
+    largest = float(np.abs(feature_map).max())
+    if largest > LARGEST_FEATURE:
+        raise IdentityError(
+            f"{path}: the feature map reaches {largest:.3g}, and ArcFace's about 10; compute the identity again"
+        )
     embedding = embedding.ravel()
     norm = float(np.linalg.norm(embedding.astype(np.float64)))
     notes: tuple[str, ...] = ()

@@ -36,6 +36,7 @@ def bench(
     stages: str = "swap",
     face_models: PathLike | None = None,
     pack: PathLike | Sequence[PathLike] = (),
+    key: PathLike | None = None,
     budget: PathLike | None = None,
     baseline: PathLike | None = None,
     against: PathLike | None = None,
@@ -76,7 +77,7 @@ def bench(
         request,
         frame=_frame(frame, devices),
         finders=_finders(stages, frame, face_models, devices),
-        switched=_switched(paths, [pack] if isinstance(pack, str | Path) else pack),
+        switched=_switched(paths, [pack] if isinstance(pack, str | Path) else pack, key),
     )
     task = Task(devices, paths, _bases(paths, Path(against)) if against else {}, request, plan, timed=time)
     limits = gate.read_budget(Path(budget)) if budget else None
@@ -212,11 +213,11 @@ def _bases(heads: Sequence[Path], against: Path) -> dict[Path, Path]:
     return {head: named[head.name] for head in heads}
 
 
-def _switched(paths: Sequence[Path], packs: Sequence[PathLike]) -> dict[Path, dict[str, bytes]]:
-    """Per artefact that a pack was made for, its files with that pack's identity in them."""
+def _switched(paths: Sequence[Path], packs: Sequence[PathLike], key: PathLike | None) -> dict[Path, dict[str, bytes]]:
+    """Per artefact that a pack was made for, its files with that pack's identity in them; ``key`` opens sealed ones."""
     found: dict[Path, dict[str, bytes]] = {}
     for given in map(Path, packs):
-        name = container.read(given).artefact
+        name = container.read(given, key).artefact
         alike = [path for path in paths if path.suffix == Path(name).suffix]  # the base may have been renamed
         fitting = [path for path in paths if path.name == name] or (alike if len(alike) == 1 else [])
         if not fitting or fitting[0] in found:
@@ -224,7 +225,7 @@ def _switched(paths: Sequence[Path], packs: Sequence[PathLike]) -> dict[Path, di
                 "another pack was given for it" if fitting else f"that is not among {', '.join(p.name for p in paths)}"
             )
             raise UsageError(f"--pack {given}: is for {name}, and {why}; give one pack for each artefact")
-        found[fitting[0]] = filled(fitting[0], given)
+        found[fitting[0]] = filled(fitting[0], given, key)
     return found
 
 

@@ -44,7 +44,14 @@ class BaseArtefact:
         if changed := record.changed(folder):
             raise InputError(f"{folder / changed[0]}: is not as its manifest says; compile the base again")
         kind = target.get(record.target)
+        kind.read(path)  # what follows from its bytes is computed as of a file of that format
         contents = kind.contents(path)
+        for run in record.runs:
+            if run.end > len(contents.get(run.file, b"")):
+                raise InputError(
+                    f"{folder / MANIFEST}: its run of {run.tensor} lies behind the end of {run.file}; compile the base "
+                    "again"
+                )
         return cls(record, kind, path, contents, {name: _sha256(data) for name, data in contents.items()})
 
     def pack(self, owned: Mapping[str, np.ndarray], identity_sha256: str) -> Pack:
@@ -54,6 +61,8 @@ class BaseArtefact:
             LoweringError: they do not fit the runs that the manifest names.
         """
         own = [run for run in self.record.runs if run.dtype != DERIVED]
+        if lost := sorted(owned.keys() - {run.tensor for run in own}):
+            raise LoweringError(f"{self.path}: its manifest does not say where {lost[0]} lies; compile the base again")
         patches = [Patch(run.file, run.offset, runs.filled(run, owned, identity_sha256)) for run in own]
         fresh = patched(self.contents, patches)
         derived = self._derived(fresh)

@@ -7,6 +7,7 @@ Whatever is heavy (torch, the checkpoint, the base's bytes) is read once in each
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from mfs_edge.pack import container
 if TYPE_CHECKING:
     from mfs_edge.pack.work import Done, Task
 
+ABANDONED = 600.0  # seconds
 WITNESSES = 3  # times that workers may be killed, before it is the work that kills them
 
 
@@ -50,7 +52,7 @@ def make(
     """Write a pack for each identity and each artefact of a base.
 
     What an earlier run has finished, for the same base and identity, is kept; sealed packs cannot be looked into
-    without a key, and are made again.
+    without a key, and are made again, as are those that lie open where sealed ones are asked for.
 
     Args:
         base: the folder that ``compile`` wrote.
@@ -83,13 +85,13 @@ def make(
         raise UsageError(f"-o {out}: is one pack, of {len(people)} identities; give a folder")
     with files.writing(task.out):
         task.out.mkdir(parents=True, exist_ok=True)
-    _sweep(task.out)
+    _sweep(task, people)
     for line in task.cautions:
         steps.note(line)
     title = f"packs of {people[0].name}" if len(people) == 1 else f"packs of {len(people)} identities"
     with steps.counted(title) as count:
         done = _all(task, people, jobs=jobs, dask=dask, steps=steps, count=count)
-    _sweep(task.out)
+    _sweep(task, people)
     if identity is not None and (wrong := done[0].wrong):
         raise wrong
     failed = {str(one.identity): str(one.wrong) for one in done if one.wrong}
@@ -127,12 +129,22 @@ def _listed(folder: Path, steps: Steps) -> list[Path]:
     return found
 
 
-def _sweep(out: Path) -> None:
-    """Remove what killed runs and workers have left half-written."""
-    for path in out.iterdir():
-        if (files.temporary_of(path.name) or "").endswith(container.SUFFIX):
-            with contextlib.suppress(OSError):  # another run's, which has just finished it
+def _sweep(task: Task, people: Sequence[Path]) -> None:
+    """Remove what killed runs and workers have left half-written: of these packs, and whatever is old.
+
+    Another run may be writing other packs there at this moment.
+    """
+    own = {files.known_as(task.pack_of(path, artefact)) for path in people for artefact in task.artefacts}
+    for path in task.out.iterdir():
+        with contextlib.suppress(OSError):  # another run's, which has just finished it
+            begun = files.temporary_of(path.name)
+            if begun in own or ((begun or "").endswith(container.SUFFIX) and _old(path)):
                 path.unlink()
+
+
+def _old(path: Path) -> bool:
+    """Whether nobody can be writing ``path`` any more: a pack is written in milliseconds."""
+    return time.time() - path.stat().st_mtime > ABANDONED
 
 
 def _all(task: Task, people: list[Path], *, jobs: int, dask: str | None, steps: Steps, count: Count) -> list[Done]:

@@ -22,7 +22,7 @@ from mfs_edge.load import identity as identities
 from mfs_edge.load.identity import Identity
 from mfs_edge.pack import container, sealed
 from mfs_edge.pack.base import BaseArtefact, coding_of, taking_packs
-from mfs_edge.pack.caution import caution
+from mfs_edge.pack.caution import caution, misfit
 from mfs_edge.quantize.coding import Coding
 from mfs_edge.sample import WARNING, weights
 
@@ -34,10 +34,15 @@ class Task:
     base: Path
     out: Path  # a folder
     alone: str  # the name of the only pack, where one was asked for by name
+    artefacts: tuple[str, ...]  # of the base, by their files' names
     manifest_sha256: str
     checkpoint: Path | None  # None is the demo's
     recipients: tuple[str, ...]
     cautions: tuple[str, ...]
+
+    def pack_of(self, identity: Path, artefact: str) -> str:
+        """The name of an identity's pack."""
+        return self.alone or f"{identity.stem}-{artefact}{container.SUFFIX}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ def plan(base: Path, out: Path, checkpoint: str | Path | None, recipients: Seque
         base=base,
         out=folder,
         alone=alone,
+        artefacts=tuple(record.file for record in records),
         manifest_sha256=files.sha256(base / MANIFEST),
         checkpoint=None if path is None else path.absolute(),
         recipients=tuple(sealed.recipients(recipients)),
@@ -130,10 +136,9 @@ def packed(task: Task, path: Path) -> Done:
     try:
         identity = identities.load(path)
         targets = {artefact: _name(task, path, artefact) for artefact in shop.artefacts}
-        missing = {a: to for a, to in targets.items() if not _finished(a, to, identity)}
-        if missing:
-            _write(task, shop, identity, missing)
-        return Done(path, tuple(targets.values()), len(targets) - len(missing), identity.notes)
+        missing = {a: to for a, to in targets.items() if not _finished(a, to, identity) or task.recipients}
+        notes = _write(task, shop, identity, missing, path) if missing else ()
+        return Done(path, tuple(targets.values()), len(targets) - len(missing), (*identity.notes, *notes))
     except OutputError:
         raise
     except MfsEdgeError as error:
@@ -141,21 +146,26 @@ def packed(task: Task, path: Path) -> Done:
 
 
 def _name(task: Task, path: Path, artefact: BaseArtefact) -> Path:
-    name = task.alone or f"{path.stem}-{artefact.path.name}{container.SUFFIX}"
+    name = task.pack_of(path, artefact.path.name)
     if len(name.encode("utf-8", "surrogateescape")) > files.LONGEST - 20:  # while it is written, it has a longer one
         raise InputError(f"{path}: its name is too long for that of a pack; shorten it")
     return task.out / name
 
 
-def _write(task: Task, shop: Shop, identity: Identity, targets: dict[BaseArtefact, Path]) -> None:
+def _write(
+    task: Task, shop: Shop, identity: Identity, targets: dict[BaseArtefact, Path], source: Path
+) -> tuple[str, ...]:
+    """Writes the packs of the identity in ``source``; what to know of them comes back."""
     folded = shop.folder.fold(identity).weights("identity-local")
-    owned = {name: coding.owned(folded) for name, coding in shop.codings.items()}
+    used = {name: shop.codings[name] for name in dict.fromkeys(one.record.base for one in targets)}
+    owned = {name: coding.owned(folded) for name, coding in used.items()}
     for artefact, to in targets.items():
         data = container.dumps(artefact.pack(owned[artefact.record.base], identity.sha256))
         if task.recipients:
             data = sealed.seal(data, task.recipients)
         with files.atomic(to) as temporary:
             temporary.write_bytes(data)
+    return misfit(source.name, {name: coding.beyond(folded) for name, coding in used.items()})
 
 
 def _finished(artefact: BaseArtefact, path: Path, identity: Identity) -> bool:

@@ -91,11 +91,14 @@ def _pad(low: Lowering, node: ir.Node) -> None:
 
 @lowers("LeakyRelu", integer=True)
 def _leaky_relu(low: Lowering, node: ir.Node) -> None:
-    """LEAKY_RELU; in two steps where XNNPACK would not take it in one."""
+    """LEAKY_RELU; RELU, or two steps, where XNNPACK would not take that."""
     x = low.activation(node)
     found = node.attributes.get("alpha")
     alpha = found.as_float() if found is not None else 0.01
     asked = low.result_quantisation(node)
+    if asked is None and alpha == 0:
+        low.emit(node, "RELU", [x], low.shape(x), None)
+        return
     if asked is None or alpha * low.quantisation(x).scale[0] / asked.scale[0] >= _LEAST_SLOPE:
         low.emit(node, "LEAKY_RELU", [x], low.shape(x), "LeakyRelu", alpha=alpha)
         return

@@ -81,7 +81,7 @@ KINDS = {
     **{"CONV_2D": "Conv", "DEPTHWISE_CONV_2D": "Conv", "FULLY_CONNECTED": "Gemm", "LEAKY_RELU": "LeakyRelu"},
     **{"LOGISTIC": "Sigmoid", "TANH": "Tanh", "RESIZE_BILINEAR": "Resize", "PRELU": "PRelu", "ADD": "Add"},
     **{"SUB": "Sub", "MUL": "Mul", "DIV": "Div", "TRANSPOSE": "Transpose", "CAST": "Cast", "RESHAPE": "Reshape"},
-    **{"SQRT": "Sqrt", "MAX_POOL_2D": "MaxPool"},
+    **{"SQRT": "Sqrt", "MAX_POOL_2D": "MaxPool", "RELU": "Relu"},
     **{"DEQUANTIZE": "DequantizeLinear", "QUANTIZE": "QuantizeLinear", "TRANSPOSE_CONV": "ConvTranspose"},
 }
 

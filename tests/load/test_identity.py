@@ -163,6 +163,7 @@ BAD_ARRAYS = {
     "infinite": (with_value(20000, np.inf), "1 values that are NaN or infinite"),
     "beyond float32": (np.full(25600, 1e300), "25600 values that are NaN or infinite"),
     "zero": (np.zeros(25600, np.float32), "the embedding is zero"),
+    "absurd": (with_value(20000, 1e15), "the feature map reaches 1e+15, and ArcFace's about 10"),
     "integers": (np.ones(25600, np.int32), "dtype int32, expected float32"),
     "text": (np.full(25600, "x"), "expected float32"),
     "structured": (np.zeros(25600, [("a\n", "f4")]), "expected float32"),

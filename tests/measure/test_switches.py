@@ -70,6 +70,20 @@ def test_every_runtime_is_timed(base: Folders, tmp_path: Path) -> None:
     assert table.SWITCH_REMARK in (tmp_path / "a.html").read_text()
 
 
+def test_a_sealed_pack_is_opened_by_its_key(base: Folders, tmp_path: Path) -> None:
+    import pyrage
+
+    secret = pyrage.x25519.Identity.generate()
+    (tmp_path / "key.txt").write_text(f"{secret}\n")
+    (pack,) = [path for path in base[1] if ".onnx" in path.name]
+    (tmp_path / "sealed.pack").write_bytes(pyrage.encrypt(pack.read_bytes(), [secret.to_public()]))
+    one = base[0] / f"idn-{SIZE}-fp32.onnx"
+    with pytest.raises(InputError, match="give --key FILE"):
+        run.bench(one, pack=tmp_path / "sealed.pack", threads=1)
+    report = run.bench(one, pack=tmp_path / "sealed.pack", key=tmp_path / "key.txt", threads=1)
+    assert report.entries[0].observation.switches is not None
+
+
 def test_without_a_pack_nothing_is_said_of_switching(base: Folders, tmp_path: Path) -> None:
     report = run.bench(base[0] / f"idn-{SIZE}-fp32.idn", threads=1, html=tmp_path / "a.html")
     assert report.entries[0].observation.switches is None

@@ -11,16 +11,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
 from mfs_edge import pack as packs
+from mfs_edge.base import files
 from mfs_edge.base.errors import CheckFailed, InputError, MfsEdgeError, UsageError
 from mfs_edge.base.progress import Recorded
+from mfs_edge.base.runs import TYPES, Run
 from mfs_edge.bundle import manifest
 from mfs_edge.cli.main import pack as commands
 from mfs_edge.load import identity as identities
@@ -50,6 +54,37 @@ def test_a_pack_says_whose_it_is(wanted: dict[str, bytes], crowd: Path, built: P
             assert found.identity_sha256 == identities.load(path).sha256
             assert (found.target, found.precision, found.size) == (record.target, record.precision, record.size)
             assert found.checkpoint_sha256 == record.checkpoint.sha256
+
+
+@pytest.mark.parametrize("stem", ["0f8fad5b-d9cb-469f-a165-70867728950e", "two\nlines", "plain"])
+def test_what_was_begun_of_these_packs_goes_and_another_run_keeps_its_own(
+    stem: str, built: Path, crowd: Path, tmp_path: Path
+) -> None:
+    one, out = tmp_path / f"{stem}.npy", tmp_path / "out"
+    shutil.copy(crowd / "person00.npy", one)
+    out.mkdir()
+    begun: list[Path] = []
+    with files.atomic(out / f"{stem}-idn-64-fp16.mlpackage.pack") as temporary:
+        begun.append(temporary)
+    others = [out / f".other-idn-64-fp16.{kind}.pack.0123abcd.tmp" for kind in ("onnx", "xml")]
+    for path in (*begun, *others):
+        path.write_bytes(b"half")
+    os.utime(others[1], (1e9, 1e9))
+    packs.make(base=built, identity=one, out=out)
+    assert [path.name for path in out.iterdir() if path.suffix == ".tmp"] == [others[0].name]
+
+
+def test_an_identity_that_a_base_cannot_hold_is_told(built: Path, crowd: Path, tmp_path: Path) -> None:
+    people = tmp_path / "people"
+    people.mkdir()
+    known = identities.load(crowd / "person00.npy")
+    identities.save(known, people / "fits.npy")
+    identities.save(replace(known, feature_map=known.feature_map * np.float32(1000)), people / "large.npy")
+    steps = Recorded()
+    packs.make(base=built, identities=people, out=tmp_path / "packs", jobs=2, steps=steps)
+    (told,) = [line for line in steps.notes if "cut off" in line]
+    assert told.startswith("large.npy: ")
+    assert all(record.base in told for record in manifest.read(built / "manifest.json").artefacts)
 
 
 @pytest.mark.parametrize("jobs", [2, 3, -1])
@@ -189,12 +224,62 @@ def test_sealed_packs_are_applied_with_a_key(built: Path, crowd: Path, tmp_path:
     assert (tmp_path / "new.onnx").read_bytes() == (tmp_path / "plain.onnx").read_bytes()
 
 
+def test_open_packs_are_sealed_where_that_is_asked_for(built: Path, crowd: Path, tmp_path: Path) -> None:
+    import pyrage
+
+    secret = pyrage.x25519.Identity.generate()
+    one = {"base": built, "identity": crowd / "person00.npy", "out": tmp_path}
+    before = contents_of(packs.make(**one).packs)
+    result = packs.make(**one, recipient=str(secret.to_public()))
+    assert result.kept == 0
+    after = contents_of(result.packs)
+    assert before.keys() == after.keys()
+    assert {name: pyrage.decrypt(data, [secret]) for name, data in after.items()} == before
+
+
+def contents_of(paths: tuple[Path, ...]) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in paths}
+
+
 def test_a_base_without_runs_is_told(tmp_path: Path, demo_identities: list, crowd: Path) -> None:  # type: ignore[type-arg]
     import mfs_edge
 
     mfs_edge.compile(identity=demo_identities[0], size=64, optimize=0, out=tmp_path / "b", verify=False)
     with pytest.raises(InputError, match="no artefact that takes packs"):
         packs.make(base=tmp_path / "b", identity=crowd / "person00.npy", out=tmp_path / "out")
+
+
+def moved(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """The last of the weights behind the file's end."""
+    return (*lost(runs), replace(next(run for run in reversed(runs) if run.dtype in TYPES), offset=10**8))
+
+
+def lost(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """Without the last of the weights."""
+    last = next(run for run in reversed(runs) if run.dtype in TYPES)
+    return tuple(run for run in runs if run is not last)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"runs": moved}, "lies behind the end of idn-64-fp16.onnx"),
+        ({"runs": lost}, "does not say where"),
+        ({"target": lambda _: "tflite"}, "not a sound TFLite artefact"),
+    ],
+)
+def test_a_manifest_that_contradicts_its_files_is_refused(
+    changed: dict[str, Callable[[Any], Any]], told: str, built: Path, crowd: Path, tmp_path: Path
+) -> None:
+    base = shutil.copytree(built, tmp_path / "base")
+    recorded = manifest.read(base / "manifest.json")
+    (record,) = [record for record in recorded.artefacts if record.target == "onnx"]
+    fresh = {key: change(getattr(record, key)) for key, change in changed.items()}
+    only = recorded.model_copy(update={"artefacts": (record.model_copy(update=fresh),)})
+    (base / "manifest.json").write_text(only.model_dump_json())
+    with pytest.raises(InputError, match=told):
+        packs.make(base=base, identity=crowd / "person00.npy", out=tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize("command", ["make", "apply"])

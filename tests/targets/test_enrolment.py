@@ -80,3 +80,8 @@ def test_a_payload_of_codes_is_what_the_graph_says(name: str, dtype: str, tmp_pa
     found = payload_of(kind, path, crop)
     assert np.abs(found.astype(np.float64) - wanted).max() <= (1 if dtype == "int8" else 0)
     assert np.mean(found != wanted) < 0.01  # a tie may fall either way
+    if name == "tflite":
+        coverage = kind.load(path).engine.coverage()
+        assert coverage is not None
+        outside = ["CAST"] if dtype == "float16" else []  # to half precision, behind everything else
+        assert (coverage["partitions"], coverage["outside"]) == (1, outside)

@@ -62,7 +62,7 @@ async function start() {
   if (source) prompt();
   const shown = [beside.own?.picture, ...beside.packs.map(({ picture }) => picture), ...beside.pictures.map(({ file }) => file)];
   const module = swapper.module === "SIMD" ? "idn.wasm" : "idn-relaxed.wasm";
-  await kept(["mfs-swap.js", "idn.weights", module, ...shown.filter(Boolean)]);
+  await kept(["mfs-swap.js", "idn.weights", module], shown.filter(Boolean));
   document.documentElement.dataset.kept = "true";
 }
 

@@ -34,6 +34,8 @@ def directory(data: bytes) -> Directory:
     """
     order, big = ("<" if data[:2] == b"II" else ">"), data[2:4] in (b"+\0", b"\0+")
     start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
+    if start > len(data):
+        raise ValueError("the directory is cut off")
     count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
     at, step, address = (start + 8, 20, 8) if big else (start + 2, 12, 4)
     end = at + step * count

@@ -48,3 +48,9 @@ def test_a_directory_that_is_cut_says_nothing() -> None:
         assert tiff.transparency(data[:length]) == 0
         assert tiff.as_stored(data[:length]) == data[:length]
     assert tiff.transparency(data[:end]) == tiff.STRAIGHT
+
+
+def test_a_directory_that_lies_nowhere_says_nothing() -> None:
+    for start in (2**31, 2**63, 2**64 - 1):
+        data = b"II+\0\x08\0\0\0" + struct.pack("<Q", start) + bytes(100)
+        assert tiff.transparency(data) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mfs_edge.base import extras, files, jpeg_codes, picture_damage, picture_formats, quiet
+from mfs_edge.base import extras, files, jpeg_codes, picture_damage, picture_formats, quiet, tiff
 from mfs_edge.base.errors import InputError, UsageError
 
 SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".avif", ".gif", ".tif", ".tiff"])
@@ -93,7 +93,7 @@ def read_rgb(path: Path, *, trusted: bool = False) -> np.ndarray:
         raise InputError(f"{path}: is not a readable picture; {USE}")
     if name in picture_formats.UNREADABLE:
         raise InputError(f"{path}: is a {name} file, which is not read here; {USE}")
-    encoded = path.read_bytes()
+    encoded = tiff.as_stored(path.read_bytes()) if name == "TIFF" else path.read_bytes()
     _check_size(picture_formats.pixels(encoded, name), name, path)
     if name == "PNG" and not picture_damage.png_is_whole(encoded):
         raise InputError(f"{path}: is a truncated or damaged PNG; {AGAIN}")

@@ -19,7 +19,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     metavar="DEVICE",
     help="local, ssh:USER@HOST[:PORT] (IPv6 before a port in brackets; ssh://... too), adb[:SERIAL], "
-    "emulated:rpi5|rpi4 or macos[:cpu|gpu|ane|all]; repeats, and all run in parallel.",
+    "emulated:rpi5|rpi4, browser or macos[:cpu|gpu|ane|all]; repeats, and all run in parallel.",
 )
 @click.option(
     "--threads", type=int, help="Default: the device's CPUs, or its container's quota, at most 4; 1 for --against."

@@ -142,7 +142,8 @@ class Task:
 
     def _entry(self, device: Device, path: Path, observation: Observation) -> Entry:
         if not self.timed:
-            observation = observation.model_copy(update={"latency": None, "temperature_c": (None, None)})
+            untold = {"latency": None, "frame": None, "switches": None, "temperature_c": (None, None)}
+            observation = observation.model_copy(update=untold)
         return Entry(
             device=device.name,
             facts=self.examined[path].facts,

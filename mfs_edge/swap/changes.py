@@ -7,6 +7,7 @@ that ArcFace is to look at: the same few however long the stream is.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,15 +81,12 @@ class Collector:
         """Before any work.
 
         Raises:
-            OutputError: a report is there already, or ``folder`` is a file.
+            OutputError: a report is there already, or ``folder`` is a file or cannot be written.
             MissingDependency: what writes the page is not installed.
         """
         extras.require("jinja2", EXTRA)
-        if folder.exists() and not folder.is_dir():
-            raise OutputError(f"{folder}: is a file; give a folder for the report")
-        for path in (folder / JSON, folder / PAGE):
-            if path.exists() and not overwrite:
-                raise OutputError(f"{path}: exists already; give another folder, or --overwrite")
+        with files.writing(folder):
+            _require_place(folder, overwrite=overwrite)
 
     def add(
         self,
@@ -250,3 +248,14 @@ def _unit(embedding: np.ndarray) -> np.ndarray:
 
 def _crop(image: np.ndarray, face: Face) -> np.ndarray:
     return crop.reduced(align.align(image, face.landmarks, align.CROP))
+
+
+def _require_place(folder: Path, *, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; give a folder for the report")
+    for path in (folder / JSON, folder / PAGE):
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path}: exists already; give another folder, or --overwrite")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    with tempfile.TemporaryDirectory(dir=there):
+        pass  # a video is hours of work, and its report cannot be made afterwards

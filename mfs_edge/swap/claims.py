@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from mfs_edge.base import extras
 from mfs_edge.base.errors import InputError
+from mfs_edge.base.printable import printable
 from mfs_edge.base.reasons import reason_of
 from mfs_edge.base.version import __version__
 from mfs_edge.swap.certificate import EXTRA, USAGES, Credential
@@ -198,7 +199,7 @@ def _builder(
     if parent is None:
         return builder, []
     name, media_type, path = parent
-    described = {"title": name, "relationship": "parentOf", "label": _PARENT}
+    described = {"title": printable(name), "relationship": "parentOf", "label": _PARENT}
     with path.open("rb") as stream:
         try:
             builder.add_ingredient(described, media_type, stream)

@@ -52,6 +52,8 @@ class Job:
         """Why nothing was swapped in a picture."""
         if chosen:
             return f"{path}: the network's mask shows nothing of the face; nothing was written: look at the landmarks"
+        if not found and self.finding.landmarks is not None:
+            return f"{path}: {self.finding.landmarks} has no face for it; nothing was written"
         if not found:
             return f"{path}: no face found; nothing was written (give it with --landmarks FILE)"
         if self.rule.kind == REFERENCE:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mfs_edge.base import extras, images, quiet
+from mfs_edge.base import extras, images, quiet, tiff
 from mfs_edge.base.errors import InputError, UsageError
 from mfs_edge.swap import exif
 
@@ -77,14 +77,15 @@ def read(path: Path) -> Photo:
     """The photo in ``path``.
 
     Raises:
-        InputError: it is no picture, damaged, an animation, or of numbers that are not 8 or 16 bits.
+        InputError: it is no picture, damaged, an animation, of numbers that are not 8 or 16 bits, or of colours that
+            are multiplied by a transparency.
     """
     pixels = images.read_rgb(path)
     kind = images.kind(path)
     if kind in _SEVERAL:
         _require_one(path, kind)
     encoded = path.read_bytes()
-    stored, told = _stored(encoded)
+    stored, told = _stored(tiff.as_stored(encoded) if kind == "TIFF" else encoded)
     photo = Photo(path, pixels, exif=told.get(_EXIF, b""), profile=told.get(_PROFILE, b""))
     if kind == "JPEG":
         photo.quality = quality_of(encoded)
@@ -96,7 +97,21 @@ def read(path: Path) -> Photo:
     photo.grey = planes.shape[2] <= 2
     if stored.dtype == np.uint16 or planes.shape[2] in (2, 4):
         _keep(photo, planes)
+    if kind == "TIFF":
+        _require_straight(photo, tiff.transparency(encoded))
     return photo
+
+
+def _require_straight(photo: Photo, said: int) -> None:
+    """What a TIFF says of its transparency fits what was read of it."""
+    if said and photo.alpha is None:  # as of greys
+        raise InputError(f"{photo.path}: its transparency cannot be read; save it as a PNG")
+    if said == tiff.MULTIPLIED and _is_transparent(photo):
+        raise InputError(f"{photo.path}: its colours are multiplied by its transparency; save it as a PNG")
+
+
+def _is_transparent(photo: Photo) -> bool:
+    return photo.alpha is not None and bool(photo.alpha.min() < np.iinfo(photo.alpha.dtype).max)
 
 
 def _require_one(path: Path, kind: str) -> None:
@@ -188,7 +203,7 @@ def encode(photo: Photo, out: Path) -> tuple[bytes, list[str]]:
         InputError: OpenCV refuses the picture, as WebP does above 16383 pixels on a side.
     """
     form, lost = format_of(out), []
-    if photo.alpha is not None and photo.alpha.min() < np.iinfo(photo.alpha.dtype).max and not form.alpha:
+    if _is_transparent(photo) and not form.alpha:
         raise UsageError(f"{out}: {photo.path} has transparency, which a {form.name} cannot hold; end its name in .png")
     if photo.deep is not None and not form.deep:
         lost.append(f"{out}: a {form.name} holds 8 of the 16 bits of {photo.path}; end its name in .png to keep them")
@@ -207,7 +222,8 @@ def encode(photo: Photo, out: Path) -> tuple[bytes, list[str]]:
         raise InputError(f"{out}: OpenCV writes no such {form.name} ({error.err}); end its name in .png") from error
     if not written:
         raise InputError(f"{out}: OpenCV writes no such {form.name}; end its name in .png")
-    return encoded.tobytes(), lost
+    whole = encoded.tobytes()
+    return tiff.tell_straight(whole) if form is _TIFF and planes.ndim == 3 and planes.shape[2] == 4 else whole, lost
 
 
 def _told(photo: Photo, planes: np.ndarray) -> dict[int, bytes]:

@@ -154,6 +154,8 @@ def _check(kind: Kind, source: PathLike, out: Path, *, resume: bool, overwrite: 
         raise UsageError(f"{source}: is a folder, and --report is of one photo or video; give one of them, or leave it")
     if resume and kind is not Kind.VIDEO:
         raise UsageError(f"{source}: is a {kind.value}, and only a video is continued with --resume; leave it out")
+    if resume and str(out) == PIPE:
+        raise UsageError(f"{out}: what went into a pipe is gone, and not continued with --resume; leave it out")
     if kind is Kind.PHOTO:
         photos.check(Path(source), out, overwrite=overwrite)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mfs_edge.base import picture_formats
+from mfs_edge.base import picture_formats, tiff
 from mfs_edge.base.picture_damage import PNG_SIGNATURE
 from mfs_edge.base.version import __version__
 from mfs_edge.swap.claims import SOURCE_TYPE
@@ -32,7 +32,7 @@ LARGEST = 4 << 20  # bytes of a packet that is read
 _JPEG_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 _PNG_HEAD = b"XML:com.adobe.xmp\0"
 _WEBP_FLAG, _WEBP_ALPHA = 0x04, 0x10
-_TIFF_TAG, _TIFF_BYTE = 700, 1
+_TIFF_TAG = 700
 UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # of the box in MP4 files
 _CODED = {0xD9, 0xDA}  # JPEG: the end, and the beginning of what is coded
 
@@ -156,37 +156,15 @@ def _get_webp(data: bytes) -> bytes | None:
 # TIFF: an entry of the first directory, which is written anew behind everything.
 
 
-def _directory(data: bytes) -> tuple[str, bool, list[tuple[int, bytes]], bytes]:
-    """Byte order, whether it is of more than 4 GB, the first directory's entries by tag, and where the next lies."""
-    order, big = ("<" if data[:2] == b"II" else ">"), data[2:4] in (b"+\0", b"\0+")
-    start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
-    count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
-    at, step, address = (start + 8, 20, 8) if big else (start + 2, 12, 4)
-    end = at + step * count
-    if end + address > len(data):
-        raise ValueError("the directory is cut short")
-    entries = [data[n : n + step] for n in range(at, end, step)]
-    return order, big, [(struct.unpack_from(order + "H", e)[0], e) for e in entries], data[end : end + address]
-
-
 def _put_tiff(data: bytes) -> bytes:
-    order, big, entries, following = _directory(data)
-    number = "Q" if big else "I"
-    data += b"\0" * (-len(data) % 8)
-    packet = PACKET + b"\0" * (-len(PACKET) % 8)
-    ours = struct.pack(order + "HH" + 2 * number, _TIFF_TAG, _TIFF_BYTE, len(PACKET), len(data))
-    every = sorted([*(e for e in entries if e[0] != _TIFF_TAG), (_TIFF_TAG, ours)])
-    directory = struct.pack(order + ("Q" if big else "H"), len(every)) + b"".join(e for _, e in every) + following
-    at = struct.pack(order + number, len(data) + len(packet))
-    head = 8 if big else 4
-    return data[:head] + at + data[head + len(at) :] + packet + directory
+    return tiff.put(data, _TIFF_TAG, tiff.BYTE, PACKET)
 
 
 def _get_tiff(data: bytes) -> bytes | None:
-    order, big, entries, _ = _directory(data)
-    for tag, entry in entries:
+    found = tiff.directory(data)
+    for tag, entry in found.entries:
         if tag == _TIFF_TAG:
-            count, at = struct.unpack_from(order + ("QQ" if big else "II"), entry, 4)
+            count, at = struct.unpack_from(found.order + 2 * found.number, entry, 4)
             return data[at : at + min(count, LARGEST)]
     return None
 

@@ -64,6 +64,12 @@ def test_command_and_function_have_the_same_names() -> None:
     assert given == defaults | {"artefacts": (), "device": ("local",)}
 
 
+def test_help_names_every_device() -> None:
+    (option,) = (parameter for parameter in command.params if parameter.name == "device")
+    said = option.help or ""  # type: ignore[attr-defined]
+    assert [scheme for scheme in known() if scheme not in said] == []
+
+
 def test_measures_a_folder_and_writes_everything(cli: Run, artefacts: Path, tmp_path: Path) -> None:
     written = ("--json", "r.json", "--html", "r.html", "--markdown", "r.md")
     ran = cli(artefacts, "--threads", "1", "--profile", *written)

@@ -91,6 +91,13 @@ def test_without_a_pack_nothing_is_said_of_switching(base: Folders, tmp_path: Pa
     assert table.SWITCH_REMARK not in (tmp_path / "a.html").read_text()
 
 
+def test_without_a_clock_there_is_none_either(base: Folders) -> None:
+    folder, packs = base
+    report = run.bench(folder, pack=packs, threads=1, time=False)
+    assert report.passed
+    assert [entry.observation.switches for entry in report.entries] == 4 * [None]
+
+
 def test_one_artefact_may_have_been_renamed(base: Folders, tmp_path: Path) -> None:
     (pack,) = [path for path in base[1] if ".onnx" in path.name]
     (tmp_path / "mine.onnx").write_bytes((base[0] / f"idn-{SIZE}-fp32.onnx").read_bytes())

@@ -93,6 +93,17 @@ def test_a_budget_and_a_base_hold_frames_too(folder: Path, tmp_path: Path) -> No
     assert any("network_ms has a budget, but is not known here" in note for note in crops.notes)
 
 
+def test_without_a_clock_no_time_is_told_or_held(folder: Path, tmp_path: Path) -> None:
+    """A few frames are run for the picture; what they took is no measurement."""
+    (tmp_path / "budget.toml").write_text("[default]\nnetwork_ms = 0.000001\n")
+    artefact = folder / f"idn-{SIZE}-fp32.idn"
+    report = run.bench(artefact, frame=FRAME, threads=1, time=False, budget=tmp_path / "budget.toml")
+    assert report.passed
+    assert any("network_ms has a budget, but is not known here" in note for note in report.notes)
+    assert report.entries[0].observation.frame is None
+    assert table.FRAME_REMARK not in [remark for remark, _, _ in table.tables(report)]
+
+
 def framed(size: tuple[int, int] | None) -> Entry:
     """A made-up entry of frames of that size, or of crops."""
     made = entry()

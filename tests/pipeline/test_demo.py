@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from mfs_edge import bundle
@@ -23,7 +24,7 @@ from mfs_edge.base import images
 from mfs_edge.base.errors import InputError, MissingDependency, OutputError
 from mfs_edge.base.progress import Recorded
 from mfs_edge.bundle.manifest import read
-from mfs_edge.cli import show
+from mfs_edge.cli import main, show
 from mfs_edge.face.models import VARIABLE, Models
 from mfs_edge.pipeline import compile as pipeline
 from mfs_edge.pipeline import demo as run
@@ -207,4 +208,11 @@ def test_a_demo_without_a_page_says_why(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_detector_that_lacks_something_is_told_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"npm install @litertjs/core"):
         run.demo(tmp_path / "out", overwrite=False, detector=tmp_path, steps=Recorded())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_port_without_a_server_is_refused(tmp_path: Path) -> None:
+    said = CliRunner().invoke(main.cli, ["demo", str(tmp_path / "out"), "--port", "8000"])
+    assert said.exit_code == 2
+    assert "add --serve, or leave it out" in said.output
     assert not (tmp_path / "out").exists()

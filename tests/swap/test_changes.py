@@ -284,6 +284,16 @@ def test_a_report_of_nothing_is_a_report(tmp_path: Path) -> None:
     assert "No face was swapped" in page.read_text()
 
 
+@pytest.mark.parametrize("name", ["file/report", "n" * 300])
+def test_a_place_that_cannot_be_written_is_told_before_any_work(tmp_path: Path, name: str) -> None:
+    """Not after a video's; and what can be leaves nothing behind."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        Collector.require_free(tmp_path / name, overwrite=False)
+    Collector.require_free(tmp_path / "some" / "where", overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_what_is_there_is_kept(collector: Collector, tmp_path: Path) -> None:
     folder = tmp_path / "report"
     collector.write(folder, MADE)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from mfs_edge.base import tiff
 from mfs_edge.base.errors import InputError, UsageError
 from mfs_edge.swap import photo
 
@@ -56,6 +57,43 @@ def test_what_is_not_a_jpeg_loses_nothing(suffix: str, tmp_path: Path) -> None:
     out = tmp_path / f"b{suffix}"
     out.write_bytes(photo.encode(photo.read(tmp_path / "a.png"), out)[0])
     assert (cv2.imread(str(out))[..., ::-1] == PICTURE).all()
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_colours_below_a_tiffs_transparency(compression: str | None, tmp_path: Path) -> None:
+    """They are what they were, and say what they are, for other libraries and here."""
+    alpha = np.broadcast_to(np.arange(120, dtype=np.uint8) * 2, (80, 120))
+    seen = np.dstack([PICTURE, alpha])
+    Image.fromarray(seen).save(tmp_path / "a.tif", compression=compression)
+    read = photo.read(tmp_path / "a.tif")
+    assert read.alpha is not None
+    assert (read.pixels == PICTURE).all()
+    assert (read.alpha == alpha).all()
+    out = again(read, tmp_path / "b.tif")
+    assert (np.asarray(out) == seen).all()
+    assert out.tag_v2[tiff.TRANSPARENCY] == (tiff.STRAIGHT,)
+    assert (photo.read(tmp_path / "b.tif").pixels == PICTURE).all()
+    assert (np.asarray(again(read, tmp_path / "b.png")) == seen).all()
+
+
+def test_colours_that_are_multiplied_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    for alpha, transparent in ((255, False), (128, True)):
+        Image.fromarray(np.dstack([PICTURE, np.full(PICTURE.shape[:2], alpha, np.uint8)])).save(path)
+        path.write_bytes(tiff.as_stored(path.read_bytes()))
+        assert tiff.transparency(path.read_bytes()) == tiff.MULTIPLIED
+        if transparent:
+            with pytest.raises(InputError, match="multiplied by its transparency"):
+                photo.read(path)
+        else:
+            assert (photo.read(path).pixels == PICTURE).all()
+
+
+def test_a_transparency_that_is_not_read_is_not_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(PICTURE[..., :2], "LA").save(path)
+    with pytest.raises(InputError, match="transparency cannot be read"):
+        photo.read(path)
 
 
 @pytest.mark.parametrize("quality", [70, 90, 95, 96, 98, 100])

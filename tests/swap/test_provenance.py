@@ -214,6 +214,16 @@ def test_an_input_without_a_place_for_a_manifest_is_still_named(tmp_path: Path, 
     assert (store["validation_state"], active(store)["ingredients"][0]["title"]) == ("Valid", f"in.{kind}")
 
 
+def test_an_input_whose_name_is_no_utf_8_is_named(tmp_path: Path, signer: Signer) -> None:
+    """As it is printed: JSON has no bytes. Not every file system has such names, so that none is made here."""
+    source, to = tmp_path / "in.png", tmp_path / "out.png"
+    source.write_bytes(people.encoded("png"))
+    named = ("caf\udce9\n.png", "image/png", source)
+    with source.open("rb") as plain, to.open("w+b") as signed:
+        assert claims.sign(signer.credential, "image/png", plain, signed, told={}, parent=named) == []
+    assert active(stranger(to))["ingredients"][0]["title"] == "caf\\udce9\\n.png"
+
+
 def test_an_input_that_cannot_be_read_is_named_and_told(tmp_path: Path, signer: Signer) -> None:
     source, path = tmp_path / "in.png", tmp_path / "out.png"
     source.write_bytes(people.encoded("png")[:60])

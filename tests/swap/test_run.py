@@ -166,6 +166,19 @@ def test_which_face(built: Built, tmp_path: Path) -> None:
     assert not (tmp_path / "x.png").exists()
 
 
+def test_landmarks_of_no_face_are_told_as_such(built: Built, photo: Path, tmp_path: Path) -> None:
+    """And not with the advice to give some."""
+    (tmp_path / "none.json").write_text("[]")
+    result = mfs_edge.swap(photo, tmp_path / "out.png", artefact=built.path("tflite"), landmarks=tmp_path / "none.json")
+    assert result.done[0].reason.endswith("none.json has no face for it; nothing was written")
+
+
+def test_a_pipe_is_not_resumed(built: Built, tmp_path: Path) -> None:
+    (tmp_path / "in.mp4").write_bytes(b"looked at later")
+    with pytest.raises(UsageError, match="what went into a pipe is gone"):
+        mfs_edge.swap(tmp_path / "in.mp4", "-", artefact=built.path("tflite"), resume=True)
+
+
 def test_no_face_writes_nothing_and_fails(built: Built, photo: Path, tmp_path: Path) -> None:
     result = mfs_edge.swap(photo, tmp_path / "out.png", artefact=built.path("tflite"), finder=lambda image, seconds: [])
     assert not result.passed

@@ -35,20 +35,30 @@ def _samples(kind: str) -> list[Sample]:
     if kind == "PNG":
         deep = np.dstack([face, face[..., 0]]).astype(np.uint16) * 257
         found += [Sample(cv2.imencode(".png", form)[1].tobytes()) for form in (deep, deep[..., 0])]
+    if kind == "TIFF":
+        found += [Sample(_clear(face, big=big)) for big in (False, True)]
     return found
+
+
+def _clear(face: np.ndarray, *, big: bool) -> bytes:
+    """A TIFF whose colours lie below a transparency."""
+    file = io.BytesIO()
+    Image.fromarray(np.dstack([face, face[..., 0]])).save(file, "TIFF", big_tiff=big)
+    return file.getvalue()
 
 
 def read_photo(path: Path) -> None:
     """The photo, and the same written again."""
-    for suffix in (".png", ".jpg"):
+    for suffix in (".png", ".jpg", ".tif"):
         found = photo.read(path)
-        if suffix == ".png" or found.alpha is None:
+        if suffix != ".jpg" or found.alpha is None:
             photo.encode(found, path.with_suffix(suffix))
 
 
 reader("photo-png", file="a.png", samples=lambda: _samples("PNG"), structures=[binaries.as_png])(read_photo)
 reader("photo-jpg", file="a.jpg", samples=lambda: _samples("JPEG"), share=0.5)(read_photo)
 reader("photo-webp", file="a.webp", samples=lambda: _samples("WEBP"), share=0.5)(read_photo)
+reader("photo-tiff", file="a.tiff", samples=lambda: _samples("TIFF"), share=0.5)(read_photo)
 
 
 @reader("photo-exif", file="exif", samples=lambda: [Sample(_exif()), Sample(_exif().removeprefix(exif.PREFIX))])

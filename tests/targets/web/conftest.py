@@ -113,6 +113,9 @@ def _ran(shared: Path, served: Path, photo: scenes.Photo, checkpoint: Checkpoint
     cv2.imwrite(str(room / "photo.png"), photo.image[:, :, ::-1])
     cv2.imwrite(str(room / "astronaut.png"), skimage.data.astronaut()[:, :, ::-1])
     film(room / "film.webm", photo.image)
+    sound(room / "sound.webm")
+    for name, sides in (("strip", (9000, 1)), ("large", (5000, 1250))):
+        cv2.imwrite(str(room / f"{name}.png"), cv2.resize(photo.image, sides))
     whole = served / site.PACKS / "person-2-idn-224-fp32.web.pack"
     (room / "cut.pack").write_bytes(whole.read_bytes()[:-1])
     (room / "none.pack").write_bytes(b"no pack at all, but long enough to be one")
@@ -125,7 +128,8 @@ def _ran(shared: Path, served: Path, photo: scenes.Photo, checkpoint: Checkpoint
             "chromium": chromium.found(), "out": str(room), "screenshots": str(SCREENSHOTS),
             "photo": str(room / "photo.png"),
             "landmarks": photo.landmarks.tolist(), "person": str(room / "astronaut.png"),
-            "video": str(room / "film.webm"),
+            "video": str(room / "film.webm"), "sound": str(room / "sound.webm"),
+            "strip": str(room / "strip.png"), "large": str(room / "large.png"),
             "pack": str(whole), "strange": strange, "patience": 1000 * PATIENCE_S,
         }  # fmt: skip
         (room / "asked.json").write_text(json.dumps(asked))
@@ -147,6 +151,17 @@ def film(path: Path, image: np.ndarray, *, seconds: int = 2) -> None:
         for number in range(15 * seconds):
             moved = np.roll(small, 3 * number, axis=1)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, "rgb24")))
+        container.mux(stream.encode())
+
+
+def sound(path: Path) -> None:
+    """A WebM without a picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libopus", rate=48000, layout="stereo")
+        for number in range(50):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 960), np.float32), format="flt", layout="stereo")
+            frame.rate, frame.pts = 48000, 960 * number
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 

@@ -223,7 +223,7 @@ const SCENARIOS = {
 
   async nothing_beside(page) {
     await page.goto(`${asked.url}${asked.artefact}/?site=../no-site.json`);
-    await ready(page);
+    await page.waitForSelector("html[data-kept]"); // what is not there keeps nothing else from being kept
     const told = await failure(page);
     await photo(page);
     return { told, people: await page.locator(".person").allTextContents() };
@@ -233,7 +233,27 @@ const SCENARIOS = {
     await opened(page);
     await page.setInputFiles("#file", { name: "notes.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
     await page.waitForFunction(() => document.getElementById("failure").textContent !== "");
-    return { failure: await failure(page) };
+    const text = await failure(page);
+    await page.setInputFiles("#file", asked.sound);
+    await page.waitForFunction(() => document.getElementById("failure").textContent.includes("video that"));
+    const sound = await failure(page);
+    const filled = await page.evaluate(() => document.getElementById("view").classList.contains("filled"));
+    return { failure: text, sound, filled };
+  },
+
+  // Longer than what the page takes whole: it is made smaller, and that is told.
+  async strip(page) {
+    await opened(page);
+    await page.setInputFiles("#file", asked.strip);
+    await page.waitForSelector('#view[data-kind="photo"].placing');
+    const { width, height } = await pixels(page, "before");
+    await page.setInputFiles("#file", asked.large);
+    await page.waitForFunction(() => document.getElementById("before").height > 1);
+    await page.click("#middle");
+    await swapped(page);
+    await page.click("#save");
+    await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("Saved"));
+    return { width, height, failure: await failure(page), saved: await page.textContent("#status") };
   },
 
   // The module alone, as an app uses it; within a Worker, too.

@@ -183,7 +183,18 @@ def test_what_is_missing_is_said(told: Told) -> None:
     beside = told["nothing_beside"]["found"]
     assert "no-site.json cannot be fetched (404)" in beside["told"]
     assert beside["people"] == found["people"]
-    assert "no picture that this browser reads" in told["not_a_picture"]["found"]["failure"]
+    strange = told["not_a_picture"]["found"]
+    assert "no picture that this browser reads" in strange["failure"]
+    assert strange["sound"].startswith("Sound.webm is no video that this browser plays")
+    assert not strange["filled"]
+
+
+def test_what_is_too_large_is_made_smaller_and_told(told: Told) -> None:
+    """However long: a strip keeps one pixel."""
+    found = told["strip"]["found"]
+    assert (found["width"], found["height"]) == (4096, 1)
+    assert found["failure"] == ""
+    assert found["saved"].endswith("It has 4096 x 1024 pixels, of 5000 x 1250.")
 
 
 def test_the_module_does_what_its_types_say(told: Told, demo_identities: list[Identity]) -> None:

@@ -62,7 +62,7 @@ async function start() {
   if (source) prompt();
   const shown = [beside.own?.picture, ...beside.packs.map(({ picture }) => picture), ...beside.pictures.map(({ file }) => file)];
   const module = swapper.module === "SIMD" ? "idn.wasm" : "idn-relaxed.wasm";
-  await kept(["mfs-swap.js", "idn.weights", module, ...shown.filter(Boolean)]);
+  await kept(["mfs-swap.js", "idn.weights", module], shown.filter(Boolean));
   document.documentElement.dataset.kept = "true";
 }
 
@@ -249,7 +249,9 @@ $("save").onclick = action(async () => {
   const link = element("a", { href: URL.createObjectURL(await saved($("after"))), download: "swapped.png" });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  tell("Saved, with a notice that the face is synthetic.");
+  const { width, height, whole } = source;
+  const smaller = whole ? ` It has ${width} x ${height} pixels, of ${whole.width} x ${whole.height}.` : "";
+  tell(`Saved, with a notice that the face is synthetic.${smaller}`);
 });
 
 function track() {

@@ -1,4 +1,5 @@
-// Where pictures come from: a photo, a video file, the camera. Each gives { kind, width, height, live, draw, close }.
+// Where pictures come from: a photo, a video file, the camera. Each gives { kind, width, height, whole, live, draw, close };
+// where it was made smaller, "whole" has the sides that it had.
 
 const LARGEST = 4096; // pixels of a photo's longer side; what is larger is made smaller
 const LARGEST_LIVE = 1280;
@@ -14,13 +15,13 @@ export async function fromFile(file) {
 }
 
 export function photo(bitmap) {
-  const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
-  const [width, height] = [Math.round(bitmap.width * scale), Math.round(bitmap.height * scale)];
+  const { width, height, whole } = fitted(bitmap.width, bitmap.height, LARGEST);
   return {
     kind: "photo",
     live: false,
     width,
     height,
+    whole,
     draw: (context) => context.drawImage(bitmap, 0, 0, width, height),
     close: () => bitmap.close(),
   };
@@ -48,9 +49,17 @@ async function video(url, name) {
   try {
     return { ...(await playing(element, "video")), close: () => (element.pause(), URL.revokeObjectURL(url)) };
   } catch {
+    element.removeAttribute("src");
     URL.revokeObjectURL(url);
     throw new Error(`${name} is no video that this browser plays; give a WebM or an MP4 (H.264)`);
   }
+}
+
+/** The sides of a picture of which none is longer than `largest`, nor less than a pixel. */
+function fitted(width, height, largest) {
+  const scale = Math.min(1, largest / Math.max(width, height));
+  const side = (pixels) => Math.max(1, Math.round(pixels * scale));
+  return { width: side(width), height: side(height), whole: scale < 1 ? { width, height } : null };
 }
 
 function screen() {
@@ -62,13 +71,14 @@ function screen() {
 
 async function playing(element, kind) {
   await element.play();
-  const scale = Math.min(1, LARGEST_LIVE / Math.max(element.videoWidth, element.videoHeight));
-  const [width, height] = [element.videoWidth, element.videoHeight].map((side) => Math.round(side * scale));
+  if (!element.videoWidth) throw new Error("it holds sound only");
+  const { width, height, whole } = fitted(element.videoWidth, element.videoHeight, LARGEST_LIVE);
   return {
     kind,
     live: true,
     width,
     height,
+    whole,
     element,
     draw: (context) => context.drawImage(element, 0, 0, width, height),
     next: (call) => element.requestVideoFrameCallback?.(call) ?? requestAnimationFrame(call),

@@ -12,7 +12,7 @@ from mfs_edge.base.errors import LoweringError, OutputError
 from mfs_edge.base.reasons import reason_of
 from mfs_edge.target import ENROL, EmitOptions
 
-from . import quantised, read
+from . import engine, quantised, read
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -65,12 +65,11 @@ def _size(model: ir.Model) -> int:
 def _read(model: ir.Model) -> Any:
     """The ``openvino.Model`` of a graph, with the shape arithmetic of its resizes folded."""
     import onnx_ir as ir
-    import openvino
     from openvino import passes
 
     proto = ir.to_proto(model).SerializeToString(deterministic=True)
     try:
-        network = openvino.Core().read_model(proto)
+        network = engine.core().read_model(proto)
     except RuntimeError as error:
         raise _explain(model, error) from error
     # Only constants: anything more would rename or fuse what our passes have settled.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import openvino
 import pytest
 from mfs_edge.targets.openvino import OpenvinoTarget, engine
 
@@ -93,9 +96,8 @@ def test_size_budget(written: Writer, level: int) -> None:
 
 def test_camera_bytes(written: Writer, frame: Any, golden: Any) -> None:
     """As an app uses it: NHWC bytes in and out, rounded to the nearest."""
-    import openvino
 
-    compiled = openvino.Core().compile_model(written(io="uint8"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = engine.core().compile_model(written(io="uint8"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     given = np.rint(frame(224).transpose(0, 2, 3, 1) * 255).astype(np.uint8)
     results = compiled({"image": given})
     for name, key in (("swapped", "output"), ("mask", "mask")):
@@ -167,9 +169,8 @@ def test_description(written: Writer, io: str, dtype: str, layout: str, limits: 
 
 
 def test_openvino_sees_names_layout_and_metadata(written: Writer) -> None:
-    import openvino
 
-    model = openvino.Core().read_model(written())
+    model = engine.core().read_model(written())
     assert model.input("image").get_any_name() == "image"
     assert [output.get_any_name() for output in model.outputs] == ["swapped", "mask"]
     assert str(model.get_parameters()[0].get_layout()) == str(openvino.Layout("NCHW"))
@@ -261,9 +262,8 @@ def test_what_openvino_alone_refuses(broken: Path) -> None:
 
 
 def test_a_foreign_ir_loads_without_a_hash(broken: Path) -> None:
-    import openvino
 
-    model = openvino.Core().read_model(broken)
+    model = engine.core().read_model(broken)
     foreign = broken.with_name("foreign.xml")
     openvino.save_model(openvino.Model(model.get_results(), model.get_parameters()), foreign, compress_to_fp16=False)
     assert TARGET.load(foreign).run(np.zeros((1, 3, 32, 32), np.float32))["mask"].shape == (1, 1, 32, 32)
@@ -284,3 +284,24 @@ def test_an_operator_without_a_lowering(domain: str, tmp_path: Path) -> None:
 def test_another_suffix_is_refused(graph: Any, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"\.xml"):
         TARGET.emit(graph(size=32), tmp_path / "a.onnx", EmitOptions())
+
+
+SIGNALLED = """
+import signal, sys
+from mfs_edge.targets.openvino.engine import Engine
+
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+first = Engine(sys.argv[1])
+second = Engine(sys.argv[1])
+del first
+del second
+signal.raise_signal(signal.SIGINT)
+print(len(heard))
+"""
+
+
+def test_signals_are_heard_after_two_engines_have_gone(written: Callable[..., Path]) -> None:
+    """It can fail on CPUs with AMX alone."""
+    ran = subprocess.run([sys.executable, "-c", SIGNALLED, str(written())], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "1\n"), ran.stderr

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 import openvino
 import pytest
-from mfs_edge.targets.openvino import OpenvinoTarget, quantised
+from mfs_edge.targets.openvino import OpenvinoTarget, engine, quantised
 
 from mfs_edge.base.errors import LoweringError
 from mfs_edge.graph import edit
@@ -82,13 +82,13 @@ def test_equal_graphs_make_equal_bytes(written: Callable[..., Path], integers: G
 
 
 def test_another_form_of_the_pairs_is_refused(written: Callable[..., Path], integers: Graphs) -> None:
-    network = openvino.Core().read_model(written("int8"))  # its pairs are joined already
+    network = engine.core().read_model(written("int8"))  # its pairs are joined already
     with pytest.raises(LoweringError, match="another OpenVINO version"):
         quantised.realise(network, integers("int8"))
 
 
 def test_a_foreign_convolution_is_refused(written: Callable[..., Path], integers: Graphs) -> None:
-    network = openvino.Core().read_model(written("fp32"))
+    network = engine.core().read_model(written("fp32"))
     renamed = integers("fp32").clone()
     for node in edit.of_type(renamed.graph, "Conv"):
         node.name = f"other.{node.name}"
@@ -101,7 +101,7 @@ def test_no_cpu_saturates_with_what_was_written(every_integers: tuple[ir.Model, 
     path = tmp_path / f"{precision}.xml"
     TARGET.emit(model, path, EmitOptions(precision=precision))
     kernels = []
-    for operation in openvino.Core().read_model(path).get_ordered_ops():
+    for operation in engine.core().read_model(path).get_ordered_ops():
         if operation.get_type_name() == "Convolution":
             source = operation.input_value(1).get_node()
             while source.get_type_name() in ("Multiply", "Convert"):

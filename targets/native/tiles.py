@@ -33,6 +33,7 @@ class Isa:
     dot_pixels: int = 4  # rows of that tile
     dot_vectors: int = 2  # columns of it
     halves: str = ""  # the intrinsic for the sums of two products of 16 bits
+    fours: str = ""  # the intrinsic for sums of four products of bytes and ``sum``, where ``madd_guard`` is defined
     signed: bool = False  # bytes that are multiplied have both signs
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")  # that it is of use for
     half: bool = False  # floats are float16, in memory and in registers
@@ -96,6 +97,7 @@ ISAS = (
     Isa("wasm", "WebAssembly with SIMD", "defined(IDN_WASM)", "IDN_BASE", 4, 5, 2, 2, False,
         "", "(v4f)wasm_f32x4_pmax((v128_t)(b), (v128_t)(a))", "wasm_simd128.h",
         dot="halves", halves="wasm_i32x4_dot_i16x8((v128_t)(x), (v128_t)(w))",
+        fours="wasm_i32x4_relaxed_dot_i8x16_i7x16_add((v128_t)(w), (v128_t)(x), (v128_t)(sum))",
         own="v128_t", madd="wasm_f32x4_relaxed_madd(ARG(x), ARG(y), ARG(sum))", madd_guard="__wasm_relaxed_simd__",
         in_order=True),
     Isa("any", "any other processor", "defined(IDN_OTHER)", "IDN_BASE", 4, 4, 2, 2, False),

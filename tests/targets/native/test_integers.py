@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,26 @@ def test_any_width(seed: int, tmp_path: Path) -> None:
     found = TARGET.load(tmp_path / "a.idn", threads=2).run(picture)
     for name, value in expected.items():
         assert psnr(found[name] - value) > BOUND_DB
+
+
+@pytest.mark.parametrize(
+    ("flags", "deterministic"), [((), False), (("-mrelaxed-simd",), False), (("-mrelaxed-simd",), True)]
+)
+@pytest.mark.usefixtures("tools")
+def test_webassembly_computes_what_the_graph_does(
+    quantised: ir.Model, tmp_path: Path, flags: tuple[str, ...], deterministic: bool
+) -> None:
+    """Relaxed, engines take bytes with a sign or without one; where wasmtime is deterministic, it is with one."""
+    TARGET.emit(quantised, tmp_path / "a.idn", EmitOptions("int8"))
+    (picture,) = pictures(1, seed=1)
+    (wanted,) = execute.outputs(quantised, [picture], as_written=True)
+    given = (*toolchains.QUICK, "-target", "wasm32-wasi", "-s", "-msimd128", *flags)
+    module = toolchains.compile_c(tmp_path / "a.idn", "frames.c", tmp_path / "frames.wasm", flags=given)
+    shutil.copyfile(tmp_path / "a.idn" / "idn.weights", tmp_path / "idn.weights")
+    picture.tofile(tmp_path / "in.raw")
+    toolchains.wasm(module, tmp_path, "idn.weights", "in.raw", "out.raw", deterministic=deterministic)
+    swapped, mask = toolchains.outputs(tmp_path / "out.raw", SIZE)
+    assert min(psnr(swapped - wanted["swapped"][0]), psnr(mask - wanted["mask"][0])) > BOUND_DB
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang", "zig"])

@@ -22,8 +22,9 @@ from mfs_edge.bundle import lock
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-_RUN, _LOCK, _LIST, _PARTIAL, _DONE = "run.json", "lock", "play.ffconcat", "partial", "done"
-_ORDER = {_LIST: -1, _DONE: 1, _RUN: 2}  # of going: what leads to the others first, what says whose they were last
+_RUN, _LOCK, _LIST, _PARTIAL = "run.json", "lock", "play.ffconcat", "partial"
+_ORDER = {_LIST: -1, _RUN: 1}  # of going: what leads to the others first, what says whose they were last
+_RESULT = "result"  # in run.json: the hash of what is about to get its name
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Work:
             raise OutputError(f"{path}: exists; choose another name, or replace it with --overwrite")
 
     def _require_same(self, before: dict[str, Any], key: dict[str, Any]) -> None:
-        other = [name for name in {**before, **key} if before.get(name) != key.get(name)]
+        other = [name for name in {**before, **key} if before.get(name) != key.get(name) and name != _RESULT]
         if other:
             raise OutputError(
                 f"{self.out}: was begun with another {' and another '.join(other)}; continue with the same, "
@@ -197,14 +198,17 @@ class Work:
             if not overwrite:
                 self._require_free(self.out)
             files.sync(self.unfinished)
-            files.write_text(self.folder / _DONE, files.sha256(self.unfinished))
+            files.write_text(
+                self.folder / _RUN,
+                json.dumps({**(self._key() or {}), _RESULT: files.sha256(self.unfinished)}, indent=1),
+            )
             files.replace(self.unfinished, self.out)
             self.discard()
 
     def _is_published(self) -> bool:
         """Whether an earlier run was killed between the last rename and the end."""
         with contextlib.suppress(OSError):
-            return (self.folder / _DONE).read_text(encoding="utf-8") == files.sha256(self.out)
+            return (self._key() or {}).get(_RESULT) == files.sha256(self.out)
         return False
 
     def discard(self, *, keep_partial: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from mfs_edge.base import files
 from mfs_edge.base.errors import InputError, OutputError, UsageError
 from mfs_edge.swap import video
 from mfs_edge.swap.stream import Frame
@@ -220,6 +222,30 @@ def test_two_runs_at_once(film: Path, tmp_path: Path) -> None:
         for frame in source:
             sink.write(frame)
     assert len(films.seen(out).times) == killed.FRAMES
+
+
+@pytest.mark.parametrize("last", ["play.ffconcat", "000003.json", "run.json"])
+def test_killed_while_it_tidies_up(film: Path, whole: bytes, tmp_path: Path, last: str) -> None:
+    """The result has its name; what is left goes with the next run."""
+    out = tmp_path / "out.mp4"
+
+    def tidied_until() -> None:
+        delete = files.delete
+
+        def deleted(path: Path) -> None:
+            if path.name == last and out.exists():
+                os._exit(9)
+            delete(path)
+
+        files.delete = deleted  # type: ignore[assignment]  # in a forked process, which ends by it
+        driven.run(film, out)
+
+    assert killed.ended(killed.child(tidied_until)) == 9
+    assert out.read_bytes() == whole
+    assert (tmp_path / FOLDER / last).exists()
+    assert driven.run(film, out, resume=True, said=[]) == 0
+    assert out.read_bytes() == whole
+    assert {path.name for path in tmp_path.iterdir()} == {out.name}
 
 
 def test_resume_begins_where_nothing_was_begun(film: Path, whole: bytes, tmp_path: Path) -> None:

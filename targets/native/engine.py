@@ -26,9 +26,9 @@ import numpy as np
 
 ALIGNMENT = 64
 FLAGS: tuple[str, ...] = ("-O3", "-std=gnu11", "-fPIC", "-shared")
-# zig cc checks for undefined behaviour unless told otherwise. And it compiles for the processor that it takes this one
-# for: one that it does not know, as many virtual ones, loses features that the C asks for (zig 0.13: "without
-# 'evex512'"). The C chooses its kernels at run time, so that any processor will do.
+# zig cc checks for undefined behaviour unless told otherwise, and compiles for this very processor, where gcc and clang
+# compile for any of its kind. What is compiled is kept in a cache that another machine may come to use, and the C
+# chooses its kernels at run time.
 ZIG_FLAGS = ("-fno-sanitize=all", "-mcpu=baseline")
 SOURCES = ("{}.c", "{}_pool.c")
 HEADERS = ("{}.h", "{}_pool.h")
